@@ -1,0 +1,181 @@
+"""The ports: what the use cases ask of the outside, and what each backend promises.
+
+A backend of a port passes the contract suite of that port under `tests/backends/`; the in-memory backends in
+`backends/memory.py` pass the same suites and are product code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+"""A dense embedding: shape (dimensions,), unit length."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term weights: `indices` are term ids (unsigned 32 bit, distinct), `values` their weights, same length."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One chunk as the store holds it: vectors, ids and one access class. Never any text."""
+
+    chunk: UUID
+    document: UUID
+    access_class: int
+    dense: Vector
+    sparse: SparseVector
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk and the raw score that the engine gave it (cosine, or a BM25 sum)."""
+
+    chunk: UUID
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The two lists of one search, best first, and what ranking needs to weigh them.
+
+    `idf` maps each asked term id to its inverse document frequency *within the scope*
+    (ln((N - n + 0.5) / (n + 0.5) + 1)); a term that no chunk in the scope holds has the value for n = 0.
+    """
+
+    dense: tuple[Hit, ...]
+    sparse: tuple[Hit, ...]
+    idf: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBatch:
+    """Changes applied in this order: `delete`, `upsert`, `move` (chunk ids -> access class)."""
+
+    delete: Sequence[UUID] = ()
+    upsert: Sequence[Point] = ()
+    move: Sequence[tuple[Sequence[UUID], int]] = ()
+
+
+class StoreUnavailable(Exception):
+    """The vector store did not answer, or its process is gone. The request ends unanswered."""
+
+
+class ScopeTooWide(Exception):
+    """A scope has more access classes than the store was tested with; the message says the remedy."""
+
+
+class Store(Protocol):
+    """Vectors by access class: the only gate to passages.
+
+    `search` returns only chunks whose access class is in `classes` (sorted, distinct, positive; class 0 is never
+    in a scope); an empty `classes` returns nothing without asking the engine. Each list holds the `k` best and
+    every chunk that ties with the k-th after rounding to 1e-4. Equal calls on an unchanged store are equal.
+    `write` is durable when it returns, and idempotent: absent ids in `delete` and `move` are ignored.
+    """
+
+    async def search(self, classes: Sequence[int], dense: Vector, sparse: SparseVector, k: int) -> Found: ...
+
+    async def write(self, batch: StoreBatch) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors. Equal texts give equal bytes, whatever else is in the call."""
+
+    model: str
+    """Model id, kept with the index; an index of another model is refused."""
+    precision: str
+    dimensions: int
+    local: bool
+    """True if no text leaves this process (the first barrier may overlap the embedding only then)."""
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]: ...
+
+    def count_tokens(self, text: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPassage:
+    """A passage as a model sees it: `n` is its citation number, from 1."""
+
+    n: int
+    title: str
+    headings: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One generation. `messages` is the assembled prompt (OpenAI roles and contents); `question` and `passages` are
+    the same content apart, for an answerer that quotes instead of generating."""
+
+    messages: tuple[Mapping[str, str], ...]
+    question: str
+    passages: tuple[PromptPassage, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    adapter: str | None = None
+    cache_salt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer; the last one carries `finish_reason` and, where known, the token counts."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class ModelUnavailable(Exception):
+    """The model server did not answer, or stopped answering; `started` tells if deltas had come before."""
+
+    def __init__(self, message: str, *, started: bool = False) -> None:
+        super().__init__(message)
+        self.started = started
+
+
+class Model(Protocol):
+    """Answers a prompt. `stream` raises `ModelUnavailable`; closing the iterator aborts the generation."""
+
+    name: str
+    context_tokens: int
+
+    def count_tokens(self, text: str) -> int: ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[Delta]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A document's text as Markdown and what is known of it. `text` may be empty (a document without text)."""
+
+    text: str
+    title: str
+    media_type: str
+    notes: tuple[str, ...] = field(default=())
+
+
+class ConversionFailed(Exception):
+    """A file could not be converted; the message says why and the remedy, and never quotes the file."""
+
+
+class Converter(Protocol):
+    """Bytes of a file to text, apart from this process: a hostile file fails alone, within its limits."""
+
+    async def convert(self, data: bytes, suffix: str, name: str) -> Converted: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The surfaces: parse, call a use case, render. One file per surface."""
