@@ -14,16 +14,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from usher.core.fusion import Found, SparseVector
+from usher.core.prompt import PromptPassage
+
 Vector = NDArray[np.float32]
 """A dense embedding: shape (dimensions,), unit length."""
-
-
-@dataclass(frozen=True, slots=True)
-class SparseVector:
-    """Term weights: `indices` are term ids (unsigned 32 bit, distinct), `values` their weights, same length."""
-
-    indices: tuple[int, ...]
-    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +30,6 @@ class Point:
     access_class: int
     dense: Vector
     sparse: SparseVector
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk and the raw score that the engine gave it (cosine, or a BM25 sum)."""
-
-    chunk: UUID
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The two lists of one search, best first, and what ranking needs to weigh them.
-
-    `idf` maps each asked term id to its inverse document frequency *within the scope*
-    (ln((N - n + 0.5) / (n + 0.5) + 1)); a term that no chunk in the scope holds has the value for n = 0.
-    """
-
-    dense: tuple[Hit, ...]
-    sparse: tuple[Hit, ...]
-    idf: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +78,6 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> list[Vector]: ...
 
     def count_tokens(self, text: str) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PromptPassage:
-    """A passage as a model sees it: `n` is its citation number, from 1."""
-
-    n: int
-    title: str
-    headings: tuple[str, ...]
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
