@@ -1,8 +1,4 @@
-"""The ports: what the use cases ask of the outside, and what each backend promises.
-
-A backend of a port passes the contract suite of that port under `tests/backends/`; the in-memory backends in
-`backends/memory.py` pass the same suites and are product code.
-"""
+"""The engines: vectors, embeddings, models and conversion."""
 
 from __future__ import annotations
 

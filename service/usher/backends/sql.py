@@ -1,0 +1,111 @@
+"""The metadata database: one engine, short transactions in worker threads, migrations at start.
+
+SQLite runs in WAL mode with one writer at a time; PostgreSQL through psycopg. The SQL itself lives in the files
+that need it (`identity_keys.py`, `sql_policy.py`, `sql_documents.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+T = TypeVar("T")
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+HEAD = "0001"
+"""The newest migration; a test compares it with the files. Revisions are numbered, so they sort."""
+
+
+class NewerData(Exception):
+    """The data folder was written by a newer Usher; the message says the remedy."""
+
+
+class Database:
+    """Transactions over one engine. `read` and `write` run the given function in a worker thread."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._write_lock = anyio.Lock()
+        self._one_writer = self.engine.dialect.name == "sqlite"
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        return await anyio.to_thread.run_sync(self._read, work)
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction; an exception rolls all of it back."""
+        if not self._one_writer:
+            return await anyio.to_thread.run_sync(self._write, work)
+        async with self._write_lock:
+            return await anyio.to_thread.run_sync(self._write, work)
+
+    def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            return work(connection)
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def migrate(database: Database) -> None:
+    """Bring the schema up to this release.
+
+    Raises:
+        NewerData: the database has a revision that this release does not know.
+    """
+    current = _revision(database)
+    if current == HEAD:
+        return
+    if current is not None and current > HEAD:
+        raise NewerData(
+            f"The metadata database has revision {current}, newer than {HEAD}, the newest that this release knows. "
+            "Install the release that wrote it, or restore a backup made by this one."
+        )
+    from alembic import command  # 0.4 s to import, needed only when there is something to migrate
+
+    config = _alembic_config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _revision(database: Database) -> str | None:
+    if not sa.inspect(database.engine).has_table("alembic_version"):
+        return None
+    with database.engine.connect() as connection:
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _alembic_config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sqlite_pragmas)
+        sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own implicit BEGIN would start transactions too late
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

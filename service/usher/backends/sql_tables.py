@@ -1,0 +1,163 @@
+"""The tables of the metadata database (SQLite or PostgreSQL); `migrations/` makes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, kept as whole microseconds since 1970 so that both databases compare it alike."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+tables = sa.MetaData()
+
+state = sa.Table(
+    "state",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("policy_version", sa.Integer, nullable=False),
+    sa.Column("pending_policy", sa.Integer),
+    sa.Column("label_version", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)
+"""One row: what every barrier asks. `pending_policy` is a version whose event is not yet in the ledger; `revision`
+counts every change, also of a pending one, that a running exchange must hear of."""
+
+outbox = sa.Table(
+    "outbox",
+    tables,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What the ledger must still hear: the row goes in with the change and out when the change is active."""
+
+person = sa.Table(
+    "person",
+    tables,
+    sa.Column("user", sa.String(300), primary_key=True),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("groups", sa.JSON, nullable=False),
+    sa.Column("pending_groups", sa.JSON),
+    sa.Column("source", sa.String(32), nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+)
+"""The directory. While `pending_groups` is set, the old groups and the new must both allow."""
+
+api_key = sa.Table(
+    "api_key",
+    tables,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(300), nullable=False, index=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("purpose", sa.String(100)),
+    sa.Column("issuer", sa.String(300), nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant),
+    sa.Column("revoked_at", Instant),
+    sa.Column("active", sa.Boolean, nullable=False),
+)
+"""`digest` is SHA-256 of the secret half; `active` turns true once the issue stands in the ledger."""
+
+policy_version = sa.Table(
+    "policy_version",
+    tables,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("documents", sa.JSON, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("activated_at", Instant),
+)
+
+source = sa.Table(
+    "source",
+    tables,
+    sa.Column("name", sa.String(500), primary_key=True),
+    sa.Column("used_acl", sa.Boolean, nullable=False),
+    sa.Column("used_rules", sa.Boolean, nullable=False),
+    sa.Column("ingested_at", Instant, nullable=False),
+)
+
+access_class = sa.Table(
+    "access_class",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("requirements", sa.JSON, nullable=False),
+)
+"""Interned sets of requirements; ids count from 1, 0 is in nobody's scope."""
+
+reader_list = sa.Table(
+    "reader_list",
+    tables,
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("subjects", sa.JSON, nullable=False),
+)
+
+document = sa.Table(
+    "document",
+    tables,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("source", sa.String(500), nullable=False),
+    sa.Column("path", sa.String(2000), nullable=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("access_class", sa.Integer, nullable=False),
+    sa.Column("label_version", sa.BigInteger, nullable=False),
+    sa.Column("pending", sa.String(8)),
+    sa.Column("pending_version", sa.Integer),
+    sa.Column("pending_class", sa.Integer),
+    sa.Column("outbox", sa.BigInteger),
+    sa.Column("carried", sa.Boolean, nullable=False),
+    sa.Column("deleted_at", Instant),
+    sa.UniqueConstraint("source", "path"),
+)
+"""`version` and `access_class` are the label in force; `pending` (put, label, delete) the change on its way;
+`carried` is false from the label's activation until the store holds it."""
+
+document_version = sa.Table(
+    "document_version",
+    tables,
+    sa.Column("document", sa.Uuid, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("recipe", sa.String(64), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("media_type", sa.String(100), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+    sa.Column("sealed_text", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+)
+"""`digest` is SHA-256 of the file's bytes, `recipe` of how they became chunks (converter, splitter, embedder)."""
+
+chunk = sa.Table(
+    "chunk",
+    tables,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("document", sa.Uuid, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("end", sa.Integer, nullable=False),
+    sa.Index("chunk_document_version", "document", "version"),
+)

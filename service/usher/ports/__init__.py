@@ -1,0 +1,83 @@
+"""The ports: what the use cases ask of the outside, and what each backend promises.
+
+A backend of a port passes the contract suite of that port under `tests/backends/`; the in-memory backends in
+`backends/memory.py` pass the same suites and are product code.
+"""
+
+from usher.core.fusion import Found, Hit, SparseVector
+from usher.core.prompt import PromptPassage
+from usher.ports.data import (
+    Change,
+    Directory,
+    DocumentInfo,
+    Documents,
+    Identity,
+    Intake,
+    KeyInfo,
+    Keys,
+    LabelChange,
+    Outbox,
+    Person,
+    Policies,
+    Shelved,
+    SourceState,
+    Staged,
+    StagedChunk,
+    StoredPolicy,
+    Uncarried,
+)
+from usher.ports.engines import (
+    ConversionFailed,
+    Converted,
+    Converter,
+    Delta,
+    Embedder,
+    Model,
+    ModelRequest,
+    ModelUnavailable,
+    Point,
+    ScopeTooWide,
+    Store,
+    StoreBatch,
+    StoreUnavailable,
+    Vector,
+)
+
+__all__ = [
+    "Change",
+    "ConversionFailed",
+    "Converted",
+    "Converter",
+    "Delta",
+    "Directory",
+    "DocumentInfo",
+    "Documents",
+    "Embedder",
+    "Found",
+    "Hit",
+    "Identity",
+    "Intake",
+    "KeyInfo",
+    "Keys",
+    "LabelChange",
+    "Model",
+    "ModelRequest",
+    "ModelUnavailable",
+    "Outbox",
+    "Person",
+    "Point",
+    "Policies",
+    "PromptPassage",
+    "ScopeTooWide",
+    "Shelved",
+    "SourceState",
+    "SparseVector",
+    "Staged",
+    "StagedChunk",
+    "Store",
+    "StoreBatch",
+    "StoreUnavailable",
+    "StoredPolicy",
+    "Uncarried",
+    "Vector",
+]
