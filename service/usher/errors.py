@@ -1,0 +1,24 @@
+"""What a caller did wrong, in words that help: the field, what is wrong with it, and the remedy."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Input that cannot be accepted. Over HTTP it is a problem with `status`, in the CLI a message and an exit code.
+
+    None of the three texts may hold a question, a document's text or a secret.
+    """
+
+    status = 400
+
+    def __init__(self, field: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{field}: {problem}" + (f" {remedy}" if remedy else ""))
+        self.field = field
+        self.problem = problem
+        self.remedy = remedy
+
+
+class DataFolderBusy(UserError):
+    """Another process holds the data folder's lock."""
+
+    status = 409
