@@ -34,3 +34,41 @@ class Found:
     dense: tuple[Hit, ...]
     sparse: tuple[Hit, ...]
     idf: Mapping[int, float]
+
+
+OVERFETCH = 100
+"""How many of each list to ask of the store: enough that what is cut off does not matter to the first 100."""
+LEXICAL = 0.6
+"""The weight of the lexical side beside the cosine; the ranking hardly changes between 0.4 and 1."""
+MOST_TF = 1.9
+"""The most that one term's weight in a chunk can reach (k1 + 1 in BM25)."""
+_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A chunk in its final place, with the fused score."""
+
+    chunk: UUID
+    score: float
+
+
+def fuse(found: Found, query: SparseVector, k: int) -> tuple[Ranked, ...]:
+    """The `k` best chunks of both lists: cosine + `LEXICAL` * BM25 / the most that BM25 could be for this query.
+
+    That bound is absolute, so a question whose words the scope does not know leans on the cosine, and nothing outside
+    the scope moves a score. Raw scores are rounded first (engines differ in the last bits from build to build), ties go
+    by chunk id: equal lists give equal rankings, in whatever order they came. A chunk that one list lacks has the least
+    score for it: 0 in BM25, the last one listed in cosine.
+    """
+    dense = {hit.chunk: round(hit.score, _DECIMALS) for hit in found.dense}
+    sparse = {hit.chunk: round(hit.score, _DECIMALS) for hit in found.sparse}
+    floor = min(dense.values(), default=0.0)
+    bound = sum(found.idf[term] * weight for term, weight in zip(query.indices, query.values, strict=True)) * MOST_TF
+    scale = LEXICAL / bound if bound > 0 else 0.0
+    fused = {
+        chunk: round(dense.get(chunk, floor) + scale * sparse.get(chunk, 0.0), _DECIMALS)
+        for chunk in dense.keys() | sparse.keys()
+    }
+    best = sorted(fused.items(), key=lambda item: (-item[1], item[0]))[:k]
+    return tuple(Ranked(chunk, score) for chunk, score in best)
