@@ -6,13 +6,14 @@ from __future__ import annotations
 class UserError(Exception):
     """Input that cannot be accepted. Over HTTP it is a problem with `status`, in the CLI a message and an exit code.
 
-    None of the three texts may hold a question, a document's text or a secret.
+    `problem` follows the field's name ("is in the past"), `remedy` is what to do ("give a later instant"), both without
+    a full stop. None of the three may hold a question, a document's text or a secret.
     """
 
     status = 400
 
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{field}: {problem}" + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{field} {problem}" + (f": {remedy}" if remedy else ""))
         self.field = field
         self.problem = problem
         self.remedy = remedy

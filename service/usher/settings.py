@@ -148,7 +148,7 @@ def read_settings(**given: object) -> Settings:
     except ValidationError as error:
         raise _first_error(error) from None
     except (SettingsError, ValueError, OSError) as error:  # ValueError: TOML that does not parse
-        raise UserError(TOML, f"cannot be read ({type(error).__name__}).", "Correct or remove the file.") from None
+        raise UserError(TOML, f"cannot be read ({type(error).__name__})", "correct or remove the file") from None
 
 
 def _first_error(error: ValidationError) -> UserError:
@@ -156,32 +156,32 @@ def _first_error(error: ValidationError) -> UserError:
     field = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(Settings.model_fields)
-        return UserError(f"{TOML}: {field}", "is not a setting.", f"Remove it; the settings are: {known}.")
+        return UserError(f"{field} in {TOML}", "is not a setting", f"remove it; the settings are {known}")
     what = first["msg"].removeprefix("Value error, ").rstrip(".")
-    remedy = f"Correct or unset it: {Settings.model_fields[field].description}" if field else "Correct it."
-    return UserError(variable(field), f"{what}.", remedy)
+    remedy = f"correct or unset it ({Settings.model_fields[field].description})" if field else "correct it"
+    return UserError(variable(field), f"is not valid ({what})", remedy)
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """What no single field can tell: (field, problem, remedy)."""
     if (settings.model_url is None) != (settings.model is None):
         missing = "model" if settings.model is None else "model_url"
-        yield missing, "is not set, but its partner is.", "Set both USHER_MODEL_URL and USHER_MODEL, or neither."
+        yield missing, "is not set, but its partner is", "set both USHER_MODEL_URL and USHER_MODEL, or neither"
     if settings.master_key and settings.master_key_command:
-        yield "master_key_command", "is set beside USHER_MASTER_KEY.", "Set one of them."
+        yield "master_key_command", "is set beside USHER_MASTER_KEY", "set one of them"
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "tls_key" if settings.tls_key is None else "tls_cert"
-        yield missing, "is not set, but its partner is.", "Set both USHER_TLS_CERT and USHER_TLS_KEY, or neither."
+        yield missing, "is not set, but its partner is", "set both USHER_TLS_CERT and USHER_TLS_KEY, or neither"
     for field in ("tls_cert", "tls_key"):
         path = getattr(settings, field)
         if path is not None and not os.access(path, os.R_OK):
-            yield field, "names a file that cannot be read.", "Correct the path or the file's rights."
+            yield field, "names a file that cannot be read", "correct the path or the file's rights"
     if not (is_loopback(settings.host) or settings.tls_cert or settings.trusted_proxy):
         yield (
             "host",
-            "is a public address, and answers would travel in plain text.",
-            "Set USHER_TLS_CERT and USHER_TLS_KEY, or USHER_TRUSTED_PROXY for a proxy that ends TLS, "
-            "or listen on 127.0.0.1.",
+            "is a public address, and answers would travel in plain text",
+            "set USHER_TLS_CERT and USHER_TLS_KEY, or USHER_TRUSTED_PROXY for a proxy that ends TLS, "
+            "or listen on 127.0.0.1",
         )
 
 

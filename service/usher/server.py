@@ -1,0 +1,217 @@
+"""The process: it owns the data folder, listens on a TCP port and on the operator's socket, and ends cleanly.
+
+A command of the CLI that finds no server runs the same thing without the port, for as long as it needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from usher.data_folder import hold, socket_address
+from usher.errors import UserError
+from usher.logs import AccessLog, configure_logs
+from usher.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+GRACE = 4
+"""Seconds that requests get to end after their streams were told to."""
+LAST_RESORT = 9.0
+"""Seconds after a stop signal when the process ends whatever is left: what was acknowledged is durable already."""
+
+_log = structlog.stdlib.get_logger("usher.server")
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then end what runs, close the record and return.
+
+    `announce` gets the server's URL once it answers.
+
+    Raises:
+        DataFolderBusy: another process owns the data folder.
+        UserError: the address cannot be listened on.
+    """
+    import uvloop
+
+    configure_logs()
+    with hold(settings.home), public_socket(settings) as listening:
+        uvloop.run(_serve(settings, listening, announce))
+
+
+async def _serve(settings: Settings, listening: socket.socket, announce: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    with _stop_on_signal(stop):
+        async with running(settings, listening):
+            announce(url_of(settings, listening))
+            await stop.wait()
+            _log.info("stopping")
+
+
+@contextmanager
+def _stop_on_signal(stop: asyncio.Event) -> Iterator[None]:
+    last_resort = threading.Timer(LAST_RESORT, os._exit, [1])
+    last_resort.daemon = True
+
+    def on_signal() -> None:
+        if not stop.is_set():
+            last_resort.start()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        last_resort.cancel()
+
+
+@asynccontextmanager
+async def running(settings: Settings, listening: socket.socket | None) -> AsyncIterator[None]:
+    """The whole of Usher, up and answering: on the operator's socket, and on `listening` where one is given.
+
+    The caller owns the data folder. At the end: no new requests, streams end recorded, listeners close, and the
+    services flush the record and end their children.
+    """
+    from usher.app import create_app, create_operator_app, open_services
+
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        operator_app = create_operator_app(services)
+        await stack.enter_async_context(operator_app.lifespan())
+        operator_listening = stack.enter_context(operator_socket(settings))
+        listeners = [(Listener(operator_config(operator_app)), operator_listening)]
+        if listening is not None:
+            app = create_app(services)
+            await stack.enter_async_context(app.lifespan())
+            listeners.append((Listener(public_config(app, settings)), listening))
+        tasks = [await listener.begin(sock) for listener, sock in listeners]
+        try:
+            yield
+        finally:
+            for listener, _ in listeners:
+                listener.should_exit = True
+            await services.chat.drain()
+            await asyncio.gather(*tasks)
+
+
+class Listener(uvicorn.Server):
+    """A uvicorn server among others in one process: signals and start-up belong to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def begin(self, sock: socket.socket) -> asyncio.Task[None]:
+        """Return once it listens; the task ends some time after `should_exit` is set."""
+        self.listening = asyncio.Event()
+        serving = asyncio.create_task(self.serve([sock]))
+        listening = asyncio.create_task(self.listening.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not self.started:
+            listening.cancel()
+            await serving  # it failed: raises why
+        return serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def public_config(app: Litestar, settings: Settings) -> uvicorn.Config:
+    return _config(
+        app,
+        http=HttpToolsProtocol,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        proxy_headers=settings.trusted_proxy is not None,
+        forwarded_allow_ips=settings.trusted_proxy or "",
+    )
+
+
+def operator_config(app: Litestar) -> uvicorn.Config:
+    return _config(app, http=OperatorProtocol, proxy_headers=False)
+
+
+def _config(app: Litestar, **different: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        AccessLog(app),  # type: ignore[arg-type]  # ASGI in plain types; uvicorn's are typed dicts of its own
+        lifespan="off",  # run by `running`, where an error can be told
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        **different,
+    )
+
+
+class OperatorProtocol(HttpToolsProtocol):
+    """HTTP on the operator's socket; the connection's client is `uid:N`, the OS user at its other end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's type
+        super().connection_made(transport)
+        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, _gid = struct.unpack("3i", peer)
+        self.client = (f"uid:{uid}", pid)
+
+
+@contextmanager
+def public_socket(settings: Settings) -> Iterator[socket.socket]:
+    """The TCP socket, bound but not yet listening.
+
+    Raises:
+        UserError: the address is taken, or not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise UserError(
+            "USHER_PORT",
+            f"({settings.host}:{settings.port}) cannot be listened on ({error.strerror})",
+            "choose another with --port, or end the program that has it",
+        ) from None
+    with sock:
+        yield sock
+
+
+@contextmanager
+def operator_socket(settings: Settings) -> Iterator[socket.socket]:
+    """The operator's socket, mode 0600 from its first moment. A dead server's is replaced: the lock is ours."""
+    path = settings.operator_socket
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        before = os.umask(0o177)
+        try:
+            with socket_address(path) as address:
+                sock.bind(address)
+        finally:
+            os.umask(before)
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def url_of(settings: Settings, listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

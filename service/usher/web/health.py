@@ -1,0 +1,27 @@
+"""Health: is the process alive, and can it answer?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, Router, get
+
+from usher.services import Services
+from usher.web.auth import PUBLIC
+
+
+@get("/live", summary="The process is alive")
+async def live() -> dict[str, str]:
+    """Asks nothing of any part: for restarting a process that hangs."""
+    return {"status": "ok"}
+
+
+@get("/ready", summary="Every part works")
+async def ready(services: Services) -> Response[dict[str, Any]]:
+    """200 when each part can do its work, else 503 and for each part `ok` or the reason."""
+    parts = await services.ready()
+    well = all(state == "ok" for state in parts.values())
+    return Response({"status": "ok" if well else "unavailable", "parts": parts}, status_code=200 if well else 503)
+
+
+router = Router("/health", route_handlers=[live, ready], opt={"access": PUBLIC})
