@@ -46,13 +46,6 @@ class KeyIdBody:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyBody:
-    rules: str
-    documents: dict[str, str] = field(default_factory=dict)
-    cases: list[Any] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class ExplainBody:
     user: str
     object: str
@@ -101,9 +94,8 @@ async def active_policy(services: Services) -> dict[str, Any]:
 
 
 @post("/policy/apply", status_code=200)
-async def apply_policy(services: Services, request: OperatorRequest, data: PolicyBody) -> AppliedPolicy:
-    source = PolicySource(data.rules, data.documents, data.cases)
-    return await services.policy.apply(source, operator_of(request))
+async def apply_policy(services: Services, request: OperatorRequest, data: PolicySource) -> AppliedPolicy:
+    return await services.policy.apply(data, operator_of(request))
 
 
 @post("/policy/explain", status_code=200)

@@ -1,0 +1,95 @@
+"""The command line. Exit codes: 0 done, 1 refused or a check failed, 2 bad usage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from usher import cli_audit, cli_documents, cli_people, cli_policy, cli_system
+from usher.cli_output import dump, warn
+from usher.errors import DataFolderBusy, UserError
+
+REFUSED = 1
+BAD_USAGE = 2
+
+app = typer.Typer(
+    name="usher",
+    help="The backend of an enterprise chatbot that knows who is asking.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(cli_system.init)
+app.command()(cli_system.serve)
+app.command()(cli_system.doctor)
+app.command()(cli_documents.ingest)
+app.command()(cli_documents.ask)
+app.command()(cli_documents.search)
+app.add_typer(cli_people.person, name="person")
+app.add_typer(cli_people.key, name="key")
+app.add_typer(cli_policy.policy, name="policy")
+app.add_typer(cli_audit.audit, name="audit")
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"usher {installed('usher')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The program `usher`."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        code = _told(error)
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+def _told(error: Exception) -> int | None:
+    """Print an error that has words for the user; the exit code, or None for one that has none."""
+    from usher.cli_road import Refused
+
+    if isinstance(error, Refused):
+        return _tell(str(error), error.problem, REFUSED)
+    if isinstance(error, UserError):
+        told = {"field": error.field, "problem": error.problem, "remedy": error.remedy}
+        return _tell(str(error), told, REFUSED if isinstance(error, DataFolderBusy) else BAD_USAGE)
+    if isinstance(error, _errors_of_opening()):
+        return _tell(str(error), {"problem": str(error)}, REFUSED)
+    return None
+
+
+def _errors_of_opening() -> tuple[type[Exception], ...]:
+    """What opening the data folder raises besides `UserError`; imported only once something has gone wrong."""
+    from usher.backends.sql import NewerData
+    from usher.ledger.log import LedgerDamaged, LedgerUnavailable
+    from usher.ports import StoreUnavailable
+
+    return NewerData, LedgerDamaged, LedgerUnavailable, StoreUnavailable
+
+
+def _tell(message: str, as_json: Mapping[str, object], code: int) -> int:
+    if "--json" in sys.argv:
+        dump({"error": as_json})
+    else:
+        warn(f"usher: {message}")
+    return code

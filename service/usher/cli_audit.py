@@ -1,0 +1,103 @@
+"""`usher audit …`: the record of what was asked, shown and answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from usher.cli_output import Json, bullets, dump, progress, say, table, warn
+from usher.cli_road import ask_operator, run
+from usher.errors import UserError
+from usher.settings import Settings, read_settings
+
+audit = typer.Typer(help="The record of what was asked, shown and answered.", no_args_is_help=True)
+
+
+@audit.command("verify")
+def verify(
+    checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere, to hold the record to.")] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="A file with the checkpoints' public key, in hex, where the key ring is not.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Recompute the whole record. Only reads: also beside a running server, or on a copy of the data folder.
+
+    Without the key ring the content's commitments are unchecked.
+    """
+    from usher.ledger.verify import verify as recompute
+
+    settings = read_settings()
+    path = settings.home / "ledger.sqlite"
+    if not path.is_file():
+        raise UserError("USHER_HOME", f"({settings.home}) holds no ledger.sqlite", "name a data folder that was used")
+    with progress("events", wanted=not json) as advance:
+        verdict = recompute(
+            path, ring=_ring(settings), public_key=_hex(public_key), held=_text(checkpoint), progress=advance
+        )
+    if json:
+        dump({name: getattr(verdict, name) for name in type(verdict).__dataclass_fields__})
+    else:
+        state = "is whole" if verdict.ok else "is NOT whole"
+        say(f"the record {state}: {verdict.size} events, root {verdict.root}, content {verdict.content}")
+        if verdict.first_bad is not None:
+            say(f"first bad event: {verdict.first_bad}")
+        bullets(verdict.problems)
+    raise typer.Exit(0 if verdict.ok else 1)
+
+
+def _ring(settings: Settings) -> Any:
+    """The key ring, or None (and a word about it) where it is not here."""
+    from usher.backends.keyring import KeyRing, KeyRingError
+    from usher.master_key import master_key
+
+    try:
+        return KeyRing.open(settings.keyring_path, master_key(settings))
+    except KeyRingError as error:
+        warn(f"without the key ring: {error}")
+        return None
+
+
+def _text(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(str(path), f"cannot be read ({type(error).__name__})", "name a text file") from None
+
+
+def _hex(path: Path | None) -> bytes | None:
+    text = _text(path)
+    try:
+        return None if text is None else bytes.fromhex(text.strip())
+    except ValueError:
+        raise UserError("--public-key", "is not hexadecimal", "name a file with 64 hex digits") from None
+
+
+@audit.command("events")
+def events(
+    since: Annotated[str | None, typer.Option("--from", help="From this instant on, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Up to this instant.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only this type, such as answer.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only this outcome, such as cancelled.")] = None,
+    after: Annotated[int | None, typer.Option(help="Go on after this event number.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    json: Json = False,
+) -> None:
+    """Events of the record, without names or text. This reading is itself recorded."""
+    given = {"from": since, "to": until, "type": type, "outcome": outcome, "after": after, "limit": limit}
+    params = {name: str(value) for name, value in given.items() if value is not None}
+    page = run(ask_operator(read_settings(), "GET", "/operator/audit/events", params=params))
+    if json:
+        dump(page)
+        return
+    rows = [{name: event.get(name) for name in COLUMNS} for event in page["events"]]
+    table(rows, COLUMNS)
+    if page["next"] is not None:
+        say(f"more: --after {page['next']}")
+
+
+COLUMNS = ("number", "time", "type", "outcome", "audit_id")
