@@ -3,12 +3,73 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 
-from usher.ports import Vector
+from usher.backends.index_identity import check_weights
+from usher.core.scope import check_classes
+from usher.core.scoped_search import best_with_ties, idf
+from usher.ports import Found, Hit, Point, SparseVector, StoreBatch, StoreUnavailable, Vector
+
+
+class MemoryStore:
+    """The `Store` port over a dictionary: every search reads every chunk. Nothing outlives the object."""
+
+    def __init__(self) -> None:
+        self._points: dict[UUID, Point] = {}
+        self._closed = False
+
+    async def search(self, classes: Sequence[int], dense: Vector, sparse: SparseVector, k: int) -> Found:
+        self._check_open()
+        if k < 1:
+            raise ValueError(f"k: must be at least 1, and is {k}")
+        if not classes:
+            return Found((), (), {})
+        check_classes(classes)
+        admitted = frozenset(classes)
+        points = [point for point in self._points.values() if point.access_class in admitted]
+        rarity = {term: idf(len(points), sum(term in p.sparse.indices for p in points)) for term in sparse.indices}
+        return Found(
+            best_with_ties([Hit(p.chunk, _cosine(p.dense, dense)) for p in points], k),
+            best_with_ties([hit for p in points if (hit := _bm25(p, sparse, rarity)).score > 0], k),
+            rarity,
+        )
+
+    async def write(self, batch: StoreBatch) -> None:
+        self._check_open()
+        for point in batch.upsert:
+            check_weights(point)
+        for chunk in batch.delete:
+            self._points.pop(chunk, None)
+        self._points.update((point.chunk, point) for point in batch.upsert)
+        for chunks, access_class in batch.move:
+            for chunk in self._points.keys() & set(chunks):
+                self._points[chunk] = replace(self._points[chunk], access_class=access_class)
+
+    async def count(self) -> int:
+        return len(self._points)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("The vector store is closed.")
+
+
+def _cosine(a: Vector, b: Vector) -> float:
+    return float(np.dot(a.astype(np.float64), b.astype(np.float64)))
+
+
+def _bm25(point: Point, query: SparseVector, rarity: Mapping[int, float]) -> Hit:
+    weights = dict(zip(point.sparse.indices, point.sparse.values, strict=True))
+    asked = zip(query.indices, query.values, strict=True)
+    return Hit(point.chunk, math.fsum(weight * rarity[term] * weights.get(term, 0.0) for term, weight in asked))
 
 
 class HashEmbedder:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from usher.core.fusion import Found, SparseVector
 from usher.core.prompt import PromptPassage
+from usher.core.scope import ScopeTooWide as ScopeTooWide
 
 Vector = NDArray[np.float32]
 """A dense embedding: shape (dimensions,), unit length."""
@@ -39,10 +40,6 @@ class StoreBatch:
 
 class StoreUnavailable(Exception):
     """The vector store did not answer, or its process is gone. The request ends unanswered."""
-
-
-class ScopeTooWide(Exception):
-    """A scope has more access classes than the store was tested with; the message says the remedy."""
 
 
 class Store(Protocol):
