@@ -107,6 +107,9 @@ def _row(row: Row, seen: _File) -> Iterator[Finding]:
         fields = ", ".join(_ARITY[row.kind])
         message = f"a {row.kind} line has {len(_ARITY[row.kind])} values, this one {len(row.values)}"
         yield Finding(row.line, message, f"write {row.kind}, {fields}; a comma inside a name is %2C")
+    elif any("#" in value for value in row.values):
+        remedy = "put the comment on a line of its own; in a name write %23"
+        yield Finding(row.line, "a # inside a line begins no comment", remedy)
     elif row.kind == "p":
         yield from _permission(row, seen)
     else:
@@ -165,12 +168,15 @@ def _problem(name: str) -> tuple[str, str] | None:
         _, raw = split_name(name)
     except ValueError as error:
         message, _, remedy = str(error).partition("; ")
-        return message, remedy or "see the head of the rule file's description for names"
+        return message, remedy
     if _MATCHING.search(raw):
         return f"{name[:80]!r} names a matching function", "rename it: matching functions are unsafe on names"
     found = alphabets(raw)
     if len(found) > 1:
-        return f"{name[:80]!r} mixes letters of {' and '.join(sorted(found)).title()}", "write it in one alphabet"
+        return (
+            f"{name[:80]!r} mixes letters of {' and '.join(sorted(map(str.title, found)))}",
+            "write it in one alphabet",
+        )
     return None
 
 

@@ -101,9 +101,9 @@ def typed(kind: str, raw: str) -> str:
     with an empty, `.` or `..` segment, a `sys:` object that does not exist, a reader list that is not a digest.
     """
     if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no kind of name; it must be one of {', '.join(sorted(KINDS))}")
+        raise ValueError(f"{kind!r} is no kind of name; write one of {', '.join(sorted(KINDS))} before the colon")
     if not raw or len(raw) > MAX_NAME:
-        raise ValueError(f"a {kind} name must have 1 to {MAX_NAME} characters, this one has {len(raw)}")
+        raise ValueError(f"a {kind}: name of {len(raw)} characters; it must have 1 to {MAX_NAME}")
     name = f"{kind}:{raw if _ASCII_NAME.fullmatch(raw) else _encode(raw)}"
     _check_shape(kind, raw, name)
     return name
@@ -111,11 +111,11 @@ def typed(kind: str, raw: str) -> str:
 
 def _check_shape(kind: str, raw: str, name: str) -> None:
     if kind == "coll" and any(part.strip() in ("", ".", "..") for part in raw.split("/")):
-        raise ValueError("a collection is a path such as finance/payroll, without empty, '.' or '..' segments")
+        raise ValueError("a collection with an empty, '.' or '..' segment; write a path such as finance/payroll")
     if kind == "sys" and name not in SYSTEM_OBJECTS:
         raise ValueError(f"there is no {name!r}; it must be one of {', '.join(sorted(SYSTEM_OBJECTS))}")
     if kind == "readers" and _DIGEST.fullmatch(raw) is None:
-        raise ValueError("a reader list is named by its SHA-256 digest in 64 lower-case hex digits")
+        raise ValueError("a reader list without its digest; write readers: and 64 lower-case hex digits")
 
 
 def _encode(raw: str) -> str:
