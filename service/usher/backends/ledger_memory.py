@@ -1,0 +1,66 @@
+"""The ledger's storage in memory: for tests and trials; it passes the suite of the storage in SQL."""
+
+from __future__ import annotations
+
+import threading
+from uuid import uuid4
+
+from usher.ledger.log import Batch, LogFailed, OpenExchange, StoredCheckpoint, StoredEvent, SubjectRow, Tail
+from usher.ledger.record import ContentRow
+
+
+class MemoryLog:
+    """A `Log` that ends with its process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._origin = f"usher/{uuid4()}"
+        self._size, self._edge = 0, b""
+        self._events: list[StoredEvent] = []
+        self._checkpoints: list[StoredCheckpoint] = []
+        self._open: dict[str, int] = {}
+        self._content: dict[str, list[ContentRow]] = {}
+        self._subjects: list[SubjectRow] = []
+
+    def load(self) -> Tail:
+        with self._lock:
+            opened = [
+                OpenExchange(ident, number, self._events[number - 1].event, tuple(self._content.get(ident, ())))
+                for ident, number in self._open.items()
+            ]
+            newest = self._checkpoints[-1] if self._checkpoints else None
+            return Tail(self._origin, self._size, self._edge, newest, None, tuple(self._events), tuple(opened))
+
+    def commit(self, batch: Batch) -> None:
+        with self._lock:
+            known = {row.lookup for row in self._subjects}
+            if known.intersection(row.lookup for row in batch.subjects):
+                raise LogFailed("a subject is there already")
+            self._events += batch.events
+            self._size, self._edge = batch.size, batch.edge
+            for row in batch.content:
+                self._content.setdefault(row.audit_id, []).append(row)
+            self._subjects += batch.subjects
+            self._open.update(batch.opened)
+            for ident in batch.closed:
+                self._open.pop(ident, None)
+            if batch.checkpoint:
+                self._checkpoints.append(batch.checkpoint)
+
+    def check(self) -> None:
+        """Memory is always there."""
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]:
+        with self._lock:
+            return tuple(self._content.get(audit_id, ()))
+
+    def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None:
+        with self._lock:
+            return next((row for row in self._subjects if row.lookup == lookup), None)
+
+    def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None:
+        with self._lock:
+            return next((row for row in self._subjects if row.pseudonym == pseudonym), None)
+
+    def close(self) -> None:
+        """Nothing is held."""

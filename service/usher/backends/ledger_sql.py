@@ -1,0 +1,226 @@
+"""The ledger's storage in a SQLite file of its own (WAL, `synchronous=FULL`), by SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, create_engine, event, insert, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from usher.backends import ledger_tables as tables
+from usher.backends.ledger_tables import EventPage
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, StoredEvent, SubjectRow, Tail
+from usher.ledger.record import FORMAT, ContentRow, EventType
+
+TAIL_EVENTS = 256
+"""An opening hashes again at least this many events at the end (all since the checkpoint before them)."""
+_BUSY_SECONDS = 2.0
+_EVENT = "INSERT INTO events (number, leaf, event) VALUES (?, ?, ?)"
+_CONTENT = (
+    "INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_SUBJECT = "INSERT INTO subjects (lookup, pseudonym, wrapped_key, sealed_name) VALUES (?, ?, ?, ?)"
+
+
+class SqlLog:
+    """A `Log` in a SQLite file. A commit is refused while less than `reserve` bytes are free on its file system."""
+
+    def __init__(self, path: Path, reserve: int = 0) -> None:
+        self._path, self._reserve = path, reserve
+        self._inode: int | None = None
+        self._writing: Connection | None = None
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        )
+        event.listen(self._engine, "connect", _configure)
+
+    def load(self) -> Tail:
+        """The log's end; makes the file and its tables at first. Raises `LogFailed`, `LedgerDamaged`."""
+        with self._failing():
+            self._drop_writer()
+            self._open_file()
+            self.check()
+            connection = self._writer()
+            self._prepare(connection)
+            return self._tail(connection)
+
+    def commit(self, batch: Batch) -> None:
+        """Store a batch in one transaction. Raises `LogFailed`, having stored nothing or, rarely, all."""
+        with self._failing():
+            self.check()
+            connection = self._writer()
+            with connection.begin():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _store(connection, batch)
+
+    def check(self) -> None:
+        """Raises `LogFailed` where a commit would fail, or must not be tried."""
+        with self._failing():
+            status = self._path.stat()
+            if status.st_ino != self._inode:
+                raise LogFailed("its file was replaced while it is open; restart with the right file")
+            # The mode is looked at too, since a root process or an open descriptor could write all the same.
+            if not status.st_mode & 0o222 or not os.access(self._path, os.W_OK):
+                raise LogFailed("its file is read-only; make it writable")
+            space = os.statvfs(self._path)
+            if space.f_bavail * space.f_frsize < self._reserve:
+                raise LogFailed(f"its disk has less than the reserve of {self._reserve} bytes free; make room")
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]:
+        """The content rows of an exchange, in order. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.content_rows(connection, audit_id)
+
+    def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None:
+        """Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            row = connection.execute(select(tables.subjects).where(tables.subjects.c.lookup == lookup)).one_or_none()
+            return SubjectRow(*row) if row else None
+
+    def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None:
+        """Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            row = connection.execute(
+                select(tables.subjects).where(tables.subjects.c.pseudonym == pseudonym)
+            ).one_or_none()
+            return SubjectRow(*row) if row else None
+
+    def events(
+        self,
+        after: int,
+        limit: int,
+        *,
+        type: EventType | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> EventPage:
+        """Up to `limit` events numbered above `after`, `since` included and `until` excluded (aware times), looking
+        at no more than `tables.SCAN_EVENTS`. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.event_page(connection, after, limit, type=type, outcome=outcome, since=since, until=until)
+
+    def close(self) -> None:
+        """Release the file; SQLite moves the rest of its write-ahead log into it."""
+        self._drop_writer()
+        self._engine.dispose()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Any failure of the storage as `LogFailed`. The writing connection is given up with it: its transaction is
+        in doubt, and a fresh one starts from what the file says."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
+            raise LogFailed(_reason(error)) from error
+
+    def _writer(self) -> Connection:
+        if self._writing is None:
+            self._writing = self._engine.connect()
+        return self._writing
+
+    def _drop_writer(self) -> None:
+        connection, self._writing = self._writing, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                connection.invalidate()
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                connection.close()
+
+    def _open_file(self) -> None:
+        """At first: make the file, private, if it is absent, and remember which one it is. Later none is made."""
+        if self._inode is not None:
+            return
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._inode = os.fstat(descriptor).st_ino
+        finally:
+            os.close(descriptor)
+
+    def _prepare(self, connection: Connection) -> None:
+        """Make the tables of a new file; refuse a file of a newer version."""
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.rollback()
+        if version > FORMAT:
+            raise LedgerDamaged(
+                f"ledger {self._path}: its format is {version} and this Usher knows up to {FORMAT}: "
+                "the data folder is from a newer version; use that version"
+            )
+        if version == FORMAT:
+            return
+        with connection.begin():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            tables.metadata.create_all(connection, checkfirst=False)
+            connection.execute(insert(tables.log).values(origin=f"usher/{uuid4()}"))
+            connection.execute(insert(tables.tree).values(size=0, edge=b""))
+            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT:d}")
+
+    def _tail(self, connection: Connection) -> Tail:
+        size, edge = connection.execute(select(tables.tree.c.size, tables.tree.c.edge)).one()
+        base = tables.checkpoint(connection, max(size - TAIL_EVENTS, 0))
+        tail = Tail(
+            origin=connection.execute(select(tables.log.c.origin)).scalar_one(),
+            size=size,
+            edge=edge,
+            newest=tables.checkpoint(connection),
+            base=base,
+            events=self._events_after(base.size if base else 0),
+            open=tuple(tables.open_rows(connection)),
+        )
+        connection.rollback()
+        return tail
+
+    def _events_after(self, number: int) -> Iterator[StoredEvent]:
+        with self._failing(), self._engine.connect() as connection:
+            query = select(tables.events).where(tables.events.c.number > number).order_by(tables.events.c.number)
+            for row in connection.execution_options(yield_per=1000).execute(query):
+                yield StoredEvent(*row)
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun here, not by the driver
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _store(connection: Connection, batch: Batch) -> None:
+    """All rows of a batch. Plain statements: this is the path of every acknowledgement."""
+    run = connection.exec_driver_sql
+    if batch.events:
+        run(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
+    if batch.content:
+        run(_CONTENT, [_content_values(row) for row in batch.content])
+    if batch.subjects:
+        run(_SUBJECT, [astuple(row) for row in batch.subjects])
+    if batch.opened:
+        run("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", list(batch.opened))
+    if batch.closed:
+        run("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
+    if batch.checkpoint:
+        run("INSERT INTO checkpoints (size, edge, note, key) VALUES (?, ?, ?, ?)", astuple(batch.checkpoint))
+    run("UPDATE tree SET size = ?, edge = ?", (batch.size, batch.edge))
+
+
+def _content_values(r: ContentRow) -> tuple[Any, ...]:
+    return r.audit_id, r.position, r.kind.value, r.conversation, r.pseudonym, r.commitment, r.ciphertext
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words that quote no stored value."""
+    original = getattr(error, "orig", None) or error
+    if isinstance(original, OSError):
+        return f"its file cannot be used ({original.strerror}); check the data folder"
+    if isinstance(original, sqlite3.Error):
+        return f"SQLite: {original}"
+    return f"its rows cannot be read ({type(original).__name__}); run `usher audit verify`"

@@ -1,0 +1,53 @@
+"""Questions and answers, sealed: one key for each person, one derived from it for each conversation."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info
+from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Seals and opens what one person said and was answered in one conversation."""
+
+    pseudonym: str
+    id: str
+    key: bytes = field(repr=False)
+
+    def seal(self, audit_id: str, position: int, kind: Kind, text: str) -> ContentRow:
+        """A content row. Its commitment is `HMAC-SHA-256(random key, text)` with the key inside the ciphertext, so
+        that it binds the text, tells nothing about it, and dies with the conversation's key."""
+        blind, plaintext = os.urandom(KEY_BYTES), text.encode()
+        sealed = seal(self.key, blind + plaintext, content_aad(audit_id, position, kind, self.id))
+        commitment = hmac.digest(blind, plaintext, hashlib.sha256)
+        return ContentRow(audit_id, position, kind, self.id, self.pseudonym, commitment, sealed)
+
+    def open(self, row: ContentRow) -> str:
+        """The text of a row. Raises `SealBroken`, also for a row of another conversation, place or commitment."""
+        aad = content_aad(row.audit_id, row.position, row.kind, row.conversation)
+        opened = unseal(self.key, row.ciphertext, aad)
+        blind, plaintext = opened[:KEY_BYTES], opened[KEY_BYTES:]
+        if not hmac.compare_digest(hmac.digest(blind, plaintext, hashlib.sha256), row.commitment):
+            raise SealBroken("content: its commitment is of another text")
+        return plaintext.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A person as the ledger knows them: a random pseudonym and a random key."""
+
+    pseudonym: str
+    key: bytes = field(repr=False)
+
+    def conversation(self, id: str) -> Conversation:
+        """The conversation with its key, `HKDF-SHA-256(subject key, info = conversation id)`."""
+        derive = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=conversation_info(id))
+        return Conversation(self.pseudonym, id, derive.derive(self.key))

@@ -1,0 +1,134 @@
+"""What the sequencer asks of its storage, and the errors of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from usher.ledger.record import ContentRow
+
+
+class LedgerUnavailable(Exception):
+    """The ledger cannot record now. What was asked is not acknowledged and must not go on; `reason` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"ledger: {reason}")
+        self.reason = reason
+
+
+class LedgerDamaged(Exception):
+    """The stored log contradicts itself, or is of a newer version; it is not opened. The message says the remedy."""
+
+
+class OutOfOrder(ValueError):
+    """An event or content row has no place in its exchange: a mistake of the caller, who alone is refused."""
+
+
+class LogFailed(Exception):
+    """A read or write of the storage failed. After a failed commit the storage holds all of the batch or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    number: int
+    leaf: bytes
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed note, the tree's right edge at its size (so that a check can go on from there), the public key."""
+
+    size: int
+    edge: bytes
+    note: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRow:
+    """A person in the ledger: found by a keyed hash of the name; key wrapped by the ring, name sealed by the key."""
+
+    lookup: bytes
+    pseudonym: str
+    wrapped_key: bytes
+    sealed_name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExchange:
+    """An exchange without its `answer`: the bytes of its request, and its content rows in order."""
+
+    audit_id: str
+    number: int
+    request: bytes
+    rows: tuple[ContentRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of the stored log, enough to go on writing and to see that it is whole.
+
+    `base` is a checkpoint before the end (none: the log's beginning), `events` all events after it, to be read once.
+    """
+
+    origin: str
+    size: int
+    edge: bytes
+    newest: StoredCheckpoint | None
+    base: StoredCheckpoint | None
+    events: Iterable[StoredEvent]
+    open: tuple[OpenExchange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One commit. `size` and `edge` are the tree after it; `opened` and `closed` are exchanges by audit id."""
+
+    size: int
+    edge: bytes
+    events: Sequence[StoredEvent] = ()
+    content: Sequence[ContentRow] = ()
+    subjects: Sequence[SubjectRow] = ()
+    opened: Sequence[tuple[str, int]] = ()
+    closed: Sequence[str] = ()
+    checkpoint: StoredCheckpoint | None = None
+
+
+class Log(Protocol):
+    """Storage of one log, with one writer.
+
+    `load` and `commit` are called from one thread at a time; the reads below from any. `commit` is durable when it
+    returns and leaves all or nothing when it raises. `check` raises when a commit is known to fail, without trying.
+    All methods raise `LogFailed`, and `load` also `LedgerDamaged`.
+    """
+
+    def load(self) -> Tail: ...
+
+    def commit(self, batch: Batch) -> None: ...
+
+    def check(self) -> None: ...
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
+
+    def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None: ...
+
+    def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None: ...
+
+    def close(self) -> None: ...
+
+
+class Ring(Protocol):
+    """The keys that live outside the data folder. `unwrap` raises `SealBroken`."""
+
+    @property
+    def signing_key(self) -> Ed25519PrivateKey: ...
+
+    def wrap(self, key: bytes, aad: bytes) -> bytes: ...
+
+    def unwrap(self, blob: bytes, aad: bytes) -> bytes: ...
+
+    def lookup(self, name: str) -> bytes: ...

@@ -1,0 +1,84 @@
+"""What happens to a stored log before anything is added to it: it is checked, and what was interrupted is closed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from usher.ledger.checkpoint import BadCheckpoint, open_note
+from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint, StoredEvent, Tail
+from usher.ledger.merkle import Tree
+from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of
+
+_REMEDY = "run `usher audit verify`, then restore the data folder from a backup"
+
+
+def check_tail(tail: Tail, public_key: bytes) -> tuple[Tree, int]:
+    """The tree at the log's end and the time of its last event (microseconds; 0 for an empty log).
+
+    Every event after `tail.base` is hashed again and must lead from that checkpoint's edge to the stored one, through
+    the newest checkpoint's root. Raises `LedgerDamaged`.
+    """
+    # 1. The stored edge fits the size, and no checkpoint is ahead of it.
+    end = _tree(tail.size, tail.edge)
+    if tail.newest and tail.newest.size > tail.size:
+        raise LedgerDamaged(f"ledger: a checkpoint covers {tail.newest.size} events, {tail.size} are left; {_REMEDY}")
+    # 2. The checkpoints are this log's and signed with this ring's key.
+    newest_root = _signed_root(tail.newest, tail.origin, public_key)
+    base_root = _signed_root(tail.base, tail.origin, public_key)
+    tree = _tree(tail.base.size, tail.base.edge) if tail.base else Tree()
+    if base_root is not None and tree.root() != base_root:
+        raise LedgerDamaged(f"ledger: the edge stored with checkpoint {tree.size} is not of its root; {_REMEDY}")
+    # 3. The events from there on are all there, unchanged, and lead to both roots.
+    last: StoredEvent | None = None
+    for last in tail.events:
+        if last.number != tree.size + 1 or leaf_hash(last.event) != last.leaf:
+            raise LedgerDamaged(f"ledger: event {tree.size + 1} is missing or changed; {_REMEDY}")
+        tree.append(last.leaf)
+        if tail.newest and tree.size == tail.newest.size and tree.root() != newest_root:
+            raise LedgerDamaged(f"ledger: the events up to {tree.size} do not have their checkpoint's root; {_REMEDY}")
+    if (tree.size, tree.edge_bytes()) != (end.size, end.edge_bytes()):
+        raise LedgerDamaged(f"ledger: its events end at {tree.size} and its tree at {end.size}, or differ; {_REMEDY}")
+    return tree, _time(last) if last else 0
+
+
+def closing_entries(interrupted: Sequence[OpenExchange]) -> list[list[Entry]]:
+    """The entries, one append each, that close what a crash left open, and the `recovery` event that says so."""
+    answers = [
+        [Entry(EventType.ANSWER, exchange.audit_id, _who(exchange.request), {"outcome": "interrupted"})]
+        for exchange in interrupted
+    ]
+    return [*answers, [Entry(EventType.RECOVERY, body={"outcome": "recovered", "interrupted": len(interrupted)})]]
+
+
+def _tree(size: int, edge: bytes) -> Tree:
+    try:
+        return Tree.from_bytes(size, edge)
+    except ValueError:
+        raise LedgerDamaged(f"ledger: the stored edge is not of a tree of {size} events; {_REMEDY}") from None
+
+
+def _signed_root(stored: StoredCheckpoint | None, origin: str, public_key: bytes) -> bytes | None:
+    if stored is None:
+        return None
+    try:
+        checkpoint = open_note(stored.note, origin, public_key)
+    except BadCheckpoint as error:
+        raise LedgerDamaged(
+            f"ledger: {error}; if the key ring is another one, put back the one of this data folder, else {_REMEDY}"
+        ) from None
+    if checkpoint.size != stored.size:
+        raise LedgerDamaged(f"ledger: the checkpoint stored for {stored.size} is of {checkpoint.size}; {_REMEDY}")
+    return checkpoint.root
+
+
+def _time(last: StoredEvent) -> int:
+    try:
+        return micros_of(json.loads(last.event)["time"])
+    except (ValueError, KeyError, TypeError):
+        raise LedgerDamaged(f"ledger: event {last.number} has no time; {_REMEDY}") from None
+
+
+def _who(request: bytes) -> Who | None:
+    who = json.loads(request)["who"]
+    return Who(who["pseudonym"], tuple(who["roles"]), who["credential"]) if who else None

@@ -1,0 +1,29 @@
+"""Authenticated encryption of one value under one key: AES-256-GCM with a random nonce."""
+
+from __future__ import annotations
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class SealBroken(Exception):
+    """A sealed value does not open: another key, another place, or changed bytes."""
+
+
+def seal(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
+    """`nonce || ciphertext || tag`; opens only with the same key and `aad`."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
+
+
+def unseal(key: bytes, blob: bytes, aad: bytes) -> bytes:
+    """The inverse of `seal`. Raises `SealBroken`."""
+    try:
+        return AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], aad)
+    except (InvalidTag, ValueError):
+        raise SealBroken("sealed value: it does not open with this key in this place") from None

@@ -1,0 +1,65 @@
+"""People in the ledger: a random pseudonym for each, made durable at first sight; the name stands nowhere in plain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from usher.ledger.content import Subject
+from usher.ledger.log import Log, Ring, SubjectRow
+from usher.ledger.record import subject_key_aad, subject_name_aad
+from usher.ledger.sealing import KEY_BYTES, seal, unseal
+
+CACHED = 10_000
+"""Subjects kept in memory, the least recently used dropped first."""
+
+
+class Subjects:
+    """Name to subject, pseudonym to subject, pseudonym to name. Raises `LogFailed` and `SealBroken`."""
+
+    def __init__(self, log: Log, ring: Ring, add: Callable[[SubjectRow], Awaitable[object]]) -> None:
+        """`add` makes a new subject durable before it returns."""
+        self._log, self._ring, self._add = log, ring, add
+        self._cache: OrderedDict[str, Subject] = OrderedDict()
+        self._creating = asyncio.Lock()
+
+    async def of(self, user: str) -> Subject:
+        """The subject of a user, made durable at first sight."""
+        if user in self._cache:
+            self._cache.move_to_end(user)
+            return self._cache[user]
+        async with self._creating:
+            subject = self._cache.get(user) or await self._stored(user) or await self._create(user)
+            self._cache[user] = subject
+            if len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        return subject
+
+    async def known(self, pseudonym: str) -> Subject | None:
+        """The subject behind a pseudonym, to open what they were shown."""
+        row = await asyncio.to_thread(self._log.subject_by_pseudonym, pseudonym)
+        return self._unwrapped(row) if row else None
+
+    async def name_of(self, pseudonym: str) -> str | None:
+        """The user behind a pseudonym."""
+        row = await asyncio.to_thread(self._log.subject_by_pseudonym, pseudonym)
+        if row is None:
+            return None
+        return unseal(self._unwrapped(row).key, row.sealed_name, subject_name_aad(pseudonym)).decode()
+
+    async def _stored(self, user: str) -> Subject | None:
+        row = await asyncio.to_thread(self._log.subject_by_lookup, self._ring.lookup(user))
+        return self._unwrapped(row) if row else None
+
+    async def _create(self, user: str) -> Subject:
+        subject = Subject(str(uuid4()), os.urandom(KEY_BYTES))
+        wrapped = self._ring.wrap(subject.key, subject_key_aad(subject.pseudonym))
+        name = seal(subject.key, user.encode(), subject_name_aad(subject.pseudonym))
+        await self._add(SubjectRow(self._ring.lookup(user), subject.pseudonym, wrapped, name))
+        return subject
+
+    def _unwrapped(self, row: SubjectRow) -> Subject:
+        return Subject(row.pseudonym, self._ring.unwrap(row.wrapped_key, subject_key_aad(row.pseudonym)))

@@ -1,0 +1,122 @@
+"""Content rows against the answers that commit to them, and, with a key ring, against their plaintext."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Mapping
+from typing import Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from usher.ledger.record import (
+    ContentRow,
+    content_aad,
+    conversation_info,
+    row_digest,
+    subject_key_aad,
+    subject_name_aad,
+)
+from usher.ledger.verify.findings import Findings
+
+_COLUMNS = "audit_id, position, kind, conversation, pseudonym, commitment, ciphertext"
+
+
+class Ring(Protocol):
+    """The part of a key ring that opens content."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    def unwrap(self, blob: bytes, aad: bytes) -> bytes: ...
+
+    def lookup(self, name: str) -> bytes: ...
+
+
+class ContentCheck:
+    """Reads content rows exchange by exchange, as their answers come."""
+
+    def __init__(self, connection: sqlite3.Connection, findings: Findings, ring: Ring | None) -> None:
+        self._connection, self._findings, self._ring = connection, findings, ring
+        self._committed = 0
+        self._keys: dict[str, bytes | None] = {}
+
+    def rows_of(self, audit_id: str, number: int) -> tuple[int, str]:
+        """Count and digest of the rows of an exchange; those that do not open are noted at event `number`."""
+        digest, count = hashlib.sha256(), 0
+        for row in self._rows(audit_id):
+            if row.position != count or not _well_typed(row):
+                self._findings.add(f"its content row {row.position} is out of place or damaged", number)
+                continue
+            digest.update(row_digest(row))
+            count += 1
+            if self._ring is not None and not self._opens(row):
+                self._findings.add(f"its content row {row.position} is not what was committed to", number)
+        self._committed += count
+        return count, digest.hexdigest()
+
+    def finish(self, open_chats: Mapping[str, int]) -> None:
+        """Check that no row is of an exchange that never was, and the subjects."""
+        there = self._connection.execute("SELECT count(*) FROM content").fetchone()[0]
+        waiting = sum(len(list(self._rows(audit_id))) for audit_id in open_chats)
+        if there != self._committed + waiting:
+            extra = there - self._committed - waiting
+            self._findings.add(f"{extra} content rows belong to no recorded exchange")
+        if self._ring is not None:
+            self._subjects(self._ring)
+
+    def _rows(self, audit_id: str) -> list[ContentRow]:
+        query = f"SELECT {_COLUMNS} FROM content WHERE audit_id = ? ORDER BY position"  # noqa: S608  # constant columns
+        return [ContentRow(*row) for row in self._connection.execute(query, (audit_id,))]
+
+    def _opens(self, row: ContentRow) -> bool:
+        """True if the row opens under its subject's key and is the text of its commitment."""
+        subject = self._subject_key(row.pseudonym)
+        if subject is None:
+            return False
+        derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=conversation_info(row.conversation))
+        plain = _decrypted(
+            derive.derive(subject),
+            row.ciphertext,
+            content_aad(row.audit_id, row.position, row.kind, row.conversation),
+        )
+        return plain is not None and hmac.digest(plain[:32], plain[32:], hashlib.sha256) == row.commitment
+
+    def _subject_key(self, pseudonym: str) -> bytes | None:
+        if pseudonym not in self._keys:
+            query = "SELECT wrapped_key FROM subjects WHERE pseudonym = ?"
+            row = self._connection.execute(query, (pseudonym,)).fetchone()
+            self._keys[pseudonym] = self._unwrapped(row[0], pseudonym) if row else None
+        return self._keys[pseudonym]
+
+    def _unwrapped(self, blob: bytes, pseudonym: str) -> bytes | None:
+        assert self._ring is not None  # noqa: S101  # for the type checker: only called with a ring
+        try:
+            return self._ring.unwrap(blob, subject_key_aad(pseudonym))
+        except Exception:  # the ring's own kinds of refusal are not this module's to know
+            return None
+
+    def _subjects(self, ring: Ring) -> None:
+        """Each subject's name must open, and be the one that it is looked up by."""
+        for lookup, pseudonym, sealed in self._connection.execute(
+            "SELECT lookup, pseudonym, sealed_name FROM subjects"
+        ):
+            key = self._subject_key(str(pseudonym))
+            name = _decrypted(key, sealed, subject_name_aad(str(pseudonym))) if key else None
+            if name is None or ring.lookup(name.decode(errors="replace")) != lookup:
+                self._findings.add(f"subject {pseudonym}: its key, name and look-up do not belong together")
+
+
+def _decrypted(key: bytes, blob: object, aad: bytes) -> bytes | None:
+    try:
+        return AESGCM(key).decrypt(blob[:12], blob[12:], aad) if isinstance(blob, bytes) else None
+    except Exception:  # any failure to open, malformed input included, is the same finding
+        return None
+
+
+def _well_typed(row: ContentRow) -> bool:
+    texts = (row.audit_id, row.kind, row.conversation, row.pseudonym)
+    return all(type(text) is str for text in texts) and type(row.commitment) is type(row.ciphertext) is bytes

@@ -1,0 +1,102 @@
+"""Each event's own claims: number, time, type, and its place in its exchange."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from usher.ledger.record import CHAT, EXCHANGE_TYPES, SEARCH, EventType
+from usher.ledger.verify.findings import Findings
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_TYPES = frozenset(EventType)
+
+
+class _Event(msgspec.Struct):
+    """The members that are checked; the rest of the object is only hashed."""
+
+    number: int
+    time: str
+    type: str
+    audit_id: str | None
+    operation: Any = None
+    effect: Any = None
+    content: Any = None
+
+
+@dataclass(slots=True)
+class _Exchange:
+    number: int
+    operation: str
+    decided: bool = False
+
+
+RowsOf = Callable[[str, int], tuple[int, str]]
+"""Audit id and number of its answer, to count and digest (hex) of the content rows there are."""
+
+
+class OrderCheck:
+    """Follows the events in order and remembers the exchanges that are open."""
+
+    def __init__(self, findings: Findings, rows_of: RowsOf) -> None:
+        self._findings, self._rows_of = findings, rows_of
+        self._decode = msgspec.json.Decoder(_Event).decode
+        self._time = ""
+        self._open: dict[str, _Exchange] = {}
+
+    def check(self, number: int, raw: bytes) -> None:
+        """Check one event's bytes."""
+        try:
+            event = self._decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._findings.add("its bytes are not an event in JSON", number)
+            return
+        if event.number != number or not raw.isascii():
+            self._findings.add(f"it says that it is number {event.number}, or is not ASCII", number)
+        if event.time <= self._time or not _TIME.fullmatch(event.time):
+            self._findings.add("its time is not after that of the event before it", number)
+        self._time = event.time
+        if event.type not in _TYPES:
+            self._findings.add("its type is unknown", number)
+        elif event.type in EXCHANGE_TYPES:
+            self._in_exchange(number, event)
+
+    def open_chats(self) -> dict[str, int]:
+        """The chats without an answer, and the numbers of their requests."""
+        return {ident: chat.number for ident, chat in self._open.items() if chat.operation == CHAT}
+
+    def _in_exchange(self, number: int, event: _Event) -> None:
+        ident, exchange = event.audit_id or "", self._open.get(event.audit_id or "")
+        if event.type == EventType.REQUEST:
+            if exchange is not None or not ident or event.operation not in (CHAT, SEARCH):
+                self._findings.add("a request without an operation or id, or of an open exchange", number)
+            self._open[ident] = _Exchange(number, str(event.operation))
+        elif exchange is None:
+            self._findings.add(f"a {event.type} of an exchange that has no request or has ended", number)
+        elif event.type == EventType.DECISION:
+            if exchange.decided:
+                self._findings.add("a second decision in its exchange", number)
+            exchange.decided = True
+            if exchange.operation == SEARCH and event.effect == "deny":
+                del self._open[ident]
+        elif not exchange.decided:
+            self._findings.add(f"a {event.type} before the decision of its exchange", number)
+        elif exchange.operation == SEARCH:
+            self._in_search(number, event, ident)
+        elif event.type == EventType.ANSWER:
+            self._end(number, event, ident)
+
+    def _in_search(self, number: int, event: _Event, ident: str) -> None:
+        if event.type != EventType.RETRIEVAL:
+            self._findings.add(f"a {event.type} in a search", number)
+        del self._open[ident]
+
+    def _end(self, number: int, event: _Event, ident: str) -> None:
+        del self._open[ident]
+        rows, digest = self._rows_of(ident, number)
+        if event.content != {"rows": rows, "digest": digest}:
+            self._findings.add(f"its content rows ({rows} are there) are not those that it commits to", number)

@@ -1,0 +1,183 @@
+"""The one writer of a log: gives numbers and times, grows the tree, commits groups whole. No threads, no await."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
+from usher.ledger.exchanges import Exchanges, Step
+from usher.ledger.log import (
+    Batch,
+    LedgerDamaged,
+    LedgerUnavailable,
+    Log,
+    LogFailed,
+    OutOfOrder,
+    Ring,
+    StoredCheckpoint,
+    StoredEvent,
+    SubjectRow,
+)
+from usher.ledger.merkle import Tree
+from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash
+from usher.ledger.recovery import check_tail, closing_entries
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was recorded: the numbers of the events (empty if there were none), durable when this exists."""
+
+    numbers: range
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One append. `parts` are the entries' fragments."""
+
+    entries: Sequence[Entry]
+    parts: Sequence[bytes]
+    content: Sequence[ContentRow] = ()
+    subjects: Sequence[SubjectRow] = ()
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], content: Sequence[ContentRow] = ()) -> Write:
+        """Raises `ValueError` for an entry that cannot be an event."""
+        return cls(entries, [fragment(entry) for entry in entries], content)
+
+
+@dataclass(slots=True)
+class _State:
+    """The log's end as the last commit left it."""
+
+    origin: str
+    tree: Tree
+    micros: int
+    exchanges: Exchanges
+    newest: StoredCheckpoint | None
+
+
+class _Group:
+    """What one commit will hold."""
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+        self.content: list[ContentRow] = []
+        self.subjects: list[SubjectRow] = []
+        self.opened: list[tuple[str, int]] = []
+        self.closed: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.content or self.subjects)
+
+
+class Writer:
+    """Appends to one log, from one thread.
+
+    The state in memory is never ahead of the log for long: when a commit fails it is dropped, and read again (with
+    the checks of an opening) before the next one, because a commit that failed may still have been stored whole.
+    """
+
+    def __init__(self, log: Log, ring: Ring, clock: Callable[[], int] = time.time_ns) -> None:
+        self._log, self._ring, self._clock = log, ring, clock
+        self._public_key = ring.signing_key.public_key().public_bytes_raw()
+        self._loaded: _State | None = None
+
+    def open(self) -> None:
+        """Check the log's end and close what was interrupted. Raises `LedgerDamaged`, `LogFailed`."""
+        tail = self._log.load()
+        self._loaded = _State(tail.origin, *check_tail(tail, self._public_key), Exchanges(tail.open), tail.newest)
+        stopped_cleanly = tail.size == (tail.newest.size if tail.newest else 0)
+        if tail.open or not stopped_cleanly:
+            self._recover(closing_entries(tail.open))
+        self.checkpoint()
+
+    def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder]:
+        """Record them in one commit, durable on return; one that is out of order is refused alone.
+
+        Raises `LogFailed` or `LedgerDamaged`: none is acknowledged.
+        """
+        state = self._state()
+        try:
+            group = _Group()
+            outcomes = [self._enter(state, group, write) for write in writes]
+            if group:
+                self._log.commit(_batch(state.tree, group))
+        except BaseException:
+            self._loaded = None
+            raise
+        return outcomes
+
+    def checkpoint(self) -> str:
+        """A signed note over everything recorded, stored. Raises `LogFailed`, `LedgerDamaged`."""
+        state = self._state()
+        if state.newest is None or state.newest.size != state.tree.size:
+            self._commit_checkpoint(state)
+        assert state.newest is not None  # noqa: S101  # just made; for the type checker
+        return state.newest.note
+
+    def probe(self) -> None:
+        """Find out if writing works again, by a commit that adds nothing. Raises `LogFailed`, `LedgerDamaged`."""
+        state = self._state()
+        try:
+            self._log.commit(_batch(state.tree, _Group()))
+        except BaseException:
+            self._loaded = None
+            raise
+
+    def _state(self) -> _State:
+        if self._loaded is None:
+            tail = self._log.load()
+            self._loaded = _State(tail.origin, *check_tail(tail, self._public_key), Exchanges(tail.open), tail.newest)
+        return self._loaded
+
+    def _enter(self, state: _State, group: _Group, write: Write) -> Receipt | OutOfOrder:
+        first = state.tree.size + 1
+        try:
+            step = state.exchanges.step(write.entries, write.content, first)
+        except OutOfOrder as refusal:
+            return refusal
+        state.exchanges.apply(step)
+        self._add_events(state, group, write, step)
+        group.content.extend(write.content)
+        group.subjects.extend(write.subjects)
+        group.opened.extend(step.opened)
+        group.closed.extend(step.closed)
+        return Receipt(range(first, state.tree.size + 1))
+
+    def _add_events(self, state: _State, group: _Group, write: Write, step: Step) -> None:
+        for part, commitment in zip(write.parts, step.commitments, strict=True):
+            # A clock that stands still or goes back must not: times rise strictly, so they tell the order too.
+            state.micros = max(self._clock() // 1000, state.micros + 1)
+            event = encode(state.tree.size + 1, state.micros, part, commitment)
+            leaf = leaf_hash(event)
+            state.tree.append(leaf)
+            group.events.append(StoredEvent(state.tree.size, leaf, event))
+
+    def _commit_checkpoint(self, state: _State) -> None:
+        tree = state.tree
+        note = sign(Checkpoint(state.origin, tree.size, tree.root()), self._ring.signing_key)
+        stored = StoredCheckpoint(tree.size, tree.edge_bytes(), note, verifier_key(state.origin, self._public_key))
+        try:
+            self._log.commit(Batch(tree.size, tree.edge_bytes(), checkpoint=stored))
+        except BaseException:
+            self._loaded = None
+            raise
+        state.newest = stored
+
+    def _recover(self, appends: Sequence[Sequence[Entry]]) -> None:
+        for outcome in self.write([Write.of(entries) for entries in appends]):
+            if isinstance(outcome, OutOfOrder):
+                raise LedgerDamaged(f"ledger: an interrupted exchange cannot be closed: {outcome}")
+
+
+def _batch(tree: Tree, group: _Group) -> Batch:
+    return Batch(tree.size, tree.edge_bytes(), group.events, group.content, group.subjects, group.opened, group.closed)
+
+
+def unavailable(error: Exception) -> LedgerUnavailable:
+    """An error of the storage as callers see it."""
+    if isinstance(error, LogFailed | LedgerDamaged):
+        return LedgerUnavailable(str(error))
+    return LedgerUnavailable(f"internal error ({type(error).__name__})")
