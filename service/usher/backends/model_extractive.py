@@ -28,6 +28,9 @@ class ExtractiveModel:
     def __init__(self, embedder: Embedder | None) -> None:
         self._embedder = embedder
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     def count_tokens(self, text: str) -> int:
         """An upper bound of what a tokenizer would count: nothing here is bound by tokens."""
         return len(text) // 3 + 1

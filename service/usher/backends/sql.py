@@ -15,6 +15,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 T = TypeVar("T")
+AnyRow = sa.Row[*tuple[Any, ...]]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

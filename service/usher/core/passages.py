@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -47,8 +47,8 @@ class Recheck(StrEnum):
     LEAK = "leak"
 
 
-def recheck(label: Label | None, scope: Scope) -> Recheck:
-    """Judge one passage against the scope that retrieved it.
+def recheck(label: Label | None, label_version: int, classes: Collection[int]) -> Recheck:
+    """Judge one passage against the scope that retrieved it: its label version and its access classes.
 
     A document that is changing, or changed after the scope was taken, is dropped quietly (`STALE_LABEL`); a passage
     that the store should never have returned under this scope is a `LEAK`, which the caller must alarm.
@@ -56,9 +56,9 @@ def recheck(label: Label | None, scope: Scope) -> Recheck:
     if label is None:
         return Recheck.LEAK
     changing = label.pending or not label.carried
-    if changing or label.label_version > scope.label_version or label.chunk_version != label.version:
+    if changing or label.label_version > label_version or label.chunk_version != label.version:
         return Recheck.STALE_LABEL
-    if label.deleted or label.access_class not in scope.class_set:
+    if label.deleted or label.access_class not in classes:
         return Recheck.LEAK
     return Recheck.OK
 
@@ -74,11 +74,12 @@ class Checked:
 
 def check_all(chunks: Iterable[UUID], found: Mapping[UUID, Passage], scope: Scope) -> Checked:
     """Judge `chunks` in order; a chunk without a passage in `found` is unknown to the database."""
+    classes = frozenset(scope.classes)
     kept: list[Passage] = []
     dropped: dict[Recheck, list[UUID]] = {Recheck.STALE_LABEL: [], Recheck.LEAK: []}
     for chunk in chunks:
         passage = found.get(chunk)
-        verdict = recheck(passage.label if passage else None, scope)
+        verdict = recheck(passage.label if passage else None, scope.label_version, classes)
         if passage is not None and verdict is Recheck.OK:
             kept.append(passage)
         else:

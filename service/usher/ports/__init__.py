@@ -7,6 +7,10 @@ A backend of a port passes the contract suite of that port under `tests/backends
 from usher.core.fusion import Found, Hit, SparseVector
 from usher.core.prompt import PromptPassage
 from usher.ports.data import (
+    FoundFile,
+    Folder,
+    FileRefused,
+    BadFile,
     Change,
     Directory,
     DocumentInfo,
@@ -14,6 +18,7 @@ from usher.ports.data import (
     Identity,
     Intake,
     KeyInfo,
+    KeyMaker,
     Keys,
     LabelChange,
     Outbox,
@@ -44,6 +49,10 @@ from usher.ports.engines import (
 )
 
 __all__ = [
+    "FoundFile",
+    "Folder",
+    "FileRefused",
+    "BadFile",
     "Change",
     "ConversionFailed",
     "Converted",
@@ -58,6 +67,7 @@ __all__ = [
     "Identity",
     "Intake",
     "KeyInfo",
+    "KeyMaker",
     "Keys",
     "LabelChange",
     "Model",

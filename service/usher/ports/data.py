@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from usher.core.passages import Passage
+from usher.core.passages import Label, Passage
 from usher.core.standing import Credential, Standing, Versions
 from usher_policy.catalog import Catalog
 
@@ -66,11 +67,15 @@ class Directory(Protocol):
 
     async def put_person(self, user: str, groups: Sequence[str], by: str, now: datetime) -> Change: ...
 
-    async def deactivate(self, user: str, by: str) -> Change | None: ...
+    async def deactivate(self, user: str, by: str, now: datetime) -> Change | None: ...
 
     async def person(self, user: str) -> Person | None: ...
 
     async def people(self, after: str, limit: int) -> list[Person]: ...
+
+
+KeyMaker = Callable[[], tuple[str, str, bytes]]
+"""A new key: its id, the full text that is shown once, and the digest to store."""
 
 
 class Keys(Protocol):
@@ -110,6 +115,8 @@ class Documents(Protocol):
     """Reading documents: the label and the text of a passage come from one query."""
 
     async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]: ...
+
+    async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]: ...
 
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
 
@@ -222,5 +229,43 @@ class Intake(Protocol):
     async def leftovers(self) -> list[UUID]:
         """Chunks of staged versions that no label change ever named: an ingest was cut off."""
 
-    async def discard(self, chunks: Sequence[UUID]) -> None:
-        """Forget the staged versions that these chunks belong to."""
+    async def discard(self) -> None:
+        """Forget those staged versions, once the store holds none of their chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file by its path relative to its folder, with `/`. `supported` tells by its suffix."""
+
+    path: str
+    supported: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that cannot be a document, with what is wrong and what to do."""
+
+    path: str
+    problem: str
+    remedy: str
+
+
+class FileRefused(Exception):
+    """A file cannot be taken in: `problem` and `remedy` say why, without its content."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem, self.remedy = problem, remedy
+
+
+class Folder(Protocol):
+    """A folder as a source of documents."""
+
+    root: Path
+
+    def walk(self) -> Iterator[FoundFile | BadFile]:
+        """Every file, in path order. Raises OSError if a folder cannot be read."""
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The file's bytes, as they were at one time. Raises `FileRefused`."""

@@ -55,6 +55,9 @@ class Store(Protocol):
 
     async def write(self, batch: StoreBatch) -> None: ...
 
+    async def count(self) -> int:
+        """Chunks in the store, those of class 0 too: cheap, and proof that it answers."""
+
     async def close(self) -> None: ...
 
 
@@ -114,6 +117,8 @@ class Model(Protocol):
     def count_tokens(self, text: str) -> int: ...
 
     def stream(self, request: ModelRequest) -> AsyncIterator[Delta]: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""The composition root: the only place that chooses backends and wires them to use cases and surfaces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from usher.authority import Authority
+from usher.backends import identity_keys, sql_intake, sql_people, sql_policy
+from usher.backends.convert import ChildConverter
+from usher.backends.embed_onnx import OnnxEmbedder
+from usher.backends.folder import RealFolder
+from usher.backends.index_identity import IndexIdentity
+from usher.backends.keyring import KeyRing, parse_master_key
+from usher.backends.ledger_sql import SqlLog
+from usher.backends.policy_files import read_source
+from usher.backends.sql import Database, migrate
+from usher.backends.sql_documents import SqlDocuments
+from usher.backends.sql_outbox import SqlOutbox
+from usher.chat import Chat
+from usher.core.standing import Actor
+from usher.errors import UserError
+from usher.ingest import Ingest
+from usher.ledger.sequencer import Ledger
+from usher.outbox import recover
+from usher.people import People
+from usher.policy_admin import PolicyAdmin
+from usher.ports import Converter, Embedder, Model, Store
+from usher.retrieve import Retrieve
+from usher.review import Review
+from usher.services import Services
+from usher.settings import Settings
+from usher.web.app import build_app
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+
+def create_app(services: Services) -> Litestar:
+    """What people's clients reach."""
+    return build_app(services, operator_too=False)
+
+
+def create_operator_app(services: Services) -> Litestar:
+    """What the CLI reaches over the operator's socket: the same, and the operator's own routes."""
+    return build_app(services, operator_too=True)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything, open and recovered; closed in the reverse order at the end.
+
+    The caller owns the data folder. The order matters: the key ring before what it opens, the ledger (which ends what
+    a kill cut off) before the outbox is finished, and both before anybody is served.
+    """
+    async with AsyncExitStack() as stack:
+        ring = open_ring(settings)
+        embedder = OnnxEmbedder.load(settings.home / "models")
+        store = await open_store(settings, embedder)
+        stack.push_async_callback(store.close)
+        database = open_database(settings)
+        stack.callback(database.close)
+        log = SqlLog(settings.home / "ledger.sqlite", settings.disk_reserve)
+        ledger = await Ledger.open(log, ring)
+        stack.push_async_callback(ledger.close)
+        model = open_model(settings, embedder)
+        stack.push_async_callback(model.close)
+        converter = ChildConverter()
+        stack.push_async_callback(converter.close)
+        yield await _wired(settings, database, ring, log, ledger, store, embedder, model, converter)
+
+
+async def _wired(
+    settings: Settings,
+    database: Database,
+    ring: KeyRing,
+    log: SqlLog,
+    ledger: Ledger,
+    store: Store,
+    embedder: Embedder,
+    model: Model,
+    converter: Converter,
+) -> Services:
+    """Use cases over the open parts, with everything finished that an earlier process left half done."""
+    finishers = {**sql_people.FINISHERS, **identity_keys.FINISHERS, **sql_policy.FINISHERS, **sql_intake.FINISHERS}
+    outbox = SqlOutbox(database, finishers)
+    policies, directory = sql_policy.SqlPolicies(database), sql_people.SqlDirectory(database)
+    keys, documents = identity_keys.SqlKeys(database), SqlDocuments(database, ring)
+    authority = Authority(identity_keys.SqlIdentity(database), policies)
+    intake = sql_intake.SqlIntake(database, ring)
+    limit = settings.max_file_size
+    ingest = Ingest(intake, store, embedder, converter, authority, outbox, ledger, RealFolder, limit)
+    retrieve = Retrieve(authority, ledger, store, embedder, documents)
+    policy = PolicyAdmin(policies, authority, directory, outbox, ledger)
+    await recover(outbox, ledger, log)
+    await ingest.recover()
+    await _first_policy(settings, policies, policy)
+    return Services(
+        settings=settings,
+        ledger=ledger,
+        authority=authority,
+        documents=documents,
+        keys=keys,
+        people=People(directory, keys, identity_keys.make_secret, outbox, ledger),
+        policy=policy,
+        ingest=ingest,
+        retrieve=retrieve,
+        chat=Chat(authority, ledger, retrieve, model),
+        review=Review(log, ledger),
+        ready=lambda: _ready(ledger, store, policies),
+    )
+
+
+async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, policy: PolicyAdmin) -> None:
+    """Import the policy that the settings name if the data folder has none yet, and never again."""
+    if settings.policy is not None and (await policies.versions()).policy == 0:
+        await policy.apply(read_source(settings.policy), Actor("operator", f"uid:{os.getuid()}"))
+
+
+async def _ready(ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies) -> dict[str, str]:
+    return {
+        "ledger": ledger.healthy() or "ok",
+        "database": await _state(policies.versions()),
+        "store": await _state(store.count()),
+    }
+
+
+async def _state(asking: Awaitable[object]) -> str:
+    """ "ok" if the part answers, else what kind of failure it was (the log has the rest)."""
+    try:
+        async with asyncio.timeout(5):
+            await asking
+    except Exception as error:
+        return f"does not answer ({type(error).__name__})"
+    return "ok"
+
+
+def _master_key(settings: Settings) -> bytes | None:
+    """The key that wraps the ring, from its setting or from the command that fetches it."""
+    if settings.master_key is not None:
+        return parse_master_key(settings.master_key.get_secret_value())
+    if settings.master_key_command is None:
+        return None
+    name = "USHER_MASTER_KEY_COMMAND"
+    try:
+        done = subprocess.run(  # noqa: S603  # the operator's own command, split without a shell
+            shlex.split(settings.master_key_command), capture_output=True, timeout=30, check=True, text=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise UserError(name, f"failed ({type(error).__name__})", "run it by hand: it must print the key") from None
+    return parse_master_key(done.stdout.strip())
+
+
+def open_database(settings: Settings) -> Database:
+    """The metadata database, brought up to this release."""
+    given = settings.database_url
+    url = f"sqlite:///{settings.home / 'usher.sqlite'}" if given is None else given.get_secret_value()
+    database = Database(url.replace("postgresql:", "postgresql+psycopg:", 1))
+    migrate(database)
+    return database
+
+
+async def open_store(settings: Settings, embedder: Embedder) -> Store:
+    """The vectors: a Qdrant server where one is named, else Qdrant's engine in a process of its own."""
+    identity = IndexIdentity.of(embedder)
+    if settings.qdrant_url is None:
+        from usher.backends.store_edge import EdgeStore
+
+        return await EdgeStore.open(settings.home / "vectors", identity)
+    from usher.backends.store_qdrant import QdrantStore
+
+    secret = settings.qdrant_api_key
+    return await QdrantStore.open(
+        settings.qdrant_url, "usher", identity, None if secret is None else secret.get_secret_value()
+    )
+
+
+def open_model(settings: Settings, embedder: Embedder) -> Model:
+    """An OpenAI-compatible server where one is named, else the extractive answerer."""
+    if settings.model_url is None or settings.model is None:
+        from usher.backends.model_extractive import ExtractiveModel
+
+        return ExtractiveModel(embedder)
+    from usher.backends.model_vllm import OpenAIModel
+
+    secret = settings.model_api_key
+    return OpenAIModel(
+        settings.model_url,
+        settings.model,
+        api_key=None if secret is None else secret.get_secret_value(),
+        context_tokens=settings.model_context_tokens,
+    )
+
+
+def open_ring(settings: Settings) -> KeyRing:
+    """The key ring beside the data folder, made at the first start only: a lost one is never replaced silently."""
+    master = _master_key(settings)
+    path = settings.keyring_path
+    if path.exists():
+        return KeyRing.open(path, master)
+    if (settings.home / "ledger.sqlite").exists():
+        problem = f"({path}) is missing, and the data folder was sealed with it"
+        raise UserError("USHER_KEYRING", problem, "restore it from your key backup, or set its right path")
+    return KeyRing.create(path, master)

@@ -1,0 +1,138 @@
+"""What a credential may do right now: standing, snapshots and scope, asked again at every barrier.
+
+A `Grant` is the answer at one instant. `Authority.again` asks anew: it costs one query while nothing has changed,
+and picks up any change of credential, directory, policy, label or condition, also one that is still pending: then
+the old state and the new must both allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import reduce
+
+from usher.core.policy_documents import PolicyDocuments, parse_documents
+from usher.core.standing import Credential, Standing, Versions
+from usher.ports import Identity, Policies
+from usher_policy.catalog import Catalog
+from usher_policy.compile import Snapshot, compile_snapshot
+from usher_policy.conditions import Context
+from usher_policy.decide import Decision, Scope, may, roles_of, scope
+from usher_policy.rules import parse_rules
+from usher_policy.vocabulary import Action
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a credential may do, as of `context.now`: every snapshot must allow for every principal."""
+
+    standing: Standing
+    snapshots: tuple[Snapshot, ...]
+    context: Context
+    scope: Scope
+    roles: tuple[str, ...]
+    documents: PolicyDocuments
+
+    @property
+    def credential(self) -> Credential:
+        return self.standing.credential
+
+    @property
+    def denied(self) -> str | None:
+        return self.standing.denied
+
+    def may(self, action: Action, target: str) -> Decision:
+        """The decision on one action; a standing that is denied is denied everything."""
+        if self.denied is not None:
+            return Decision(False, self.denied)
+        decisions = [
+            may(snapshot, principal, target, action, self.context)
+            for snapshot in self.snapshots
+            for principal in self.standing.principals
+        ]
+        return next((decision for decision in decisions if not decision.allowed), decisions[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    snapshot: Snapshot
+    documents: PolicyDocuments
+
+
+class Authority:
+    """Compiles what is in force into snapshots, and judges credentials against them."""
+
+    def __init__(self, identity: Identity, policies: Policies, clock: Clock = utc_now) -> None:
+        self._identity = identity
+        self._policies = policies
+        self._clock = clock
+        self._in_force_now: dict[int, _Policy] = {}
+        self._catalog = Catalog(-1)
+
+    async def admit(self, secret: str) -> Grant | None:
+        """What a presented key may do now; None if it is no key."""
+        now = self._clock()
+        standing = await self._identity.resolve(secret, now)
+        return None if standing is None else await self._grant(standing, now)
+
+    async def again(self, grant: Grant) -> Grant:
+        """The same credential judged now; the same object if nothing that it depends on has changed."""
+        now = self._clock()
+        standing = await self._identity.recheck(grant.credential, now)
+        until = grant.scope.valid_until
+        if standing == grant.standing and (until is None or now < until):
+            return grant
+        return await self._grant(standing, now)
+
+    async def current(self) -> tuple[Versions, Snapshot]:
+        """The versions in force and the active snapshot, over the labels of now."""
+        versions = await self._policies.versions()
+        return versions, (await self._in_force(versions))[0].snapshot
+
+    async def _grant(self, standing: Standing, now: datetime) -> Grant:
+        policies = await self._in_force(standing.versions)
+        snapshots = tuple(policy.snapshot for policy in policies)
+        context = Context(now=now, purpose=standing.credential.purpose)
+        scopes = [scope(s, p, context) for s in snapshots for p in standing.principals]
+        narrowest = reduce(Scope.intersect, scopes) if scopes else _nothing(snapshots[0])
+        roles = roles_of(snapshots[0], standing.principals[0]) if standing.principals else ()
+        documents = reduce(PolicyDocuments.intersect, (policy.documents for policy in policies))
+        return Grant(standing, snapshots, context, narrowest, roles, documents)
+
+    async def _in_force(self, versions: Versions) -> tuple[_Policy, ...]:
+        """The active policy and, while one is pending, that one too."""
+        if self._catalog.label_version != versions.label:
+            self._catalog = await self._policies.catalog(self._catalog)
+        wanted = [versions.policy] + ([] if versions.pending_policy is None else [versions.pending_policy])
+        known = self._in_force_now
+        self._in_force_now = {version: await self._current(known.get(version), version) for version in wanted}
+        return tuple(self._in_force_now.values())
+
+    async def _current(self, known: _Policy | None, version: int) -> _Policy:
+        if known is None:
+            stored = await self._policies.load(version)
+            rules, documents = ("", {}) if stored is None else (stored.rules, stored.documents)
+            snapshot = await asyncio.to_thread(compile_snapshot, version, parse_rules(rules), self._catalog)
+            return _Policy(snapshot, parse_documents(documents))
+        if known.snapshot.catalog is self._catalog:
+            return known
+        return replace(known, snapshot=known.snapshot.with_catalog(self._catalog))
+
+
+def _nothing(snapshot: Snapshot) -> Scope:
+    return Scope(
+        classes=(),
+        policy_version=snapshot.version,
+        policy_digest=snapshot.digest,
+        label_version=snapshot.catalog.label_version,
+        valid_until=None,
+        rules=(),
+    )

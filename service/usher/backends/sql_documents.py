@@ -1,0 +1,164 @@
+"""Reading documents, in SQL: a passage's label and its text come from one query.
+
+A version's text and headings are sealed under that version's own key, which the key ring wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from usher.backends import sql_tables as t
+from usher.backends.keyring import KeyRing, seal, unseal
+from usher.backends.sql import AnyRow, Database
+from usher.core.passages import Label, Passage
+from usher.ports import DocumentInfo
+
+
+class SealedText(msgspec.Struct, array_like=True):
+    """What is sealed of a version: its text, and the heading path of each chunk by position."""
+
+    text: str
+    headings: list[list[str]]
+
+
+def seal_text(ring: KeyRing, key: bytes, document: UUID, version: int, content: SealedText) -> tuple[bytes, bytes]:
+    """(wrapped key, sealed text) of one version; both are bound to the document and version."""
+    bound = _bound(document, version)
+    return ring.wrap(key, bound), seal(key, msgspec.msgpack.encode(content), bound)
+
+
+def open_text(ring: KeyRing, wrapped: bytes, sealed: bytes, document: UUID, version: int) -> SealedText:
+    bound = _bound(document, version)
+    return msgspec.msgpack.decode(unseal(ring.unwrap(wrapped, bound), sealed, bound), type=SealedText)
+
+
+def _bound(document: UUID, version: int) -> bytes:
+    return f"document:{document}:{version}".encode()
+
+
+class SqlDocuments:
+    """The `Documents` port."""
+
+    def __init__(self, database: Database, ring: KeyRing) -> None:
+        self._database = database
+        self._ring = ring
+
+    async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]:
+        statement = _PASSAGES.where(t.chunk.c.id.in_(chunks))
+
+        def work(connection: sa.Connection) -> dict[UUID, Passage]:
+            texts: dict[tuple[UUID, int], SealedText] = {}
+            return {row.chunk: self._passage(row, texts) for row in connection.execute(statement)}
+
+        return await self._database.read(work)
+
+    def _passage(self, row: AnyRow, texts: dict[tuple[UUID, int], SealedText]) -> Passage:
+        version = (row.document, row.chunk_version)
+        if version not in texts:
+            texts[version] = open_text(self._ring, row.wrapped_key, row.sealed_text, *version)
+        content = texts[version]
+        return Passage(
+            label=_label(row),
+            document=row.document,
+            source=row.source,
+            path=row.path,
+            title=row.title,
+            headings=tuple(content.headings[row.position]),
+            position=row.position,
+            start=row.start,
+            end=row.end,
+            text=content.text[row.start : row.end],
+            digest=row.digest,
+        )
+
+    async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]:
+        statement = _LABELS.where(t.chunk.c.id.in_(chunks))
+
+        def work(connection: sa.Connection) -> dict[UUID, Label]:
+            return {row.chunk: _label(row) for row in connection.execute(statement)}
+
+        return await self._database.read(work)
+
+    async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
+        statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
+        if after is not None:
+            statement = statement.where(t.document.c.id > after)
+        return await self._infos(statement)
+
+    async def get(self, document: UUID, classes: Sequence[int]) -> DocumentInfo | None:
+        found = await self._infos(_in_scope(classes).where(t.document.c.id == document))
+        return found[0] if found else None
+
+    async def _infos(self, statement: sa.Select[Any]) -> list[DocumentInfo]:
+        def work(connection: sa.Connection) -> list[DocumentInfo]:
+            return [_info(row) for row in connection.execute(statement)]
+
+        return await self._database.read(work)
+
+
+_LABELS = (
+    sa.select(
+        t.chunk.c.id.label("chunk"),
+        t.chunk.c.document,
+        t.chunk.c.version.label("chunk_version"),
+        t.document.c.version,
+        t.document.c.access_class,
+        t.document.c.label_version,
+        t.document.c.pending,
+        t.document.c.carried,
+        t.document.c.deleted_at,
+    )
+    .select_from(t.chunk)
+    .join(t.document, t.document.c.id == t.chunk.c.document)
+)
+
+_PASSAGES = _LABELS.join(
+    t.document_version,
+    (t.document_version.c.document == t.chunk.c.document) & (t.document_version.c.version == t.chunk.c.version),
+).add_columns(
+    t.chunk.c.position,
+    t.chunk.c.start,
+    t.chunk.c.end,
+    t.document.c.source,
+    t.document.c.path,
+    t.document_version.c.title,
+    t.document_version.c.digest,
+    t.document_version.c.wrapped_key,
+    t.document_version.c.sealed_text,
+)
+
+
+def _label(row: AnyRow) -> Label:
+    return Label(
+        chunk=row.chunk,
+        chunk_version=row.chunk_version,
+        version=row.version,
+        access_class=row.access_class,
+        label_version=row.label_version,
+        pending=row.pending is not None,
+        carried=row.carried,
+        deleted=row.deleted_at is not None,
+    )
+
+
+def _in_scope(classes: Sequence[int]) -> sa.Select[Any]:
+    """Current documents of the classes; one that is changing is in nobody's list until the change is done."""
+    document, version = t.document.c, t.document_version.c
+    in_classes = document.access_class.in_(sa.bindparam("classes", list(classes), expanding=True, literal_execute=True))
+    return (
+        sa.select(document.id, document.source, document.path, version.title, version.version, version.media_type)
+        .add_columns(version.size, version.chunks, version.created_at, t.access_class.c.requirements)
+        .join(t.document_version, (version.document == document.id) & (version.version == document.version))
+        .join(t.access_class, t.access_class.c.id == document.access_class)
+        .where(in_classes, document.pending.is_(None), document.deleted_at.is_(None))
+    )
+
+
+def _info(row: AnyRow) -> DocumentInfo:
+    values = row._asdict()
+    return DocumentInfo(**{**values, "requirements": tuple(values["requirements"])})

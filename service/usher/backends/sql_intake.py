@@ -1,0 +1,231 @@
+"""Documents coming in, in SQL: staging, labels, and what the store still has to be told."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from usher.backends import sql_tables as t
+from usher.backends.keyring import KeyRing
+from usher.backends.sql import AnyRow, Database
+from usher.backends.sql_documents import SealedText, seal_text
+from usher.backends.sql_outbox import Finisher, enqueue
+from usher.ports import Change, LabelChange, Shelved, SourceState, Staged, Uncarried
+
+
+class SqlIntake:
+    """The `Intake` port."""
+
+    def __init__(self, database: Database, ring: KeyRing) -> None:
+        self._database = database
+        self._ring = ring
+
+    async def source(self, name: str) -> SourceState | None:
+        def work(connection: sa.Connection) -> SourceState | None:
+            row = connection.execute(sa.select(t.source).where(t.source.c.name == name)).first()
+            return None if row is None else SourceState(row.used_acl, row.used_rules)
+
+        return await self._database.read(work)
+
+    async def remember_source(self, name: str, state: SourceState, now: datetime) -> None:
+        values = {"used_acl": state.used_acl, "used_rules": state.used_rules, "ingested_at": now}
+
+        def work(connection: sa.Connection) -> None:
+            if connection.execute(sa.update(t.source).where(t.source.c.name == name).values(**values)).rowcount == 0:
+                connection.execute(sa.insert(t.source).values(name=name, **values))
+
+        await self._database.write(work)
+
+    async def shelf(self, source: str) -> dict[str, Shelved]:
+        newest = sa.select(t.document_version.c.document, sa.func.max(t.document_version.c.version).label("last"))
+        last = newest.group_by(t.document_version.c.document).subquery()
+        document, version = t.document.c, t.document_version.c
+        current = (version.document == document.id) & (version.version == document.version)
+        statement = (
+            sa.select(document.id, document.path, document.version, document.access_class, document.deleted_at)
+            .add_columns(version.digest, version.recipe, version.chunks, last.c.last)
+            .select_from(t.document.outerjoin(t.document_version, current))
+            .outerjoin(last, last.c.document == document.id)
+            .where(document.source == source)
+        )
+
+        def work(connection: sa.Connection) -> dict[str, Shelved]:
+            return {row.path: _shelved(row) for row in connection.execute(statement)}
+
+        return await self._database.read(work)
+
+    async def intern(self, sets: Sequence[frozenset[str]], readers: Mapping[str, frozenset[str]]) -> list[int]:
+        digests = [_set_digest(requirements) for requirements in sets]
+
+        def work(connection: sa.Connection) -> list[int]:
+            for name, subjects in readers.items():
+                _insert_once(connection, t.reader_list, t.reader_list.c.name, name, subjects=sorted(subjects))
+            known = _class_ids(connection)
+            for digest, requirements in zip(digests, sets, strict=True):
+                if digest not in known:
+                    known[digest] = max(known.values(), default=0) + 1
+                    values = {"id": known[digest], "digest": digest, "requirements": sorted(requirements)}
+                    connection.execute(sa.insert(t.access_class).values(**values))
+            return [known[digest] for digest in digests]
+
+        return await self._database.write(work)
+
+    async def stage(self, versions: Sequence[Staged], now: datetime) -> None:
+        def work(connection: sa.Connection) -> None:
+            for staged in versions:
+                _place_document(connection, staged)
+                connection.execute(sa.insert(t.document_version).values(**self._version_row(staged, now)))
+                if staged.chunks:
+                    connection.execute(sa.insert(t.chunk), _chunk_rows(staged))
+
+        await self._database.write(work)
+
+    def _version_row(self, staged: Staged, now: datetime) -> dict[str, Any]:
+        content = SealedText(staged.text, [list(chunk.headings) for chunk in staged.chunks])
+        wrapped, sealed = seal_text(self._ring, secrets.token_bytes(32), staged.document, staged.version, content)
+        copied = ("document", "version", "digest", "recipe", "title", "media_type", "size")
+        row = {name: getattr(staged, name) for name in copied}
+        return {**row, "chunks": len(staged.chunks), "wrapped_key": wrapped, "sealed_text": sealed, "created_at": now}
+
+    async def begin(self, changes: Sequence[LabelChange], by: str, now: datetime) -> list[Change]:
+        def work(connection: sa.Connection) -> list[Change]:
+            return [_begin(connection, change, by, now) for change in changes]
+
+        return await self._database.write(work)
+
+    async def uncarried(self) -> list[Uncarried]:
+        waiting = sa.select(t.document).where(t.document.c.carried.is_(False), t.document.c.pending.is_(None))
+
+        def work(connection: sa.Connection) -> list[Uncarried]:
+            return [_uncarried(connection, row) for row in connection.execute(waiting).all()]
+
+        return await self._database.read(work)
+
+    async def carried(self, documents: Sequence[UUID]) -> None:
+        done = sa.update(t.document).where(t.document.c.id.in_(documents)).values(carried=True)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(done)
+
+        await self._database.write(work)
+
+    async def leftovers(self) -> list[UUID]:
+        statement = sa.select(t.chunk.c.id).join(t.document, t.document.c.id == t.chunk.c.document).where(_UNNAMED)
+        return await self._database.read(lambda connection: list(connection.execute(statement).scalars()))
+
+    async def discard(self) -> None:
+        versions = t.document_version.c
+        unnamed = (
+            sa.select(versions.document, versions.version)
+            .join(t.document, t.document.c.id == versions.document)
+            .where(_unnamed(versions.version))
+        )
+
+        def work(connection: sa.Connection) -> None:
+            for document, version in connection.execute(unnamed).all():
+                for table in (t.chunk, t.document_version):
+                    connection.execute(sa.delete(table).where(table.c.document == document, table.c.version == version))
+            empty = ~sa.exists().where(versions.document == t.document.c.id)
+            connection.execute(sa.delete(t.document).where(empty, t.document.c.version.is_(None)))
+
+        await self._database.write(work)
+
+
+def _unnamed(version: sa.Column[int]) -> sa.ColumnElement[bool]:
+    """A version newer than the current one that no pending change names."""
+    newer = version > sa.func.coalesce(t.document.c.version, 0)
+    return newer & (version != sa.func.coalesce(t.document.c.pending_version, -1))
+
+
+_UNNAMED = _unnamed(t.chunk.c.version)
+
+
+def _shelved(row: AnyRow) -> Shelved:
+    return Shelved(
+        document=row.id,
+        version=row.version,
+        last_version=row.last or 0,
+        digest=row.digest,
+        recipe=row.recipe,
+        access_class=row.access_class,
+        chunks=row.chunks or 0,
+        deleted=row.deleted_at is not None,
+    )
+
+
+def _set_digest(requirements: frozenset[str]) -> str:
+    return hashlib.sha256(msgspec.json.encode(sorted(requirements))).hexdigest()
+
+
+def _class_ids(connection: sa.Connection) -> dict[str, int]:
+    return {row.digest: row.id for row in connection.execute(sa.select(t.access_class.c.digest, t.access_class.c.id))}
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table, key: sa.Column[Any], value: Any, **values: Any) -> None:
+    if connection.execute(sa.select(key).where(key == value)).first() is None:
+        connection.execute(sa.insert(table).values({key.name: value, **values}))
+
+
+def _place_document(connection: sa.Connection, staged: Staged) -> None:
+    place = {"source": staged.source, "path": staged.path, "access_class": 0, "label_version": 0, "carried": True}
+    _insert_once(connection, t.document, t.document.c.id, staged.document, **place)
+
+
+def _chunk_rows(staged: Staged) -> list[dict[str, Any]]:
+    owner = {"document": staged.document, "version": staged.version}
+    return [
+        {**owner, "id": chunk.id, "position": position, "start": chunk.start, "end": chunk.end}
+        for position, chunk in enumerate(staged.chunks)
+    ]
+
+
+def _begin(connection: sa.Connection, change: LabelChange, by: str, now: datetime) -> Change:
+    payload = {
+        "op": change.kind,
+        "document": str(change.document),
+        "version": change.version,
+        "access_class": change.access_class,
+        "by": by,
+    }
+    queued = enqueue(connection, "label" if change.kind == "label" else "document", payload, now)
+    pending = {"pending": change.kind, "pending_version": change.version, "pending_class": change.access_class}
+    connection.execute(sa.update(t.document).where(t.document.c.id == change.document).values(**pending))
+    return queued
+
+
+def finish_label(connection: sa.Connection, payload: Mapping[str, Any]) -> None:
+    """The pending label becomes the label in force, under the next label version; the store is told after it."""
+    bumped = sa.update(t.state).values(label_version=t.state.c.label_version + 1).returning(t.state.c.label_version)
+    values: dict[str, Any] = {
+        "label_version": connection.execute(bumped).scalar_one(),
+        "pending": None,
+        "pending_version": None,
+        "pending_class": None,
+        "carried": False,
+    }
+    if payload["op"] == "delete":
+        values["deleted_at"] = datetime.now(UTC)
+    else:
+        values |= {"version": payload["version"], "access_class": payload["access_class"], "deleted_at": None}
+    document = UUID(payload["document"])
+    connection.execute(sa.update(t.document).where(t.document.c.id == document).values(**values))
+
+
+def _uncarried(connection: sa.Connection, row: AnyRow) -> Uncarried:
+    chunks = sa.select(t.chunk.c.id, t.chunk.c.version).where(t.chunk.c.document == row.id)
+    move: list[UUID] = []
+    delete: list[UUID] = []
+    for chunk in connection.execute(chunks.order_by(t.chunk.c.version, t.chunk.c.position)):
+        current = chunk.version == row.version and row.deleted_at is None
+        (move if current else delete).append(chunk.id)
+    return Uncarried(row.id, row.access_class, tuple(move), tuple(delete))
+
+
+FINISHERS: Mapping[str, Finisher] = {"document": finish_label, "label": finish_label}

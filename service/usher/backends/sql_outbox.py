@@ -1,0 +1,55 @@
+"""The outbox: changes that are pending until the ledger has heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from usher.backends import sql_tables as t
+from usher.backends.sql import Database
+from usher.ports import Change
+
+Finisher = Callable[[sa.Connection, Mapping[str, Any]], None]
+
+
+def enqueue(connection: sa.Connection, kind: str, payload: Mapping[str, Any], now: datetime) -> Change:
+    """Add an outbox row to the transaction that holds its pending change."""
+    statement = sa.insert(t.outbox).values(kind=kind, payload=payload, created_at=now).returning(t.outbox.c.id)
+    change = Change(connection.execute(statement).scalar_one(), kind, payload)
+    bump_revision(connection)
+    return change
+
+
+def bump_revision(connection: sa.Connection) -> None:
+    """Tell every running exchange that something it depends on has moved."""
+    connection.execute(sa.update(t.state).values(revision=t.state.c.revision + 1))
+
+
+class SqlOutbox:
+    """The `Outbox` port; `finishers` say per kind how a change becomes active."""
+
+    def __init__(self, database: Database, finishers: Mapping[str, Finisher]) -> None:
+        self._database = database
+        self._finishers = finishers
+
+    async def pending(self) -> list[Change]:
+        def work(connection: sa.Connection) -> list[Change]:
+            rows = connection.execute(sa.select(t.outbox).order_by(t.outbox.c.id))
+            return [Change(row.id, row.kind, row.payload) for row in rows]
+
+        return await self._database.read(work)
+
+    async def finish(self, changes: Sequence[Change]) -> None:
+        def work(connection: sa.Connection) -> None:
+            waiting = sa.select(t.outbox.c.id).where(t.outbox.c.id.in_([change.id for change in changes]))
+            open_ids = set(connection.execute(waiting).scalars())
+            for change in changes:
+                if change.id in open_ids:
+                    self._finishers[change.kind](connection, change.payload)
+            connection.execute(sa.delete(t.outbox).where(t.outbox.c.id.in_(open_ids)))
+            bump_revision(connection)
+
+        await self._database.write(work)

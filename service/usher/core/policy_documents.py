@@ -1,0 +1,56 @@
+"""The YAML documents beside a rule file, as values. An absent document means its default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import yaml
+
+KNOWN = ("routing.yaml", "gates.yaml", "retention.yaml", "links.yaml")
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
+
+
+class PolicyDocumentError(ValueError):
+    """A policy document cannot be used; `name` is the file, `line` counts from 1 (0: the file as a whole)."""
+
+    def __init__(self, name: str, line: int, problem: str, remedy: str) -> None:
+        super().__init__(f"{name}: {problem}; {remedy}")
+        self.name, self.line, self.problem, self.remedy = name, line, problem, remedy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDocuments:
+    """`link_hosts`: the hosts that links in answers may lead to (`links.yaml`; default none)."""
+
+    link_hosts: frozenset[str] = frozenset()
+
+    def intersect(self, other: PolicyDocuments) -> PolicyDocuments:
+        """What both allow."""
+        return PolicyDocuments(self.link_hosts & other.link_hosts)
+
+
+def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
+    """Raises `PolicyDocumentError` for a file that is unknown, not YAML, or not of its form."""
+    for name in documents:
+        if name not in KNOWN:
+            raise PolicyDocumentError(name, 0, "is not a policy document", "use one of " + ", ".join(KNOWN))
+        if name != "links.yaml":
+            raise PolicyDocumentError(name, 0, "is not read by this release", "remove it: its default is in force")
+    return PolicyDocuments(_link_hosts(documents.get("links.yaml", "")))
+
+
+def _link_hosts(text: str) -> frozenset[str]:
+    name = "links.yaml"
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise PolicyDocumentError(name, mark.line + 1 if mark else 0, "is not YAML", "mend its syntax") from error
+    hosts = parsed.get("hosts") if isinstance(parsed, dict) and set(parsed) == {"hosts"} else parsed
+    if hosts is None:
+        return frozenset()
+    if not isinstance(hosts, list) or not all(isinstance(host, str) and _HOST.fullmatch(host) for host in hosts):
+        raise PolicyDocumentError(name, 0, "is not a list of host names", "write `hosts: [docs.example.com]`")
+    return frozenset(hosts)

@@ -1,0 +1,66 @@
+"""The order in which documents become visible, and how a cut-off ingest is finished.
+
+new version's row and text -> its chunks in class 0 -> flush -> label pending beside the old one, with its outbox row
+-> event -> label active and this version current -> chunks moved to the class, the old version's deleted, flush ->
+noted as carried. Killed anywhere, `recover` completes it, and nothing half-labelled is ever visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from usher.authority import Clock
+from usher.outbox import Recorder, carry
+from usher.ports import Intake, LabelChange, Outbox, Point, Staged, Store, StoreBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A new version with its points (in class 0) and the class that it shall get."""
+
+    staged: Staged
+    points: tuple[Point, ...]
+    access_class: int
+
+
+class Committer:
+    """Carries batches of changes through the order of commitment."""
+
+    def __init__(self, intake: Intake, store: Store, outbox: Outbox, ledger: Recorder, clock: Clock) -> None:
+        self._intake = intake
+        self._store = store
+        self._outbox = outbox
+        self._ledger = ledger
+        self._clock = clock
+
+    async def put(self, batch: Sequence[Prepared], by: str) -> None:
+        """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
+        await self._intake.stage([prepared.staged for prepared in batch], self._clock())
+        points = [point for prepared in batch for point in prepared.points]
+        if points:
+            await self._store.write(StoreBatch(upsert=points))
+        changes = [LabelChange("put", p.staged.document, p.staged.version, p.access_class) for p in batch]
+        await self.label(changes, by)
+
+    async def label(self, changes: Sequence[LabelChange], by: str) -> None:
+        """Bring label changes into force and carry them to the store."""
+        await carry(await self._intake.begin(changes, by, self._clock()), self._outbox, self._ledger)
+        await self._carry_to_store()
+
+    async def recover(self) -> None:
+        """Finish what was cut off, once the outbox is empty; forget staged versions that no change names."""
+        await self._carry_to_store()
+        leftovers = await self._intake.leftovers()
+        if leftovers:
+            await self._store.write(StoreBatch(delete=leftovers))
+        await self._intake.discard()
+
+    async def _carry_to_store(self) -> None:
+        waiting = await self._intake.uncarried()
+        if not waiting:
+            return
+        delete = [chunk for document in waiting for chunk in document.delete]
+        moves = [(document.move, document.access_class) for document in waiting if document.move]
+        await self._store.write(StoreBatch(delete=delete, move=moves))
+        await self._intake.carried([document.document for document in waiting])

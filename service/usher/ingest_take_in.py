@@ -1,0 +1,206 @@
+"""Documents one by one: read, convert, split, embed, and hand over in batches for commitment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID, uuid5
+
+from usher.core import chunking, lexical
+from usher.ingest_commit import Committer, Prepared
+from usher.ports import (
+    ConversionFailed,
+    Converted,
+    Converter,
+    Embedder,
+    FileRefused,
+    Folder,
+    LabelChange,
+    Point,
+    Shelved,
+    Staged,
+    StagedChunk,
+)
+
+RECIPE = "1"
+"""Changes whenever conversion, splitting or what is embedded changes: a document made by another is made anew."""
+BATCH_CHUNKS = 96
+"""Chunks of one commit: a few seconds of embedding, so that the commit's own time hardly counts."""
+BATCH_DOCUMENTS = 64
+_NAMESPACE = UUID("0b9e6f3e-6a55-4c7e-9d5b-6a1f4f6c2c11")
+
+
+@dataclass(slots=True)
+class Report:
+    """The closing count, and each refused path with its remedy."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: list[dict[str, str]] = field(default_factory=list)
+
+    def refuse(self, path: str, problem: str, remedy: str) -> None:
+        self.refused.append({"path": path, "problem": problem, "remedy": remedy})
+
+    def as_event(self) -> dict[str, Any]:
+        names = ("added", "changed", "relabelled", "unchanged", "deleted", "withdrawn", "empty", "unlisted")
+        counts = {name: self.counts[name] for name in (*names, "unsupported", "chunks")}
+        return {"event": "report", **counts, "refused": self.refused}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One document to look at: its path, its requirements' class, and what is on the shelf of it."""
+
+    path: str
+    access_class: int
+    shelved: Shelved | None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of ingest: where from, on whose behalf, how far."""
+
+    source: str
+    by: str
+    folder: Folder
+    report: Report
+    emit: Callable[[dict[str, Any]], None]
+    total: int = 0
+    done: int = 0
+
+    def progress(self, path: str) -> None:
+        self.done += 1
+        self.emit({"event": "progress", "done": self.done, "total": self.total, "path": path})
+
+
+_Ready = tuple[Staged, int, str]
+"""A version to embed, its class, and what it counts as."""
+
+
+class TakeIn:
+    """New and changed documents into the index, moved labels into force."""
+
+    def __init__(self, embedder: Embedder, converter: Converter, committer: Committer, max_file_size: int) -> None:
+        self._embedder = embedder
+        self._converter = converter
+        self._committer = committer
+        self._max_file_size = max_file_size
+        self._recipe = f"{RECIPE}:{embedder.precision}:{embedder.model}"[:64]
+
+    async def run(self, run: Run, work: Sequence[Work]) -> None:
+        """Read and split the next documents while one is embedded, and embed while a batch is committed."""
+        queue: asyncio.Queue[_Ready | None] = asyncio.Queue(maxsize=4)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._prepare(run, work, queue))
+                group.create_task(self._embed_and_commit(run, queue))
+        except* Exception as failed:
+            raise failed.exceptions[0] from None  # the first cause, not a group of consequences
+
+    async def _prepare(self, run: Run, work: Sequence[Work], queue: asyncio.Queue[_Ready | None]) -> None:
+        moved: list[LabelChange] = []
+        for item in work:
+            try:
+                ready = await self._look_at(run, item, moved)
+            except (FileRefused, ConversionFailed) as error:
+                await self._refuse(run, item, error)
+                ready = None
+            if ready is None:
+                run.progress(item.path)
+            else:
+                await queue.put(ready)
+        for start in range(0, len(moved), 100):
+            await self._committer.label(moved[start : start + 100], run.by)
+        run.report.counts["relabelled"] += len(moved)
+        await queue.put(None)
+
+    async def _look_at(self, run: Run, item: Work, moved: list[LabelChange]) -> _Ready | None:
+        """The document's new version if there is one; a label that must move is noted in `moved`."""
+        data = await asyncio.to_thread(run.folder.read, item.path, self._max_file_size)
+        digest, old = hashlib.sha256(data).hexdigest(), item.shelved
+        if old is None or old.deleted or (old.digest, old.recipe) != (digest, self._recipe):
+            converted = await self._converter.convert(data, PurePosixPath(item.path).suffix.lower(), item.path)
+            staged = await asyncio.to_thread(self._staged, run.source, item, converted, digest, len(data))
+            return staged, item.access_class, "changed" if old and old.version and not old.deleted else "added"
+        if old.access_class == item.access_class:
+            run.report.counts["unchanged"] += 1
+        else:
+            moved.append(LabelChange("label", old.document, old.version, item.access_class))
+        return None
+
+    async def _refuse(self, run: Run, item: Work, error: FileRefused | ConversionFailed) -> None:
+        """Leave the document out; an earlier version that is in is withdrawn at once."""
+        problem, _, remedy = str(error).partition("; ")
+        run.report.refuse(item.path, problem, remedy)
+        old = item.shelved
+        if old is not None and old.version is not None and not old.deleted:
+            change = LabelChange("delete", old.document, old.version, old.access_class)
+            await self._committer.label([change], run.by)
+            run.report.counts["withdrawn"] += 1
+
+    def _staged(self, source: str, item: Work, converted: Converted, digest: str, size: int) -> Staged:
+        old = item.shelved
+        document = old.document if old else uuid5(_NAMESPACE, f"{source}\0{item.path}")
+        version = old.last_version + 1 if old else 1
+        chunks = chunking.split(converted.text, self._embedder.count_tokens, converted.title)
+        return Staged(
+            document=document,
+            source=source,
+            path=item.path,
+            version=version,
+            digest=digest,
+            recipe=self._recipe,
+            title=converted.title,
+            media_type=converted.media_type,
+            size=size,
+            text=converted.text,
+            chunks=tuple(
+                StagedChunk(uuid5(document, f"{version}:{c.position}"), c.start, c.end, c.headings) for c in chunks
+            ),
+        )
+
+    async def _embed_and_commit(self, run: Run, queue: asyncio.Queue[_Ready | None]) -> None:
+        batch: list[tuple[Prepared, str]] = []
+        committing: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while (ready := await queue.get()) is not None:
+                staged, access_class, counted = ready
+                batch.append((Prepared(staged, await self._points(staged), access_class), counted))
+                if sum(len(p.points) for p, _ in batch) >= BATCH_CHUNKS or len(batch) >= BATCH_DOCUMENTS:
+                    if committing:
+                        await committing
+                    committing, batch = group.create_task(self._commit(run, batch)), []
+            if committing:
+                await committing
+            if batch:
+                await self._commit(run, batch)
+
+    async def _points(self, staged: Staged) -> tuple[Point, ...]:
+        bodies = [staged.text[chunk.start : chunk.end] for chunk in staged.chunks]
+        texts = [
+            chunking.embed_text(staged.title, chunk.headings, body)
+            for chunk, body in zip(staged.chunks, bodies, strict=True)
+        ]
+        vectors = await self._embedder.embed(texts)
+        sparse = await asyncio.to_thread(
+            lambda: [
+                lexical.document(staged.title, chunk.headings, staged.path, body)
+                for chunk, body in zip(staged.chunks, bodies, strict=True)
+            ]
+        )
+        return tuple(
+            Point(chunk.id, staged.document, 0, vector, weights)
+            for chunk, vector, weights in zip(staged.chunks, vectors, sparse, strict=True)
+        )
+
+    async def _commit(self, run: Run, batch: Sequence[tuple[Prepared, str]]) -> None:
+        await self._committer.put([prepared for prepared, _ in batch], run.by)
+        for prepared, counted in batch:
+            run.report.counts[counted] += 1
+            run.report.counts["chunks"] += len(prepared.points)
+            run.report.counts["empty"] += not prepared.points
+            run.progress(prepared.staged.path)

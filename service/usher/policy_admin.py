@@ -1,0 +1,158 @@
+"""Policy versions: check a rule file with its cases, make it the version in force, explain a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from usher.authority import Authority, Clock, utc_now
+from usher.core.policy_documents import PolicyDocumentError, parse_documents
+from usher.core.standing import Actor
+from usher.errors import UserError
+from usher.outbox import Recorder, carry
+from usher.ports import Directory, Outbox, Policies, StoredPolicy
+from usher_policy.cases import Case, CaseResult, run_cases
+from usher_policy.catalog import Catalog
+from usher_policy.compile import compile_snapshot
+from usher_policy.conditions import Context
+from usher_policy.decide import may, roles_of, scope
+from usher_policy.lint import Finding, lint
+from usher_policy.rules import parse_rules
+from usher_policy.vocabulary import Action, Principal, typed
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """A policy as it lies in a folder: the rule file's text, the YAML documents beside it by name, the cases."""
+
+    rules_text: str
+    documents: Mapping[str, str] = field(default_factory=dict)
+    cases: Sequence[Case] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What lint and the cases say; `ok` if no finding is an error and every case came out as expected."""
+
+    findings: tuple[Finding, ...]
+    cases: tuple[CaseResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        return not errors and all(case.passed for case in self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    version: int
+    digest: str
+    warnings: tuple[str, ...]
+
+
+def check(source: PolicySource) -> CheckReport:
+    """Lint the rules and, if they are sound, run the cases. Pure."""
+    findings = [*lint(source.rules_text), *_document_findings(source.documents)]
+    if any(finding.severity == "error" for finding in findings):
+        return CheckReport(tuple(findings), ())
+    snapshot = compile_snapshot(0, parse_rules(source.rules_text), Catalog())
+    return CheckReport(tuple(findings), tuple(run_cases(snapshot, source.cases)))
+
+
+def _document_findings(documents: Mapping[str, str]) -> list[Finding]:
+    try:
+        parse_documents(documents)
+    except PolicyDocumentError as error:
+        return [Finding(error.line, f"{error.name}: {error.problem}", error.remedy, "error")]
+    return []
+
+
+class PolicyAdmin:
+    """Changes and explanations of the policy in force."""
+
+    def __init__(
+        self,
+        policies: Policies,
+        authority: Authority,
+        directory: Directory,
+        outbox: Outbox,
+        ledger: Recorder,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._policies = policies
+        self._authority = authority
+        self._directory = directory
+        self._outbox = outbox
+        self._ledger = ledger
+        self._clock = clock
+
+    async def apply(self, source: PolicySource, by: Actor) -> AppliedPolicy:
+        """Make the source the next version, in force at everybody's next barrier. The operator's act.
+
+        Raises `UserError` if it fails its check, or while another version is on its way.
+        """
+        report = check(source)
+        if not report.ok:
+            raise UserError("policy", _summary(report), "run `usher policy check FILE` and mend what it names")
+        rules = parse_rules(source.rules_text)
+        versions = await self._policies.versions()
+        stored = StoredPolicy(
+            versions.policy + 1, rules.digest, source.rules_text, dict(source.documents), self._clock()
+        )
+        change = await self._policies.propose(stored, f"{by.kind}:{by.id}")
+        if change is None:
+            raise UserError("policy", "another version is being activated", "try again in a moment")
+        await carry([change], self._outbox, self._ledger)
+        return AppliedPolicy(stored.version, rules.digest, _warnings(report, source.rules_text))
+
+    async def active(self) -> dict[str, Any]:
+        """The version in force: number, digest, documents."""
+        versions = await self._policies.versions()
+        stored = await self._policies.load(versions.policy)
+        if stored is None:
+            return {"version": 0, "digest": None, "documents": []}
+        return {"version": stored.version, "digest": stored.digest, "documents": sorted(stored.documents)}
+
+    async def explain(self, user: str, target: str, action: str) -> dict[str, Any]:
+        """One decision as it would fall now for a person of the directory, with the rules that took part."""
+        if action not in set(Action):
+            raise UserError("action", "is not a known action", "use one of: " + ", ".join(Action))
+        person = await self._directory.person(user.removeprefix("user:"))
+        groups = () if person is None else person.groups
+        principal = Principal(
+            typed("user", user.removeprefix("user:")), frozenset(typed("group", group) for group in groups)
+        )
+        versions, snapshot = await self._authority.current()
+        context = Context(now=self._clock())
+        decision = may(snapshot, principal, target, Action(action), context)
+        known = person is not None and person.active
+        lines = {rule.id: rule.canonical for rule in snapshot.rules.permissions}
+        return {
+            "user": principal.user,
+            "groups": sorted(principal.groups),
+            "object": target,
+            "action": action,
+            "allowed": decision.allowed and known,
+            "reason": decision.reason if known else "person_inactive",
+            "rules": [lines.get(rule, rule) for rule in decision.rules],
+            "roles": list(roles_of(snapshot, principal)),
+            "readable_access_classes": len(scope(snapshot, principal, context).classes) if known else 0,
+            "policy_version": versions.policy,
+        }
+
+
+def _summary(report: CheckReport) -> str:
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if errors:
+        first = errors[0]
+        return f"has {len(errors)} error(s); the first, on line {first.line}: {first.message}"
+    failed = [case for case in report.cases if not case.passed]
+    return f"fails {len(failed)} of its {len(report.cases)} case(s); the first: {failed[0].case.name}"
+
+
+def _warnings(report: CheckReport, rules_text: str) -> tuple[str, ...]:
+    found = [f"line {f.line}: {f.message}" for f in report.findings if f.severity != "error"]
+    if not any(rule.act == Action.POLICY_APPROVE for rule in parse_rules(rules_text).permissions):
+        found.append("no rule grants policy.approve: only the operator can change this policy")
+    return tuple(found)

@@ -1,0 +1,165 @@
+"""Governed retrieval: what one person may read that fits a question, and the record of a search."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from usher.authority import Authority, Grant
+from usher.core import fusion, lexical
+from usher.core.evidence import decision_body, retrieval_body
+from usher.core.passages import Checked, Passage, check_all
+from usher.errors import UserError
+from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Who, uuid7
+from usher.ledger.sequencer import Ledger
+from usher.ports import Documents, Embedder, Store, Vector
+from usher_policy.decide import Scope
+from usher_policy.vocabulary import Action
+
+MAX_QUESTION = 8_000
+MAX_K = 100
+DEFAULT_K = 10
+CHAT = "sys:chat"
+
+_log = structlog.stdlib.get_logger("usher.retrieve")
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """Permitted passages in rank order with their scores, and what was dropped on the second look."""
+
+    checked: Checked
+    scores: Mapping[UUID, float]
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        return self.checked.passages
+
+
+NOTHING = Retrieved(Checked((), (), ()), {})
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """A recorded search. `denied` says why there is nothing to show."""
+
+    audit_id: str
+    policy_version: int
+    retrieved: Retrieved
+    denied: str | None = None
+
+
+def checked_question(text: str, field: str) -> str:
+    """The question without outer white space. Raises `UserError` if it is empty or too long."""
+    question = text.strip()
+    if not question:
+        raise UserError(field, "the question is empty", "write what you want to know")
+    if len(question) > MAX_QUESTION:
+        problem = f"the question has {len(question)} characters, more than {MAX_QUESTION}"
+        raise UserError(field, problem, "shorten the question")
+    return question
+
+
+def who(grant: Grant, pseudonym: str) -> Who:
+    return Who(pseudonym, grant.roles, grant.credential.kind)
+
+
+class Retrieve:
+    """Search under a scope, judged twice: by the store's filter, and again by the labels of now."""
+
+    def __init__(
+        self, authority: Authority, ledger: Ledger, store: Store, embedder: Embedder, documents: Documents
+    ) -> None:
+        self._authority = authority
+        self._ledger = ledger
+        self._store = store
+        self._embedder = embedder
+        self._documents = documents
+
+    async def search(self, grant: Grant, text: str, k: int = DEFAULT_K) -> SearchAnswer:
+        """One recorded search.
+
+        1. the decision is durable before anything is retrieved (a local embedder may work meanwhile)
+        2. the credential is judged again, and the store asked under the scope of that instant
+        3. what was found is durable before it is returned, and the credential is judged a last time
+
+        Raises `UserError`, `LedgerUnavailable`, `StoreUnavailable`.
+        """
+        question = checked_question(text, "q")
+        if not 1 <= k <= MAX_K:
+            raise UserError("k", f"is {str(k)[:20]}", f"give a whole number from 1 to {MAX_K}")
+        audit_id = uuid7()
+        decision = grant.may(Action.CHAT_ASK, CHAT)
+        by = who(grant, await self._ledger.pseudonym(grant.credential.user))
+        entries = [
+            Entry(EventType.REQUEST, audit_id, by, {"operation": SEARCH, "k": k, "credential_id": grant.credential.id}),
+            Entry(EventType.DECISION, audit_id, by, decision_body(Action.CHAT_ASK, CHAT, decision, grant.scope, None)),
+        ]
+        if not decision.allowed:
+            await self._ledger.append(entries)
+            return SearchAnswer(audit_id, grant.scope.policy_version, NOTHING, decision.reason)
+        vector = await self.recorded_then_embedded(entries, question)
+        before = await self._authority.again(grant)
+        refusal = denied(before)
+        found = NOTHING if refusal else await self.find(before.scope, question, vector, k)
+        body = retrieval_body(before.scope, found.checked, found.scores, (), refusal)
+        await self._ledger.append([Entry(EventType.RETRIEVAL, audit_id, by, body)])
+        after, found = await self.still_permitted(before, found)
+        refusal = refusal or denied(after)
+        return SearchAnswer(audit_id, after.scope.policy_version, NOTHING if refusal else found, refusal)
+
+    async def recorded_then_embedded(
+        self, entries: list[Entry], question: str, rows: Sequence[ContentRow] = ()
+    ) -> Vector:
+        """The first barrier. It overlaps the embedding only if no text leaves this process for it."""
+        append = self._ledger.append(entries, rows)
+        if not self._embedder.local:
+            await append
+            return (await self._embedder.embed([question]))[0]
+        vectors, _ = await asyncio.gather(self._embedder.embed([question]), append)
+        return vectors[0]
+
+    async def find(self, scope: Scope, question: str, vector: Vector, k: int) -> Retrieved:
+        """The k best passages of the scope, each judged again by its label of now."""
+        if not scope.classes:
+            return NOTHING
+        terms = lexical.query(question)
+        found = await self._store.search(scope.classes, vector, terms, fusion.OVERFETCH)
+        ranked = fusion.fuse(found, terms, 2 * fusion.OVERFETCH)
+        scores = {hit.chunk: hit.score for hit in ranked}
+        kept = Checked((), (), ())
+        for start in range(0, len(ranked), k):
+            part = [hit.chunk for hit in ranked[start : start + k]]
+            kept = _joined(kept, check_all(part, await self._documents.passages(part), scope), k)
+            if len(kept.passages) == k:
+                break
+        for chunk in kept.leaks:
+            _log.error("leak", chunk=str(chunk))
+        return Retrieved(kept, scores)
+
+    async def still_permitted(self, grant: Grant, found: Retrieved) -> tuple[Grant, Retrieved]:
+        """The grant judged again, and what it still permits: the same objects if nothing has changed."""
+        now = await self._authority.again(grant)
+        if now is grant:
+            return grant, found
+        chunks = [passage.label.chunk for passage in found.passages]
+        labels = await self._documents.passages(chunks)
+        again = check_all(chunks, labels, now.scope)
+        if len(again.passages) == len(found.passages):
+            return now, found
+        stale = (*found.checked.stale, *again.stale, *again.leaks)  # a label that moved meanwhile is no leak
+        return now, Retrieved(Checked(again.passages, stale, found.checked.leaks), found.scores)
+
+
+def denied(grant: Grant) -> str | None:
+    """Why the grant's holder may ask nothing any more, if so."""
+    decision = grant.may(Action.CHAT_ASK, CHAT)
+    return None if decision.allowed else decision.reason
+
+
+def _joined(kept: Checked, more: Checked, k: int) -> Checked:
+    return Checked((*kept.passages, *more.passages)[:k], (*kept.stale, *more.stale), (*kept.leaks, *more.leaks))

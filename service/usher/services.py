@@ -1,0 +1,35 @@
+"""What the surfaces call: the use cases and the ports that reads go to, wired by `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from usher.authority import Authority
+from usher.chat import Chat
+from usher.ingest import Ingest
+from usher.ledger.sequencer import Ledger
+from usher.people import People
+from usher.policy_admin import PolicyAdmin
+from usher.ports import Documents, Keys
+from usher.retrieve import Retrieve
+from usher.review import Review
+from usher.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
+
+    settings: Settings
+    ledger: Ledger
+    authority: Authority
+    documents: Documents
+    keys: Keys
+    people: People
+    policy: PolicyAdmin
+    ingest: Ingest
+    retrieve: Retrieve
+    chat: Chat
+    review: Review
+    ready: Callable[[], Awaitable[dict[str, str]]]

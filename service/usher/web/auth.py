@@ -1,0 +1,107 @@
+"""Who is asking, on every route: one guard, one resolver, and a rule that every route must state.
+
+A route says in its own or its router's `opt["access"]` who may call it; `require_access` stops the app from starting
+if one says nothing, and the guard denies such a route in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ImproperlyConfiguredException, NotAuthorizedException, PermissionDeniedException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
+
+from usher.authority import Grant
+from usher.services import Services
+from usher_policy.vocabulary import Action
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+UNAUTHORIZED = "A valid API key is needed: send it as `Authorization: Bearer KEY`."
+_log = structlog.stdlib.get_logger("usher.auth")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An access rule. `key`: a valid credential; `action` on `target`: that right too; `operator`: the socket only."""
+
+    key: bool = False
+    operator: bool = False
+    action: Action | None = None
+    target: str = ""
+
+
+PUBLIC = Access()
+KEY = Access(key=True)
+"""A valid key; what more it takes, the use case decides and records."""
+OPERATOR = Access(operator=True)
+
+
+def needs(action: Action, target: str) -> Access:
+    """A valid key whose person may do `action` on `target`, by the policy in force."""
+    return Access(key=True, action=action, target=target)
+
+
+async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
+    """The guard of the whole app. A denied request ends here; an admitted one carries its `Grant`."""
+    access = handler.opt.get("access")
+    if not isinstance(access, Access):
+        raise PermissionDeniedException("This address has no access rule.")
+    if access.operator and not connection.app.state.get("operator"):
+        raise PermissionDeniedException("Only the operator's socket serves this.")
+    if not access.key:
+        return
+    grant = await _admitted(connection)
+    if access.action is not None:
+        decision = grant.may(access.action, access.target)
+        if not decision.allowed:
+            raise PermissionDeniedException(f"{access.action} on {access.target} is not allowed: {decision.reason}.")
+    connection.scope["state"]["grant"] = grant
+
+
+async def _admitted(connection: Connection) -> Grant:
+    """The grant of the request's key. Every kind of bad key gets the same answer."""
+    services: Services = connection.app.state.services
+    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+    grant = await services.authority.admit(secret.strip()) if scheme.lower() == "bearer" else None
+    if grant is None or grant.denied is not None:
+        _log.info("authentication_failed", reason="unknown" if grant is None else grant.denied)
+        raise NotAuthorizedException(UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
+    pseudonym = await services.ledger.pseudonym(grant.credential.user)
+    structlog.contextvars.bind_contextvars(principal=pseudonym)
+    return grant
+
+
+def provide_grant(scope: dict[str, Any]) -> Grant:
+    """The dependency `grant`: whoever the guard admitted."""
+    grant: Grant = scope["state"]["grant"]
+    return grant
+
+
+def require_access(app: Litestar) -> None:
+    """A start-up hook. Raises `ImproperlyConfiguredException` naming each route without an access rule."""
+    silent = sorted({f"{path} ({name})" for path, name, access in routes(app) if not isinstance(access, Access)})
+    if silent:
+        raise ImproperlyConfiguredException("routes without an access rule: " + ", ".join(silent))
+
+
+def routes(app: Litestar) -> Iterator[tuple[str, str, object]]:
+    """(path, handler, access rule) of every route that the app serves, automatic OPTIONS left out."""
+    for route in app.routes:
+        for handler in _handlers(route):
+            automatic = isinstance(route, HTTPRoute) and getattr(handler, "http_methods", None) == {"OPTIONS"}
+            if not automatic:
+                yield route.path, handler.handler_name, handler.opt.get("access")
+
+
+def _handlers(route: object) -> list[BaseRouteHandler]:
+    if isinstance(route, HTTPRoute):
+        return list(route.route_handlers)
+    assert isinstance(route, ASGIRoute | WebSocketRoute)  # noqa: S101  # the only other kinds
+    return [route.route_handler]

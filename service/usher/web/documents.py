@@ -1,0 +1,65 @@
+"""`/api/documents`: what is on the shelves that you may read. Metadata only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Router, get
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from usher.authority import Grant
+from usher.errors import UserError
+from usher.ports import DocumentInfo
+from usher.services import Services
+from usher.web.auth import needs
+from usher_policy.vocabulary import Action
+
+MAX_LIMIT = 500
+NO_SUCH = "There is no such document, or you may not read it."
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """`next` goes into `after` for the page that follows; null at the end."""
+
+    documents: list[DocumentInfo]
+    next: UUID | None
+
+
+@get("/", summary="List the documents that you may read")
+async def list_documents(
+    services: Services,
+    grant: Grant,
+    after: Annotated[UUID | None, Parameter(description="`next` of the page before")] = None,
+    limit: Annotated[int, Parameter(description="How many, from 1 to 500")] = 50,
+) -> DocumentPage:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
+    grant = await services.authority.again(grant)
+    found = await services.documents.page(grant.scope.classes, after, limit + 1)
+    page = found[:limit]
+    return DocumentPage(page, page[-1].id if len(found) > limit else None)
+
+
+@get("/{document:str}", summary="One document's metadata")
+async def get_document(services: Services, grant: Grant, document: str) -> DocumentInfo:
+    """A foreign id, an absent one and one that is no id get the same answer."""
+    grant = await services.authority.again(grant)
+    try:
+        info = await services.documents.get(UUID(document), grant.scope.classes)
+    except ValueError:
+        info = None
+    if info is None:
+        raise NotFoundException(NO_SUCH)
+    return info
+
+
+router = Router(
+    "/api/documents",
+    route_handlers=[list_documents, get_document],
+    opt={"access": needs(Action.CHAT_ASK, "sys:chat")},
+    tags=["documents"],
+)

@@ -1,0 +1,198 @@
+"""`/v1`: the API that OpenAI's clients speak. One model, `assistant`; history is data, and grants nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.datastructures import State
+from litestar.response import Stream
+from pydantic import BaseModel, ConfigDict, Field
+
+from usher.authority import Grant
+from usher.chat import MAX_TOKENS, Exchange
+from usher.chat_answer import Citation, Ended
+from usher.core.history import Asked, split
+from usher.errors import UserError
+from usher.services import Services
+from usher.web.auth import KEY, needs
+from usher.web.openai_errors import HANDLERS, ModelNotFound, error_body, error_response, stream_error
+from usher_policy.vocabulary import Action
+
+MODEL = "assistant"
+MAX_BODY = 1024 * 1024
+CONVERSATION_HEADER = "x-usher-conversation"
+
+_EXAMPLE = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "How much may a hotel cost per night?"}],
+    "stream": False,
+}
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's request. Fields that are not listed are ignored; `user` is never identity."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_EXAMPLE]})
+
+    model: str = Field(max_length=200, description=f"Always `{MODEL}`.")
+    messages: list[Any] = Field(description="Turns with `role` and `content`; the last `user` turn is the question.")
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1, description=f"At most {MAX_TOKENS}.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
+    temperature: float = Field(0.0, ge=0, le=2)
+    n: Literal[1] = 1
+
+    @property
+    def tokens(self) -> int:
+        return min(self.max_completion_tokens or self.max_tokens or MAX_TOKENS, MAX_TOKENS)
+
+
+@get("/models", opt={"access": needs(Action.CHAT_ASK, "sys:chat")}, summary="The one model")
+async def models() -> dict[str, Any]:
+    return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "usher"}]}
+
+
+@post("/chat/completions", status_code=200, opt={"access": KEY}, summary="Ask a question")
+async def chat_completions(
+    services: Services, grant: Grant, request: Request[Any, Any, State], data: ChatRequest
+) -> Response[Any]:
+    """An answer made of passages that you may read, as JSON or as server-sent events."""
+    if CONVERSATION_HEADER in request.headers:
+        raise UserError(CONVERSATION_HEADER, "is not supported", "leave it out: each request is its own conversation")
+    if data.model != MODEL:
+        raise ModelNotFound
+    asked: Asked = split(data.messages)
+    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature)
+    frames = services.chat.stream(exchange)
+    first = await anext(frames)
+    if isinstance(first, Ended) and not first.whole:
+        return error_response(first.outcome, exchange.audit_id)
+    if data.stream:
+        usage = data.stream_options is not None and data.stream_options.include_usage
+        return Stream(_events(exchange, first, frames, usage), media_type="text/event-stream", headers=_NO_STORE)
+    return await _whole(exchange, first, frames)
+
+
+_NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+async def _whole(exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended]) -> Response[Any]:
+    """The answer as one JSON object; a failure in the middle shows nothing of it."""
+    texts: list[str] = []
+    ended: Ended | None = None
+    async for frame in _all(first, frames):
+        if isinstance(frame, Ended):
+            ended = frame
+        else:
+            texts.append(frame)
+    assert ended is not None  # noqa: S101  # the last frame of every stream
+    if not ended.whole:
+        return error_response(ended.outcome, exchange.audit_id)
+    message = {"role": "assistant", "content": "".join(texts), "refusal": None}
+    body = {
+        **_head(exchange, "chat.completion"),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": ended.finish_reason}],
+        "usage": _usage(ended),
+        "usher": _usher(exchange, ended),
+    }
+    return Response(body, headers={"cache-control": "no-store"})
+
+
+async def _events(
+    exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended], usage: bool
+) -> AsyncIterator[bytes]:
+    """The answer as server-sent events; the last chunk carries `usher`. An error ends it without `[DONE]`."""
+    head = _head(exchange, "chat.completion.chunk")
+    yield _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
+    try:
+        async for frame in _all(first, frames):
+            if isinstance(frame, str):
+                yield _event({**head, "choices": [_choice({"content": frame})]})
+            elif not frame.whole:
+                yield _event(error_body(frame.outcome))
+                return
+            else:
+                for chunk in _last(head, exchange, frame, usage):
+                    yield _event(chunk)
+        yield b"data: [DONE]\n\n"
+    except Exception as error:
+        yield _event(stream_error(error))
+
+
+def _last(head: dict[str, Any], exchange: Exchange, ended: Ended, usage: bool) -> list[dict[str, Any]]:
+    chunks = [{**head, "choices": [_choice({}, ended.finish_reason)]}]
+    if usage:
+        chunks.append({**head, "choices": [], "usage": _usage(ended)})
+    chunks[-1]["usher"] = _usher(exchange, ended)
+    return chunks
+
+
+async def _all(first: str | Ended, frames: AsyncIterator[str | Ended]) -> AsyncIterator[str | Ended]:
+    """The frames with the one already taken; closing it closes them."""
+    async with aclosing(frames):  # type: ignore[type-var]  # a generator, typed as what it gives
+        yield first
+        async for frame in frames:
+            yield frame
+
+
+def _head(exchange: Exchange, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{exchange.audit_id}", "object": kind, "created": int(time.time()), "model": MODEL}
+
+
+def _choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _usage(ended: Ended) -> dict[str, int]:
+    total = ended.prompt_tokens + ended.completion_tokens
+    return {
+        "prompt_tokens": ended.prompt_tokens,
+        "completion_tokens": ended.completion_tokens,
+        "total_tokens": total,
+    }
+
+
+def _usher(exchange: Exchange, ended: Ended) -> dict[str, Any]:
+    return {
+        "audit_id": exchange.audit_id,
+        "conversation_id": exchange.conversation.id,
+        "route": {"kind": str(exchange.route.kind), "reasons": list(exchange.route.reasons)},
+        "policy_version": exchange.grant.scope.policy_version,
+        "citations": [_citation(citation) for citation in ended.citations],
+    }
+
+
+def _citation(citation: Citation) -> dict[str, Any]:
+    passage = citation.passage
+    return {
+        "n": citation.n,
+        "document": str(passage.document),
+        "path": passage.path,
+        "title": passage.title,
+        "chunk": str(passage.label.chunk),
+        "score": citation.score,
+        "url": f"/api/documents/{passage.document}",
+    }
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+
+router = Router(
+    "/v1",
+    route_handlers=[models, chat_completions],
+    exception_handlers=HANDLERS,
+    request_max_body_size=MAX_BODY,
+    tags=["chat"],
+)
