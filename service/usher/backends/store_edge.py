@@ -133,10 +133,11 @@ class _Child:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self.ready = self._expect(READY)
         self._reader = asyncio.create_task(self._read())
+        self._given_up = False
 
     @property
     def alive(self) -> bool:
-        return not self._reader.done()
+        return not (self._given_up or self._reader.done())
 
     async def ask(self, call: Call) -> Reply:
         if not self.alive:
@@ -152,7 +153,7 @@ class _Child:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 reply = await answer
         except TimeoutError as error:
-            self._process.kill()
+            self._given_up = True
             raise StoreUnavailable(f"The vector store did not answer within {CALL_TIMEOUT_S:.0f} s.") from error
         finally:
             self._waiting.pop(call, None)
@@ -163,8 +164,10 @@ class _Child:
 
     async def end(self) -> None:
         """Gone when this returns. What was not acknowledged is lost."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._given_up = True
+        if not self._reader.done():  # one that closed its pipe is ending; a signal would race with its exit status
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         await self._process.wait()
         self._calls.close()
         await self._reader

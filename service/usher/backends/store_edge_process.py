@@ -6,14 +6,18 @@ when the pipe closes, and when the client's process dies, however that happens.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +45,9 @@ from usher.backends.store_edge_wire import (
 LOCK_WAIT_S = 2.0
 """How long a new process waits for the folder: one whose server was just killed is about to end."""
 
+GROUP_SIZE = 64
+GROUP_WAIT_S = 0.05
+
 MEMORY = "/dev/shm"  # noqa: S108  # made by `tempfile` with a random name; a disk takes half a second for it
 _PR_SET_PDEATHSIG = 1
 
@@ -54,7 +61,8 @@ def main(folder: str, identity: str, parent: str) -> int:
         _send(answers, Reply(READY, error=_named(error)))
         return 1
     _send(answers, Reply(READY, count=engine.count()))
-    serve(engine, sys.stdin.buffer, answers)
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as calls:
+        serve(engine, calls, answers)
     return 0
 
 
@@ -67,21 +75,50 @@ def open_index(folder: Path, identity: IndexIdentity) -> EdgeEngine:
     return EdgeEngine.open(folder / "shard", identity.dimensions)
 
 
-def serve(engine: EdgeEngine, calls: BinaryIO, answers: BinaryIO) -> None:
-    """Answers calls one by one until the pipe closes or a call asks to end."""
-    while (header := calls.read(HEADER.size)) and len(header) == HEADER.size:
-        (length,) = HEADER.unpack(header)
-        call = call_from(calls.read(length))
-        try:
-            reply = _answer(engine, call)
-        except Exception as error:  # one bad call must not end the process; its caller gets the error
-            reply = Reply(call.id, error=_named(error))
-        _send(answers, reply)
-        if isinstance(call, CloseCall):
-            return
+def serve(engine: EdgeEngine, calls: RawIOBase, answers: BinaryIO) -> None:
+    """Answers calls in turn until the pipe closes or a call asks to end.
+
+    A flush waits for the disk some forty times. So writes that stand in the pipe together are flushed together, and
+    answered after that; none waits longer than `GROUP_WAIT_S` for others, nor behind more than `GROUP_SIZE`.
+    """
+    waiting: list[Reply] = []
+    since = 0.0
+    while True:
+        full = len(waiting) >= GROUP_SIZE or time.monotonic() - since > GROUP_WAIT_S
+        if waiting and (full or not _more(calls)):
+            _answer_flushed(engine, waiting, answers)
+            waiting = []
+        call = _next_call(calls)
+        if call is None or isinstance(call, CloseCall):
+            break
+        reply = _answered(engine, call)
+        if isinstance(call, WriteCall) and call.flush and reply.error is None:
+            since = since if waiting else time.monotonic()
+            waiting.append(reply)
+        else:
+            _send(answers, reply)
+    _answer_flushed(engine, waiting if call is None else [*waiting, Reply(call.id)], answers)
+    engine.close()
 
 
-def _answer(engine: EdgeEngine, call: Call) -> Reply:
+def _answer_flushed(engine: EdgeEngine, replies: Sequence[Reply], answers: BinaryIO) -> None:
+    try:
+        engine.flush()
+    except Exception as error:  # what could not be made durable is acknowledged to nobody
+        replies = [Reply(reply.id, error=_named(error)) for reply in replies]
+    for reply in replies:
+        with contextlib.suppress(BrokenPipeError):  # the client is gone: there is nobody to tell
+            _send(answers, reply)
+
+
+def _answered(engine: EdgeEngine, call: SearchCall | WriteCall | CountCall) -> Reply:
+    try:
+        return _answer(engine, call)
+    except Exception as error:  # one bad call must not end the process; its caller gets the error
+        return Reply(call.id, error=_named(error))
+
+
+def _answer(engine: EdgeEngine, call: SearchCall | WriteCall | CountCall) -> Reply:
     match call:
         case SearchCall():
             sparse = unpack_sparse(call.terms, call.weights)
@@ -89,15 +126,33 @@ def _answer(engine: EdgeEngine, call: Call) -> Reply:
             return Reply(call.id, found=found)
         case WriteCall():
             engine.write(call.delete, call.upsert, call.move)
-            if call.flush:
-                engine.flush()
             return Reply(call.id)
         case CountCall():
             return Reply(call.id, count=engine.count())
-        case CloseCall():
-            engine.flush()
-            engine.close()
-            return Reply(call.id)
+
+
+def _more(calls: RawIOBase) -> bool:
+    """Whether something stands in the pipe (or it is closed). The pipe is read without a buffer, so this sees all."""
+    return bool(select.select([calls], [], [], 0)[0])
+
+
+def _next_call(calls: RawIOBase) -> Call | None:
+    header = _exactly(calls, HEADER.size)
+    if header is None:
+        return None
+    body = _exactly(calls, HEADER.unpack(header)[0])
+    return None if body is None else call_from(body)
+
+
+def _exactly(calls: RawIOBase, size: int) -> bytes | None:
+    """None if the pipe closes before there are `size` bytes."""
+    got = bytearray()
+    while len(got) < size:
+        part = calls.read(size - len(got))
+        if not part:
+            return None
+        got += part
+    return bytes(got)
 
 
 def _send(answers: BinaryIO, reply: Reply) -> None:
