@@ -105,7 +105,7 @@ def expiry(given: str | None, now: datetime) -> datetime | None:
         if age := re.fullmatch(r"(\d{1,6})([mhd])", given):
             return now + timedelta(**{_UNITS[age[2]]: int(age[1])})
         instant = datetime.fromisoformat(given)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise UserError(
             "expires", "is no age and no date", "write 90m, 12h, 30d, 2030-01-31 or 2030-01-31T09:00"
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
 
 from usher.services import Services
 from usher.web.auth import PUBLIC
@@ -17,7 +18,7 @@ async def live() -> dict[str, str]:
 
 
 @get("/ready", summary="Every part works")
-async def ready(services: Services) -> Response[dict[str, Any]]:
+async def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
     """200 when each part can do its work, else 503 and for each part `ok` or the reason."""
     parts = await services.ready()
     well = all(state == "ok" for state in parts.values())

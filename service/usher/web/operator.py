@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody
 
 from usher.people import NewKey
 from usher.policy_admin import AppliedPolicy, PolicySource
@@ -53,58 +55,68 @@ class ExplainBody:
 
 
 @get("/person")
-async def list_people(services: Services, after: str | None = None, limit: int = 500) -> list[Person]:
+async def list_people(
+    services: NamedDependency[Services], after: FromQuery[str | None] = None, limit: FromQuery[int] = 500
+) -> list[Person]:
     return await services.people.list(after, limit)
 
 
 @post("/person", status_code=200)
-async def add_person(services: Services, request: OperatorRequest, data: PersonBody) -> Person:
+async def add_person(
+    services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[PersonBody]
+) -> Person:
     return await services.people.add(data.user, data.groups, operator_of(request))
 
 
 @post("/person/groups", status_code=200)
-async def set_groups(services: Services, request: OperatorRequest, data: PersonBody) -> Person:
+async def set_groups(
+    services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[PersonBody]
+) -> Person:
     return await services.people.set_groups(data.user, data.groups, operator_of(request))
 
 
 @post("/person/deactivate", status_code=200)
-async def deactivate(services: Services, request: OperatorRequest, data: UserBody) -> Person:
+async def deactivate(services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[UserBody]) -> Person:
     return await services.people.deactivate(data.user, operator_of(request))
 
 
 @get("/key")
-async def list_keys(services: Services, user: str | None = None) -> list[KeyInfo]:
+async def list_keys(services: NamedDependency[Services], user: FromQuery[str | None] = None) -> list[KeyInfo]:
     return await services.people.list_keys(user)
 
 
 @post("/key", status_code=200)
-async def create_key(services: Services, request: OperatorRequest, data: KeyBody) -> NewKey:
+async def create_key(services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[KeyBody]) -> NewKey:
     """The only place where a key is ever shown."""
     return await services.people.create_key(data.user, data.expires_at, data.purpose, operator_of(request))
 
 
 @post("/key/revoke", status_code=200)
-async def revoke_key(services: Services, request: OperatorRequest, data: KeyIdBody) -> KeyInfo:
+async def revoke_key(
+    services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[KeyIdBody]
+) -> KeyInfo:
     return await services.people.revoke_key(data.id, operator_of(request))
 
 
 @get("/policy")
-async def active_policy(services: Services) -> dict[str, Any]:
+async def active_policy(services: NamedDependency[Services]) -> dict[str, Any]:
     return await services.policy.active()
 
 
 @post("/policy/apply", status_code=200)
-async def apply_policy(services: Services, request: OperatorRequest, data: PolicySource) -> AppliedPolicy:
+async def apply_policy(
+    services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[PolicySource]
+) -> AppliedPolicy:
     return await services.policy.apply(data, operator_of(request))
 
 
 @post("/policy/explain", status_code=200)
-async def explain(services: Services, data: ExplainBody) -> dict[str, Any]:
+async def explain(services: NamedDependency[Services], data: JSONBody[ExplainBody]) -> dict[str, Any]:
     return dict(await services.policy.explain(data.user, data.object, data.action))
 
 
 @get("/status")
-async def status(services: Services) -> dict[str, str]:
+async def status(services: NamedDependency[Services]) -> dict[str, str]:
     """Each part's state, for `usher doctor`."""
     return await services.ready()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from litestar.response import Stream
 
 from usher.core.standing import Actor
@@ -31,7 +33,7 @@ class IngestBody:
 
 
 @post("/ingest", status_code=200)
-async def ingest(services: Services, request: OperatorRequest, data: IngestBody) -> Stream:
+async def ingest(services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[IngestBody]) -> Stream:
     """Take a folder in. The last line is the report, or `{"event": "error", …}` with what was wrong."""
     options = IngestOptions(
         root=data.root,
