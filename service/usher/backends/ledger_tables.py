@@ -44,6 +44,7 @@ open_exchanges = Table(
     metadata,
     Column("audit_id", String, primary_key=True),
     Column("number", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 content = Table(
     "content",
@@ -55,6 +56,7 @@ content = Table(
     Column("pseudonym", String, nullable=False),
     Column("commitment", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,  # one tree: no index beside the rows that could say something else
 )
 subjects = Table(
     "subjects",

@@ -80,7 +80,11 @@ class Ledger:
         Raises `LedgerDamaged` (the log contradicts itself or is newer) and `LogFailed` (it cannot be read or written).
         """
         writer = Writer(log, ring, clock)
-        await asyncio.to_thread(writer.open)
+        try:
+            await asyncio.to_thread(writer.open)
+        except BaseException:
+            log.close()
+            raise
         ledger = cls(log, writer, ring, capacity=capacity, deadline=deadline, every=every)
         ledger._thread.start()
         return ledger

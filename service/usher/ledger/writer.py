@@ -19,6 +19,7 @@ from usher.ledger.log import (
     StoredCheckpoint,
     StoredEvent,
     SubjectRow,
+    Tail,
 )
 from usher.ledger.merkle import Tree
 from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash
@@ -86,8 +87,7 @@ class Writer:
 
     def open(self) -> None:
         """Check the log's end and close what was interrupted. Raises `LedgerDamaged`, `LogFailed`."""
-        tail = self._log.load()
-        self._loaded = _State(tail.origin, *check_tail(tail, self._public_key), Exchanges(tail.open), tail.newest)
+        self._loaded, tail = self._load()
         stopped_cleanly = tail.size == (tail.newest.size if tail.newest else 0)
         if tail.open or not stopped_cleanly:
             self._recover(closing_entries(tail.open))
@@ -128,9 +128,16 @@ class Writer:
 
     def _state(self) -> _State:
         if self._loaded is None:
-            tail = self._log.load()
-            self._loaded = _State(tail.origin, *check_tail(tail, self._public_key), Exchanges(tail.open), tail.newest)
+            self._loaded, _ = self._load()
         return self._loaded
+
+    def _load(self) -> tuple[_State, Tail]:
+        try:
+            tail = self._log.load()
+            tree, micros = check_tail(tail, self._public_key)
+            return _State(tail.origin, tree, micros, Exchanges(tail.open), tail.newest), tail
+        except (TypeError, AttributeError) as error:
+            raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
 
     def _enter(self, state: _State, group: _Group, write: Write) -> Receipt | OutOfOrder:
         first = state.tree.size + 1

@@ -49,12 +49,12 @@ class ContentCheck:
         digest, count = hashlib.sha256(), 0
         for row in self._rows(audit_id):
             if row.position != count or not _well_typed(row):
-                self._findings.add(f"its content row {row.position} is out of place or damaged", number)
+                self._findings.suspect(f"its content row {row.position} is out of place or damaged", number)
                 continue
             digest.update(row_digest(row))
             count += 1
             if self._ring is not None and not self._opens(row):
-                self._findings.add(f"its content row {row.position} is not what was committed to", number)
+                self._findings.suspect(f"its content row {row.position} is not what was committed to", number)
         self._committed += count
         return count, digest.hexdigest()
 

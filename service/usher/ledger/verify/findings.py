@@ -13,9 +13,16 @@ class Findings:
         self.problems: list[str] = []
         self.first_bad: int | None = None
         self.clean = True
+        self._certain: int | None = None
 
     def add(self, problem: str, number: int | None = None) -> None:
-        """Note a problem; `number` is the event that it is of."""
+        """Note a problem; `number` is the event that is itself missing or changed."""
+        self.suspect(problem, number)
+        if number is not None and (self._certain is None or number < self._certain):
+            self._certain = number
+
+    def suspect(self, problem: str, number: int | None = None) -> None:
+        """Note a problem that shows at an event, whose cause may lie in one before it."""
         self.clean = False
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem if number is None else f"event {number}: {problem}")
@@ -23,6 +30,6 @@ class Findings:
             self.first_bad = number
 
     def add_after(self, trusted: int, problem: str) -> None:
-        """Note a problem of some event after number `trusted`; it is the next one unless one is known already."""
-        known = self.first_bad is not None and self.first_bad > trusted
+        """Note a problem of some event after number `trusted`: the next one, unless a changed one is known."""
+        known = self._certain is not None and self._certain > trusted
         self.add(problem, None if known else trusted + 1)

@@ -58,10 +58,10 @@ class OrderCheck:
         if event.number != number or not raw.isascii():
             self._findings.add(f"it says that it is number {event.number}, or is not ASCII", number)
         if event.time <= self._time or not _TIME.fullmatch(event.time):
-            self._findings.add("its time is not after that of the event before it", number)
+            self._findings.suspect("its time is not after that of the event before it", number)
         self._time = event.time
         if event.type not in _TYPES:
-            self._findings.add("its type is unknown", number)
+            self._findings.suspect("its type is unknown", number)
         elif event.type in EXCHANGE_TYPES:
             self._in_exchange(number, event)
 
@@ -73,18 +73,18 @@ class OrderCheck:
         ident, exchange = event.audit_id or "", self._open.get(event.audit_id or "")
         if event.type == EventType.REQUEST:
             if exchange is not None or not ident or event.operation not in (CHAT, SEARCH):
-                self._findings.add("a request without an operation or id, or of an open exchange", number)
+                self._findings.suspect("a request without an operation or id, or of an open exchange", number)
             self._open[ident] = _Exchange(number, str(event.operation))
         elif exchange is None:
-            self._findings.add(f"a {event.type} of an exchange that has no request or has ended", number)
+            self._findings.suspect(f"a {event.type} of an exchange that has no request or has ended", number)
         elif event.type == EventType.DECISION:
             if exchange.decided:
-                self._findings.add("a second decision in its exchange", number)
+                self._findings.suspect("a second decision in its exchange", number)
             exchange.decided = True
             if exchange.operation == SEARCH and event.effect == "deny":
                 del self._open[ident]
         elif not exchange.decided:
-            self._findings.add(f"a {event.type} before the decision of its exchange", number)
+            self._findings.suspect(f"a {event.type} before the decision of its exchange", number)
         elif exchange.operation == SEARCH:
             self._in_search(number, event, ident)
         elif event.type == EventType.ANSWER:
@@ -92,11 +92,11 @@ class OrderCheck:
 
     def _in_search(self, number: int, event: _Event, ident: str) -> None:
         if event.type != EventType.RETRIEVAL:
-            self._findings.add(f"a {event.type} in a search", number)
+            self._findings.suspect(f"a {event.type} in a search", number)
         del self._open[ident]
 
     def _end(self, number: int, event: _Event, ident: str) -> None:
         del self._open[ident]
         rows, digest = self._rows_of(ident, number)
         if event.content != {"rows": rows, "digest": digest}:
-            self._findings.add(f"its content rows ({rows} are there) are not those that it commits to", number)
+            self._findings.suspect(f"its content rows ({rows} are there) are not those that it commits to", number)

@@ -18,6 +18,7 @@ from usher.ledger.verify.tree import Roots
 
 Progress = Callable[[int, int], None]
 _PROGRESS_EVERY = 5_000
+_HELD = "the held checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class _Run:
         if not notes:
             self.findings.add("no valid checkpoint is stored")
         if self._held is not None:
-            held = self._note(self._held, origin, stored_key, "the held checkpoint")
+            held = self._note(self._held, origin, stored_key, _HELD)
             notes += [held] if held else []
         return sorted(notes, key=lambda note: note.size)
 
@@ -173,18 +174,23 @@ class _Run:
 
     def _compare(self, notes: list[Note], at: int) -> int:
         """Hold the checkpoints of the present size, from `at` on, against the root; the place of the next one."""
-        size = self.roots.size
+        size, wrong = self.roots.size, 0
         while at < len(notes) and notes[at].size == size:
-            note, root = notes[at], self.roots.root()
-            if note.root == root and self._roots_hold:
-                self._vouched = size
-            elif self._roots_hold:
-                self._roots_hold = False
-                self.findings.add_after(self._vouched, f"{note.name}: its root is not that of the first {size} events")
-            if note.edge is not None and note.edge != self.roots.edge() and note.root == root:
-                self.findings.add(f"{note.name}: the edge stored with it is not the tree's")
+            wrong += not self._holds(notes[at])
             at += 1
+        self._roots_hold = self._roots_hold and not wrong
+        self._vouched = size if self._roots_hold else self._vouched
         return at
+
+    def _holds(self, note: Note) -> bool:
+        holds = note.root == self.roots.root()
+        if holds and note.edge is not None and note.edge != self.roots.edge():
+            self.findings.add(f"{note.name}: the edge stored with it is not the tree's")
+        if not holds and (self._roots_hold or note.name == _HELD):
+            # Whoever signed what contradicts the held checkpoint signed the stored ones too: they vouch for nothing.
+            trusted = 0 if note.name == _HELD else self._vouched
+            self.findings.add_after(trusted, f"{note.name}: its root is not that of the first {note.size} events")
+        return holds
 
     def _end(self, connection: sqlite3.Connection, order: OrderCheck, notes: list[Note]) -> None:
         size = self.roots.size

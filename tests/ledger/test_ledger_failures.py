@@ -1,0 +1,309 @@
+"""When writing fails: nothing is acknowledged, nothing is half written, and it passes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event as sql_event
+from tests.ledger.ledger_kit import exchange, ledger_in, opening, query, ring_in, rows, run
+
+from usher.backends.ledger_memory import MemoryLog
+from usher.backends.ledger_sql import SqlLog
+from usher.ledger import sequencer
+from usher.ledger.log import Batch, LedgerUnavailable, LogFailed
+from usher.ledger.record import Entry, EventType, uuid7
+from usher.ledger.verify import verify
+
+NOTE = [Entry(EventType.OPERATOR)]
+
+
+class FaultyLog(SqlLog):
+    """Fails at a chosen statement of the next transaction; `at` 0 is its commit, None is nowhere."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.at: int | None = None
+        self.statements = 0
+        sql_event.listen(self._engine, "before_cursor_execute", self._statement)
+        sql_event.listen(self._engine, "commit", self._commit)
+
+    def commit(self, batch: Batch) -> None:
+        self.statements = 0
+        super().commit(batch)
+
+    def _statement(self, *_args: object) -> None:
+        self.statements += 1
+        if self.statements == self.at:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    def _commit(self, *_args: object) -> None:
+        if self.at == 0:
+            raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_a_fault_at_any_statement_leaves_nothing_half_written(tmp_path: Path, at: int) -> None:
+    """Commit, begin, events, content, exchanges, tree: the caller is refused, and the same append works later."""
+
+    async def story() -> None:
+        log = FaultyLog(tmp_path / "ledger.sqlite")
+        async with ledger_in(tmp_path, log) as ledger:
+            await exchange(ledger)
+            subject, ident = await ledger.subject("alice"), uuid7()
+            ends = [*opening(ident), Entry(EventType.ANSWER, ident, body={"outcome": "refused"})]
+            log.at = at
+            with pytest.raises(LedgerUnavailable, match="disk I/O error"):
+                await ledger.append(ends, rows(subject, ident))
+            assert "disk I/O error" in (ledger.healthy() or "")
+            log.at = None
+            await ledger.append(ends, rows(subject, ident))
+            assert ledger.healthy() is None
+
+    run(story())
+    verdict = verify(tmp_path / "ledger.sqlite", ring=ring_in(tmp_path))
+    assert (verdict.problems, verdict.size) == ((), 8)
+
+
+def test_a_fault_refuses_all_that_wait_and_spares_those_after(tmp_path: Path) -> None:
+    """With a log that fails now and then, what was acknowledged is there, once, and what was refused is not."""
+
+    async def story() -> tuple[list[int], list[object]]:
+        log = FaultyLog(tmp_path / "ledger.sqlite")
+        async with ledger_in(tmp_path, log) as ledger:
+            outcomes: list[object] = []
+            for round_ in range(12):
+                log.at = 0 if round_ % 3 == 1 else None
+                appends = [ledger.append([Entry(EventType.OPERATOR, body={"n": f"{round_}.{n}"})]) for n in range(20)]
+                outcomes += await asyncio.gather(*appends, return_exceptions=True)
+            log.at = None
+        return [index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)], outcomes
+
+    acknowledged, outcomes = run(story())
+    stored = [n for (n,) in query(tmp_path / "ledger.sqlite", "SELECT json_extract(event, '$.n') FROM events")]
+    assert sorted(stored) == sorted(f"{index // 20}.{index % 20}" for index in acknowledged)
+    assert 0 < len(acknowledged) < len(outcomes)
+    assert verify(tmp_path / "ledger.sqlite").ok
+
+
+class LyingLog(MemoryLog):
+    """Stores everything, and says once that it failed: an fsync that fails after the fact."""
+
+    lies = 0
+
+    def commit(self, batch: Batch) -> None:
+        super().commit(batch)
+        if batch.events and self.lies:
+            self.lies -= 1
+            raise LogFailed("fsync failed")
+
+
+def test_a_commit_that_was_stored_though_it_failed_is_gone_on_from(tmp_path: Path) -> None:
+    """The writer reads the log again after a failure, so numbers and tree go on from what is really there."""
+
+    async def story() -> None:
+        log = LyingLog()
+        async with ledger_in(tmp_path, log) as ledger:
+            log.lies = 1
+            with pytest.raises(LedgerUnavailable, match="fsync failed"):
+                await ledger.append(NOTE)
+            receipt = await ledger.append(NOTE)
+            assert receipt.numbers == range(2, 3)
+        async with ledger_in(tmp_path, log) as ledger:
+            assert (await ledger.append(NOTE)).numbers == range(3, 4)
+
+    run(story())
+
+
+def test_it_notices_and_heals_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle ledger finds its file read-only at its next look, says so, refuses, and is well again afterwards."""
+    monkeypatch.setattr(sequencer, "PROBE_SECONDS", 0.02)
+    path = tmp_path / "ledger.sqlite"
+
+    async def story() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            await ledger.append(NOTE)
+            path.chmod(0o400)
+            await until(lambda: ledger.healthy() is not None)
+            assert "read-only" in (ledger.healthy() or "")
+            with pytest.raises(LedgerUnavailable, match="read-only"):
+                await ledger.append(NOTE)
+            path.chmod(0o600)
+            await until(lambda: ledger.healthy() is None)
+            await ledger.append(NOTE)
+
+    run(story())
+    assert verify(path).size == 2
+
+
+async def until(condition: object, seconds: float = 5.0) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # health is a value to look at, not an event
+            await asyncio.sleep(0.02)
+
+
+def test_the_reserve_of_the_disk_is_kept(tmp_path: Path) -> None:
+    """A ledger whose disk has less than the reserve free does not open; one that runs into it refuses."""
+
+    async def story() -> None:
+        log = SqlLog(tmp_path / "ledger.sqlite")
+        async with ledger_in(tmp_path, log) as ledger:
+            log._reserve = 1 << 60
+            with pytest.raises(LedgerUnavailable, match="reserve"):
+                await ledger.append(NOTE)
+            log._reserve = 0
+            await ledger.append(NOTE)
+        with pytest.raises(LogFailed, match="reserve"):
+            async with ledger_in(tmp_path, SqlLog(tmp_path / "ledger.sqlite", reserve=1 << 60)):
+                pass
+
+    run(story())
+
+
+def test_a_file_that_is_taken_away_or_replaced_is_noticed(tmp_path: Path) -> None:
+    """Events go into the file that was opened or nowhere; no new file is begun in its place."""
+    path = tmp_path / "ledger.sqlite"
+
+    async def story() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            await ledger.append(NOTE)
+            path.rename(tmp_path / "away")
+            with pytest.raises(LedgerUnavailable, match="file"):
+                await ledger.append(NOTE)
+            path.write_bytes(b"")
+            with pytest.raises(LedgerUnavailable, match="replaced"):
+                await ledger.append(NOTE)
+            path.unlink()
+            (tmp_path / "away").rename(path)
+            await ledger.append(NOTE)
+
+    run(story())
+    assert verify(path).size == 2
+
+
+class HangingLog(MemoryLog):
+    """A disk that does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.go.set()
+
+    def commit(self, batch: Batch) -> None:
+        self.go.wait(10)
+        super().commit(batch)
+
+
+def test_a_full_queue_refuses_after_its_deadline(tmp_path: Path) -> None:
+    """While the disk hangs callers are refused in time, whether queued or not, and later ones are served."""
+
+    async def story() -> None:
+        log = HangingLog()
+        async with ledger_in(tmp_path, log, capacity=3, deadline=0.1) as ledger:
+            log.go.clear()
+            outcomes = await asyncio.gather(*[ledger.append(NOTE) for _ in range(10)], return_exceptions=True)
+            assert all(isinstance(outcome, LedgerUnavailable) for outcome in outcomes)
+            log.go.set()
+            await asyncio.sleep(0.05)
+            await ledger.append(NOTE)
+
+    run(story())
+
+
+FULL_DISK = """
+import asyncio, pathlib, resource, signal, sys
+from tests.ledger.ledger_kit import ledger_in
+from usher.ledger.log import LedgerUnavailable
+from usher.ledger.record import Entry, EventType
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+async def main():
+    async with ledger_in(pathlib.Path(sys.argv[1])) as ledger:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        done = refused = 0
+        while refused < 20 and done < 5000:
+            try:
+                await ledger.append([Entry(EventType.OPERATOR, body={"n": done, "pad": "x" * 3000})])
+                done += 1
+            except LedgerUnavailable:
+                refused += 1
+        assert ledger.healthy() is not None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        await ledger.append([Entry(EventType.OPERATOR, body={"n": done})])
+        assert ledger.healthy() is None
+        print(refused, done + 1)
+asyncio.run(main())
+"""
+
+
+def child(folder: Path, script: str) -> subprocess.Popen[str]:
+    paths = os.pathsep.join(["service", "policies", "."])
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_refuses_and_recovers(tmp_path: Path) -> None:
+    """With a limit on the size of its files a process is refused, loses nothing, and goes on when there is room."""
+    with child(tmp_path, FULL_DISK) as process:
+        refused, done = process.communicate(timeout=60)[0].split()
+    assert int(refused) == 20
+    verdict = verify(tmp_path / "ledger.sqlite", ring=ring_in(tmp_path))
+    assert verdict.ok, verdict.problems
+    stored = [n for (n,) in query(tmp_path / "ledger.sqlite", "SELECT json_extract(event, '$.n') FROM events")]
+    assert set(range(int(done))) <= set(stored)
+
+
+WRITER = """
+import asyncio, pathlib, random, sys
+from tests.ledger.ledger_kit import exchange, ledger_in
+async def main():
+    async with ledger_in(pathlib.Path(sys.argv[1]), every=0.02) as ledger:
+        async def worker():
+            while True:
+                print(await exchange(ledger), flush=True)
+                await asyncio.sleep(random.random() / 100)
+        await asyncio.gather(*[worker() for _ in range(16)])
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acknowledged", [1, 7, 40, 150, 400])
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+    """After kill -9 amid commits every acknowledged exchange is whole; recovery closes the others; all verifies."""
+    with child(tmp_path, WRITER) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline().strip() for _ in range(acknowledged)]
+        process.send_signal(signal.SIGKILL)
+        seen += [line.strip() for line in process.stdout if line.endswith("\n")]
+    before = verify(tmp_path / "ledger.sqlite", ring=ring_in(tmp_path))
+    assert before.ok, before.problems
+
+    async def reopen() -> None:
+        async with ledger_in(tmp_path):
+            pass
+
+    run(reopen())
+    path = tmp_path / "ledger.sqlite"
+    ended = (
+        "SELECT json_extract(event, '$.audit_id'), json_extract(event, '$.outcome') FROM events"
+        " WHERE json_extract(event, '$.type') = 'answer'"
+    )
+    outcomes = dict(query(path, ended))
+    assert {outcomes[ident] for ident in seen} == {"answered"}
+    assert query(path, "SELECT count(*) FROM open_exchanges") == [(0,)]
+    after = verify(path, ring=ring_in(tmp_path))
+    assert after.ok, after.problems
+    assert after.size >= before.size
