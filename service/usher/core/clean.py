@@ -22,6 +22,8 @@ from usher.core.visible import JOINER, Visible
 
 REMOVED = "(link removed)"
 LONGEST_TARGET = 2_000
+DEEPEST_TARGET = 32
+"""Parentheses inside each other in one link's target, as other implementations limit it."""
 LONGEST_TAG = 400
 LONGEST_WORD = 4_096
 
@@ -207,11 +209,13 @@ class Cleaner:
 
 
 def _target_end(text: str, at: int) -> int | None:
-    """Where the parenthesis of a link's target closes; -1: nowhere in its paragraph; None: not in this text."""
+    """Where the parenthesis of a link's target closes; -1: it is no target; None: it does not close in this text."""
     depth = 1
     for mark in _TARGET_MARK.finditer(text, at, at + LONGEST_TARGET):
         if mark[0] == "(":
             depth += 1
+            if depth > DEEPEST_TARGET:
+                return -1
         elif mark[0] == ")":
             depth -= 1
             if depth == 0:

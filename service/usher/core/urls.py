@@ -27,7 +27,7 @@ _ADDRESS = re.compile(
             rf"(?<![a-z0-9])(?:https?|ftp|wss?)\\*:{_REST}+",  # browsers take one slash, or none
             rf"(?<![a-z0-9])(?:(?:java|vb|live)script|mailto|blob|filesystem|view-source)\\*:(?=.){_REST}*",
             rf"(?<![a-z0-9])(?:data\\*:(?:[a-z]+/|[,;])|file\\*:[/\\]){_REST}*",
-            rf"(?<![a-z0-9./\\]){_SLASHES}{_HOST}{_REST}*",  # relative to the page's scheme
+            rf"(?<![a-z0-9/\\]){_SLASHES}{_HOST}{_REST}*",  # relative to the page's scheme
             rf"(?<![a-z0-9.])www[0-9]{{0,3}}{_DOT}{_REST}+",
             rf"(?:(?<![a-z0-9_./\\-])[a-z0-9_][a-z0-9_-]*|(?<=[^\x00-\x7f]))(?:{_DOT}[a-z0-9_-]+)*"
             rf"{_DOT}(?:{_TLDS})(?::[0-9]+)?\\*[/?#]{_REST}*",  # a host name without scheme, with something after it
