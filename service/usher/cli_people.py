@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from usher.cli_output import Json, dump, say, table
-from usher.cli_road import ask_operator, run
+from usher.cli_road import ask_operator, request, road, run
 from usher.errors import UserError
-from usher.settings import read_settings
+from usher.settings import Settings, read_settings
 
 person = typer.Typer(help="The directory of people.", no_args_is_help=True)
 key = typer.Typer(help="API keys: shown once, stored hashed.", no_args_is_help=True)
@@ -45,10 +45,18 @@ def deactivate(user: User, json: Json = False) -> None:
 @person.command("list")
 def list_people(json: Json = False) -> None:
     """Everybody in the directory."""
-    people: list[dict[str, Any]] = []
-    while page := _operate("GET", "/operator/person", after=people[-1]["user"] if people else ""):
-        people += page
+    people = run(_everybody(read_settings()))
     dump(people) if json else table(people, ("user", "active", "groups", "source", "seen_at"))
+
+
+async def _everybody(settings: Settings) -> list[dict[str, Any]]:
+    people: list[dict[str, Any]] = []
+    async with road(settings) as client:
+        while page := await request(
+            client, "GET", "/operator/person", params={"after": people[-1]["user"]} if people else None
+        ):
+            people += page
+    return people
 
 
 @key.command("create")

@@ -7,6 +7,7 @@ and listens there itself, so that a second command finds its way too.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -69,8 +70,10 @@ async def _reach(settings: Settings, stack: AsyncExitStack) -> None:
                 raise
             await asyncio.sleep(0.1)
         else:
+            from usher.logs import configure_logs
             from usher.server import running
 
+            configure_logs(logging.WARNING)
             await stack.enter_async_context(running(settings, None))
             return
 

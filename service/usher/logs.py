@@ -26,8 +26,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = structlog.stdlib.get_logger("usher.access")
 
 
-def configure_logs() -> None:
-    """Set up structlog and the standard library's logging for this process. Called once, by the server."""
+def configure_logs(level: int) -> None:
+    """Set up structlog and the standard library's logging for this process: `logging.INFO` for a server, `WARNING`
+    for a command, whose output is not a log."""
     on_terminal = sys.stderr.isatty()
     render = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -38,7 +39,7 @@ def configure_logs() -> None:
             place_of_error,
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )

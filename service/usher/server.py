@@ -6,6 +6,7 @@ A command of the CLI that finds no server runs the same thing without the port, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     import uvloop
 
-    configure_logs()
+    configure_logs(logging.INFO)
     with hold(settings.home), public_socket(settings) as listening:
         uvloop.run(_serve(settings, listening, announce))
 
