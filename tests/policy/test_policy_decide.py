@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.policy.worlds import CONTEXTS, World, worlds
 
 from usher_policy import compile as compiler
-from usher_policy.catalog import Catalog, readers_digest, requirements
+from usher_policy.catalog import Catalog, readers_digest
 from usher_policy.compile import compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import Decision, Scope, may, roles_of, scope
@@ -25,6 +25,7 @@ p, group:temps, coll:finance/payroll, document.read, deny, always
 p, role:finance, adapter:numbers, adapter.use, allow, always
 p, role:staff, sys:chat, chat.ask, allow, always
 p, user:alice, coll:legal, document.read, allow, purpose:is=audit
+p, role:finance, coll:hr, document.ingest, allow, always
 g, user:alice, role:finance
 g, role:finance, role:staff
 """)
@@ -43,6 +44,7 @@ CATALOG = Catalog(
         8: frozenset({"coll:finance", "tag:x"}),
         9: frozenset({"coll:finance", "coll:finance//x"}),
         10: frozenset({"coll:legal"}),
+        11: frozenset({"coll:hr"}),
         -1: frozenset({"coll:finance"}),
     },
     {LIST: frozenset({"user:bob", "role:staff"})},
@@ -102,6 +104,8 @@ def test_a_purpose_opens_what_it_was_issued_for() -> None:
         (ALICE, "coll:hr", "document.read", False, "no rule allows it"),
         (ALICE, "coll:legal", "document.read", False, "no allowing rule's condition holds"),
         (BOB, LIST, "document.read", True, "the reader list names the principal"),
+        (BOB, LIST, "document.ingest", False, "no rule allows it"),
+        (ALICE, "coll:hr", "document.ingest", True, "a rule allows it and none denies it"),
         (ALICE, "adapter:numbers", "adapter.use", True, "a rule allows it and none denies it"),
         (ALICE, "adapter:other", "adapter.use", False, "no rule allows it"),
         (ALICE, "sys:chat", "chat.ask", True, "a rule allows it and none denies it"),
@@ -186,6 +190,13 @@ def test_added_classes_give_the_snapshot_of_the_whole(world: World, data: st.Dat
             assert scope(shrunk, principal, context) == less
 
 
+def test_an_added_class_leaves_the_others_readable() -> None:
+    """A class more is a class more, for whoever reads the collection above it."""
+    classes = {**CATALOG.classes, 20: frozenset({"coll:finance/new"})}
+    grown = SNAPSHOT.with_catalog(Catalog(8, classes, CATALOG.readers))
+    assert scope(grown, ALICE, NOON).classes == (1, 2, 3, 4, 20)
+
+
 def test_a_change_of_labels_alone_keeps_what_was_worked_out() -> None:
     """Only the label version moves: nothing is compiled or worked out again."""
     moved = SNAPSHOT.with_catalog(Catalog(8, dict(CATALOG.classes), dict(CATALOG.readers)))
@@ -252,39 +263,3 @@ def test_a_scope_is_the_same_until_it_may_change(world: World, part: float) -> N
             later = Context(context.now + ahead * part, context.purpose)
             again = scope(compile_snapshot(1, world.rules, world.catalog), principal, later)
             assert again.classes == first.classes
-
-
-def test_requirements_name_all_that_must_be_readable() -> None:
-    """A document's collection, its reader list by digest, and its markings."""
-    assert requirements("coll:a/b", ["user:b", "user:a"], ["mark:pii"]) == {
-        "coll:a/b",
-        readers_digest(["user:a", "user:b"]),
-        "mark:pii",
-    }
-    assert requirements(None, [], []) == {readers_digest([])}
-
-
-@pytest.mark.parametrize(
-    ("collection", "readers", "markings", "problem"),
-    [
-        (None, None, [], "never public"),
-        (None, None, ["mark:pii"], "never public"),
-        ("finance", None, [], "coll:finance/payroll"),
-        ("mark:x", None, [], "is not a collection"),
-        ("coll:a", None, ["coll:b"], "a marking is"),
-        ("coll:a", ["alice"], [], "no kind"),
-        ("coll:a", ["coll:b"], [], "cannot be a reader"),
-    ],
-)
-def test_a_document_that_is_nobodys_is_refused(
-    collection: str | None, readers: list[str] | None, markings: list[str], problem: str
-) -> None:
-    """Neither collection nor readers, or a name of the wrong kind: an error with the remedy."""
-    with pytest.raises(ValueError, match=problem):
-        requirements(collection, readers, markings)
-
-
-def test_a_reader_list_is_a_set() -> None:
-    """Order and repetition mean nothing; a different member is a different list."""
-    assert readers_digest(["user:a", "user:b", "user:a"]) == readers_digest(["user:b", "user:a"])
-    assert readers_digest(["user:a"]) != readers_digest(["user:a", "user:b"])
