@@ -1,15 +1,27 @@
 """Writes the sample company's docx, pdf and xlsx files; their bytes are the same on every run.
 
-Only for those who change them: the files are kept beside this script.
+Only for those who change the texts, as `python -m sample.make_binaries`: the files are kept in the repository.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import textwrap
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sample import binary_texts
+
+DOCUMENTS = Path(__file__).parent / "documents"
+DATES = re.compile(rb"(?<=>)\d{4}-\d\d-\d\dT[\d:]+Z(?=<)")
+WRITTEN = (2026, 11, 2, 9, 0, 0)
+"""The date in every Office file, so that nothing in it tells when it was made."""
 
 LINE_WIDTH = 92
-LINES_PER_PAGE = 50
+LINES_PER_PAGE = 24
 
 
 def pdf_bytes(title: str, pages: Sequence[Sequence[str]]) -> bytes:
@@ -51,8 +63,83 @@ def escaped(text: str) -> str:
 
 
 def set_in_pages(text: str) -> list[list[str]]:
-    """Paragraphs wrapped to lines, the lines cut into pages."""
+    """Paragraphs and headings wrapped to lines, the lines cut into pages."""
     lines: list[str] = []
-    for paragraph in text.strip().split("\n"):
-        lines += textwrap.wrap(paragraph, LINE_WIDTH) or [""]
+    for paragraph in text.strip().split("\n\n"):
+        lines += [*textwrap.wrap(paragraph.lstrip("# "), LINE_WIDTH), ""]
     return [lines[start : start + LINES_PER_PAGE] for start in range(0, len(lines), LINES_PER_PAGE)]
+
+
+def docx_bytes(text: str) -> bytes:
+    """A Word document with real headings, lists and tables."""
+    import docx
+
+    document = docx.Document()
+    for block in text.strip().split("\n\n"):
+        lines = block.split("\n")
+        if block.startswith("#"):
+            marks, _, heading = block.partition(" ")
+            document.add_heading(heading, len(marks))
+        elif block.startswith("| "):
+            add_table(document, [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines])
+        elif block.startswith("- "):
+            for item in block.removeprefix("- ").split("\n- "):
+                document.add_paragraph(item.replace("\n", " "), style="List Bullet")
+        else:
+            document.add_paragraph(" ".join(lines))
+    return saved(document, document.core_properties)
+
+
+def add_table(document: Any, rows: list[list[str]]) -> None:
+    table = document.add_table(len(rows), len(rows[0]))
+    for row, cells in zip(table.rows, rows, strict=True):
+        for cell, text in zip(row.cells, cells, strict=True):
+            cell.text = text
+
+
+def xlsx_bytes(sheets: dict[str, tuple[binary_texts.Row, ...]]) -> bytes:
+    """A workbook; the first row of each sheet is its header."""
+    import openpyxl  # type: ignore[import-untyped]  # it ships no types
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    return saved(book, book.properties)
+
+
+def saved(document: Any, properties: Any) -> bytes:
+    """The document's zip, written again with one date and with that date in its properties."""
+    properties.title, properties.creator = "", "Brinehollow Tidal Works"
+    first, out = io.BytesIO(), io.BytesIO()
+    document.save(first)
+    with zipfile.ZipFile(first) as old, zipfile.ZipFile(out, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == "docProps/core.xml":
+                content = DATES.sub(b"2026-11-02T09:00:00Z", content)
+            new.writestr(zipfile.ZipInfo(name, WRITTEN), content, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def documents() -> dict[str, bytes]:
+    """Every binary document by its path."""
+    made = {path: docx_bytes(text) for path, text in binary_texts.DOCX.items()}
+    made |= {path: pdf_bytes(title_of(text), set_in_pages(text)) for path, text in binary_texts.PDF.items()}
+    made |= {path: xlsx_bytes(sheets) for path, sheets in binary_texts.XLSX.items()}
+    return made
+
+
+def main() -> None:
+    for path, content in documents().items():
+        (DOCUMENTS / path).write_bytes(content)
+
+
+def title_of(text: str) -> str:
+    return text.strip().partition("\n")[0].removeprefix("# ")
+
+
+if __name__ == "__main__":
+    main()
