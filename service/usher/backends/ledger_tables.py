@@ -56,7 +56,6 @@ content = Table(
     Column("pseudonym", String, nullable=False),
     Column("commitment", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,  # one tree: no index beside the rows that could say something else
 )
 subjects = Table(
     "subjects",

@@ -141,13 +141,19 @@ def leaf_hash(event: bytes) -> bytes:
 def row_digest(row: ContentRow) -> bytes:
     """What an `answer` commits to of one content row. The ciphertext enters as its hash, so that the digest of a row
     whose ciphertext was erased can still be formed from what is kept."""
-    fixed = _JSON.encode([row.audit_id, row.position, row.kind, row.conversation, row.pseudonym]).encode("ascii")
-    return hashlib.sha256(row.commitment + hashlib.sha256(row.ciphertext).digest() + fixed).digest()
+    place = _netstrings(row.audit_id, str(row.position), row.kind, row.conversation, row.pseudonym)
+    return hashlib.sha256(row.commitment + hashlib.sha256(row.ciphertext).digest() + place).digest()
 
 
 def content_aad(audit_id: str, position: int, kind: str, conversation: str) -> bytes:
     """The associated data of a content row's ciphertext: a row moved elsewhere does not open."""
-    return _JSON.encode(["usher content", conversation, audit_id, kind, position]).encode("ascii")
+    return _netstrings("usher content", conversation, audit_id, kind, str(position))
+
+
+def _netstrings(*texts: str) -> bytes:
+    """Texts in one string of bytes that no other texts give: each with its length before it."""
+    parts = [text.encode() for text in texts]
+    return b"".join(b"%d:%b," % (len(part), part) for part in parts)
 
 
 def conversation_info(conversation: str) -> bytes:

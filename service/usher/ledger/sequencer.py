@@ -7,6 +7,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -36,13 +37,15 @@ class _Stop:
 
 @dataclass(slots=True)
 class _Order:
-    """Something asked of the writing thread, and who waits for it."""
+    """Something asked of the writing thread, who waits for it, and until when (on the event loop's clock)."""
 
     what: Write | _Checkpoint | _Stop
     waiter: asyncio.Future[Receipt | str]
+    due: float = 0.0
 
 
 T = TypeVar("T")
+_CLOSED = "it is closed"
 
 
 class Ledger:
@@ -56,7 +59,10 @@ class Ledger:
         """Use `open`."""
         self._log, self._writer, self._deadline, self._every = log, writer, deadline, every
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
-        self._room = asyncio.Semaphore(capacity)
+        self._room = capacity
+        self._line: deque[_Order] = deque()
+        self._asked: deque[_Order] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self._trouble: str | None = None
@@ -129,27 +135,67 @@ class Ledger:
             return
         self._closing = True
         self._orders.put(_Order(_Stop(), self._loop.create_future()))
-        await asyncio.to_thread(self._thread.join)
-        await asyncio.to_thread(self._log.close)
-        self._trouble = "it is closed"  # after the thread's last word
+        await asyncio.to_thread(self._thread.join, self._deadline)
+        if not self._thread.is_alive():  # else its disk hangs: the process's end releases the file
+            await asyncio.to_thread(self._log.close)
+        while self._asked:
+            _refuse(self._asked.popleft(), _CLOSED)
+        self._trouble = _CLOSED
+        if self._alarm:
+            self._alarm.cancel()
 
     async def _add_subject(self, row: SubjectRow) -> None:
         await self._ask(Write((), (), subjects=(row,)))
 
     async def _ask(self, what: Write | _Checkpoint) -> Receipt | str:
-        try:
-            async with asyncio.timeout(self._deadline):
-                await self._room.acquire()
-                if self._closing:
-                    self._room.release()
-                    raise LedgerUnavailable("it is closed")
-                order = _Order(what, self._loop.create_future())
-                self._orders.put(order)
-                return await order.waiter
-        except TimeoutError:
-            raise LedgerUnavailable(f"nothing durable within {self._deadline:g} s (queue full or disk slow)") from None
+        """Put an order in line and wait for what comes of it. All have the same time, so they fall due in line."""
+        if self._closing:
+            raise LedgerUnavailable(_CLOSED)
+        order = _Order(what, self._loop.create_future(), self._loop.time() + self._deadline)
+        self._asked.append(order)
+        self._line.append(order)
+        self._admit()
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(order.due, self._expire)
+        return await order.waiter
 
-    # From here on, all but `_settle` runs in the writing thread.
+    def _admit(self) -> None:
+        """Let orders into the queue while it has room; those whose caller has gone are dropped."""
+        while self._line and self._room > 0:
+            order = self._line.popleft()
+            if not order.waiter.done():
+                self._room -= 1
+                self._orders.put(order)
+
+    def _expire(self) -> None:
+        """Refuse the orders whose time is over, and look again when the next one's is."""
+        self._forget_settled()
+        while self._asked and self._asked[0].due <= self._loop.time():
+            self._trouble = f"nothing durable within {self._deadline:g} s (its queue is full or its disk hangs)"
+            _refuse(self._asked.popleft(), self._trouble)
+            self._forget_settled()
+        self._alarm = self._loop.call_at(self._asked[0].due, self._expire) if self._asked else None
+
+    def _forget_settled(self) -> None:
+        while self._asked and self._asked[0].waiter.done():
+            self._asked.popleft()
+
+    def _settle(self, orders: Sequence[_Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
+        """Tell callers what came of their orders."""
+        for order, outcome in zip(orders, outcomes, strict=True):
+            if isinstance(outcome, LedgerUnavailable):
+                _refuse(order, outcome.reason)
+            elif order.waiter.done():  # its caller was cancelled, or its time was over
+                continue
+            elif isinstance(outcome, Exception):
+                order.waiter.set_exception(outcome)
+            else:
+                order.waiter.set_result(outcome)
+        self._room += len(orders)
+        self._forget_settled()
+        self._admit()
+
+    # From here on: the writing thread.
 
     def _run(self) -> None:
         due, running = time.monotonic() + self._every, True
@@ -206,12 +252,8 @@ class Ledger:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, orders, outcomes)
 
-    def _settle(self, orders: Sequence[_Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
-        for order, outcome in zip(orders, outcomes, strict=True):
-            self._room.release()
-            if order.waiter.done():  # its caller was cancelled
-                continue
-            if isinstance(outcome, Exception):
-                order.waiter.set_exception(outcome)
-            else:
-                order.waiter.set_result(outcome)
+
+def _refuse(order: _Order, reason: str) -> None:
+    """Fail an order's caller, each with an error of its own (a shared one would gather all their tracebacks)."""
+    if not order.waiter.done():
+        order.waiter.set_exception(LedgerUnavailable(reason))

@@ -22,7 +22,12 @@ from usher.ledger.record import (
 )
 from usher.ledger.verify.findings import Findings
 
-_COLUMNS = "audit_id, position, kind, conversation, pseudonym, commitment, ciphertext"
+# The index only finds the rows: read from it, their key columns could differ from what the table says.
+_ROWS = """
+SELECT row.audit_id, row.position, row.kind, row.conversation, row.pseudonym, row.commitment, row.ciphertext
+FROM content AS found CROSS JOIN content AS row ON row.rowid = found.rowid
+WHERE found.audit_id = ? ORDER BY found.position
+"""
 
 
 class Ring(Protocol):
@@ -48,7 +53,7 @@ class ContentCheck:
         """Count and digest of the rows of an exchange; those that do not open are noted at event `number`."""
         digest, count = hashlib.sha256(), 0
         for row in self._rows(audit_id):
-            if row.position != count or not _well_typed(row):
+            if row.audit_id != audit_id or row.position != count or not _well_typed(row):
                 self._findings.suspect(f"its content row {row.position} is out of place or damaged", number)
                 continue
             digest.update(row_digest(row))
@@ -69,8 +74,7 @@ class ContentCheck:
             self._subjects(self._ring)
 
     def _rows(self, audit_id: str) -> list[ContentRow]:
-        query = f"SELECT {_COLUMNS} FROM content WHERE audit_id = ? ORDER BY position"  # noqa: S608  # constant columns
-        return [ContentRow(*row) for row in self._connection.execute(query, (audit_id,))]
+        return [ContentRow(*row) for row in self._connection.execute(_ROWS, (audit_id,))]
 
     def _opens(self, row: ContentRow) -> bool:
         """True if the row opens under its subject's key and is the text of its commitment."""
