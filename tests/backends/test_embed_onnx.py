@@ -7,6 +7,7 @@ import hashlib
 import math
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -105,17 +106,22 @@ def test_what_is_beyond_256_tokens_is_cut_but_counted(embedder: OnnxEmbedder) ->
 
 @pytest.mark.slow
 def test_a_question_does_not_wait_for_a_batch(embedder: OnnxEmbedder) -> None:
-    """While a long batch is embedded, a question is answered long before the batch ends."""
+    """While the texts of several calls stand in line, a question is embedded."""
+    stuck = threading.Event()
 
-    async def race() -> bool:
-        batch = asyncio.create_task(embedder.embed([TEXTS[3]] * 40))
-        await asyncio.sleep(0.02)
-        await embedder.embed([TEXTS[1]])
-        question_first = not batch.done()
-        batch.cancel()
-        return question_first
+    async def race() -> None:
+        embedder._batch_thread.submit(stuck.wait)
+        batch = asyncio.create_task(embedder.embed([TEXTS[3]] * 2))
+        async with asyncio.timeout(5):
+            await embedder.embed([TEXTS[1]])
+        assert not batch.done()
+        stuck.set()
+        await batch
 
-    assert asyncio.run(race())
+    try:
+        asyncio.run(race())
+    finally:
+        stuck.set()
 
 
 @pytest.mark.slow

@@ -88,24 +88,34 @@ def test_acknowledged_batches_survive_kill_9(tmp_path: Path) -> None:
 
 
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
-    """When the server is killed, the store's process is gone at once, and the folder can be opened again."""
+    """When the server is killed, the store's process is gone at once, and the folder can be opened again.
+
+    The pipe stays open in a fork of the server, as it would in a worker that outlives it: the end of the pipe is not
+    what ends the process.
+    """
     code = (
-        "import asyncio, sys, pathlib\n"
+        "import asyncio, os, sys, pathlib, time\n"
         "from tests.backends.store_kit import EDGE\n"
         "from tests.backends.test_store_edge import process_of\n"
         "async def main():\n"
         "    store = await EDGE.open(pathlib.Path(sys.argv[1]))\n"
-        "    print(process_of(store), flush=True)\n"
+        "    fork = os.fork()\n"
+        "    if fork == 0:\n"
+        "        time.sleep(60)\n"
+        "        os._exit(0)\n"
+        "    print(process_of(store), fork, flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        child = int(server.stdout.readline())
+        child, fork = map(int, server.stdout.readline().split())
         server.kill()
         server.wait()
-        assert is_gone(child)
+        gone = is_gone(child)
+        os.kill(fork, signal.SIGKILL)
+        assert gone
 
     async def opens(store: Store) -> None:
         assert chunks(await store.search([1], vector(1), ASKED, 5)) == set()
