@@ -39,11 +39,12 @@ def test_cleaning_twice_is_cleaning_once(attack: str) -> None:
 
 
 _SHARDS = (
-    "[ ] ( ) < > ! ]: ]( ][ [a]( [x]: </ <!-- --> & &lt; &amp; amp; lt; &#60; #60; &#x3c &colon; &#104; \\ ' ` ``` ~~~ *"
-    " _ | / // : . ; = ? # @ - evil.com/p www.evil.com https:// http: http ttps ht javascript: data:text/html, .. %2e"
-    " { } mailto:a@b.c @evil.example allowed.example //evil.example <a href= <img src= img b> <b> <br> <b script svg a b"
-    " https://evil.example/x https://allowed.example/p <https://allowed.example/x> [t](https://allowed.example/x)"
-    " https:\\\\evil.com \u00e9 \u4e2d \u200b \u200d \ufeff \u3002 \uff0e \uff48 \u2028 \x00 \x01"
+    "[ ] ( ) < > ! ]: ]( ][ [a]( [x]: </ <!-- --> & &lt; &amp; amp; lt; &#60; #60; &#x3c &colon; &#104; \\ ' ` ``` ~~~"
+    " * _ | / // : . ; = ? # @ - evil.com/p www.evil.com https:// http: http ttps ht javascript: data:text/html, .."
+    " %2e { } mailto:a@b.c @evil.example allowed.example //evil.example <a href= <img src= img b> <b> <br> <b script"
+    " svg a b https://evil.example/x https://allowed.example/p <https://allowed.example/x>"
+    " [t](https://allowed.example/x) https:\\\\evil.com"
+    " \u00e9 \u4e2d \u200b \u200d \ufeff \u3002 \uff0e \uff48 \u2028 \x00 \x01"
 )
 SHARDS = (*_SHARDS.split(" "), " ", "\n", "\n\n", "\t", "\r", '"t"', "- ", "> ", "1. ", "\ud800", "(link removed)")
 

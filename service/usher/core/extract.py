@@ -82,10 +82,12 @@ class _Read:
 
 def _read(passages: Sequence[PromptPassage], asked: frozenset[int]) -> Iterator[_Read]:
     for rank, passage in enumerate(passages):
-        place = " ".join((passage.title, *passage.headings))
+        place = asked.intersection(query(" ".join((passage.title, *passage.headings))).indices)
+        before: frozenset[int] = frozenset()
         for position, sentence in enumerate(split(passage.text)):
             own = asked.intersection(query(sentence.text).indices)
-            around = asked.intersection(query(f"{place} {sentence.context}").indices) - own
+            around = (place | before | asked.intersection(query(sentence.context).indices)) - own
+            before = own
             if not sentence.text.endswith(":"):  # announces an answer and is none
                 yield _Read(rank, position, passage, sentence, own, around)
 
