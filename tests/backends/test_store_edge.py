@@ -14,12 +14,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.backends.store_kit import ASKED, EDGE, IDENTITY, chunks, point, vector
+from tests.backends.store_kit import ASKED, EDGE, IDENTITY, chunks, point, random_points, vector
 
 from usher.backends import store_edge, store_edge_process
 from usher.backends.index_identity import IndexIdentity, IndexRefused
 from usher.backends.store_edge import EdgeStore
-from usher.ports import Store, StoreBatch, StoreUnavailable
+from usher.ports import Found, Store, StoreBatch, StoreUnavailable
 
 pytestmark = pytest.mark.slow
 
@@ -259,6 +259,24 @@ def test_writes_that_come_together_are_flushed_together(tmp_path: Path) -> None:
         assert await store.count() == 65
 
     EDGE.run(tmp_path, scenario)
+
+
+def test_the_space_of_deleted_chunks_is_given_back_at_the_next_start(tmp_path: Path) -> None:
+    """The index is written anew, and answers to the last bit as before."""
+    points = random_points(1, 2500, range(1, 9))
+
+    async def churn(store: Store) -> Found:
+        await store.write(StoreBatch(upsert=points))
+        await store.write(StoreBatch(delete=[p.chunk for p in points[::2]]))
+        return await search(store)
+
+    async def search(store: Store) -> Found:
+        return await store.search([2, 3, 5], vector(1), ASKED, 20)
+
+    before = EDGE.run(tmp_path, churn)
+    segments = {path.name for path in (tmp_path / "shard" / "segments").iterdir()}
+    assert EDGE.run(tmp_path, search) == before
+    assert segments.isdisjoint(path.name for path in (tmp_path / "shard" / "segments").iterdir())
 
 
 def test_the_identity_is_the_embedders() -> None:

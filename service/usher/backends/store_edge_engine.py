@@ -19,6 +19,8 @@ from usher.core.fusion import Found, SparseVector
 from usher.core.scope import CLASS_FIELD, DENSE, SPARSE, Filter, Query
 from usher.core.scoped_search import Answers, Batch, Row, scoped_search
 
+_NEVER = 10**9  # kilobytes of vectors from which a segment would get an approximate graph
+
 
 class EdgeEngine:
     """One open index. Only one process may have it open."""
@@ -28,10 +30,16 @@ class EdgeEngine:
 
     @classmethod
     def open(cls, folder: Path, dimensions: int) -> EdgeEngine:
-        """The index in `folder`, made if there is none. Making is atomic: a folder that exists holds a whole index."""
+        """The index in `folder`, made if there is none. Making is atomic: a folder that exists holds a whole index.
+
+        Where a fifth of a thousand chunks or more were deleted since, the space that they left is given back first
+        (1.6 s at 10,000 chunks): here, because searches cannot run beside it.
+        """
         if not folder.exists():
             _create(folder, dimensions)
-        return cls(qdrant.EdgeShard.load(str(folder)))
+        shard = qdrant.EdgeShard.load(str(folder), _config(dimensions, wal=True))
+        shard.optimize()
+        return cls(shard)
 
     @classmethod
     def scratch(cls, folder: Path, dimensions: int) -> EdgeEngine:
@@ -92,13 +100,17 @@ def _create(folder: Path, dimensions: int) -> None:
     draft.rename(folder)
 
 
-def _shard(folder: Path, dimensions: int, *, wal: bool) -> qdrant.EdgeShard:
+def _config(dimensions: int, *, wal: bool) -> qdrant.EdgeConfig:
     dense = qdrant.EdgeVectorParams(
         size=dimensions, distance=qdrant.Distance.Cosine, datatype=qdrant.VectorStorageDatatype.Float32
     )
     sparse = qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf)
-    config = qdrant.EdgeConfig(vectors={DENSE: dense}, sparse_vectors={SPARSE: sparse}, wal_enabled=wal)
-    shard = qdrant.EdgeShard.create(str(folder), config)
+    exact = qdrant.EdgeOptimizersConfig(indexing_threshold=_NEVER)
+    return qdrant.EdgeConfig(vectors={DENSE: dense}, sparse_vectors={SPARSE: sparse}, optimizers=exact, wal_enabled=wal)
+
+
+def _shard(folder: Path, dimensions: int, *, wal: bool) -> qdrant.EdgeShard:
+    shard = qdrant.EdgeShard.create(str(folder), _config(dimensions, wal=wal))
     by_class = qdrant.IntegerIndexParams(lookup=True, range=True)
     shard.update(qdrant.UpdateOperation.create_field_index(CLASS_FIELD, by_class))
     return shard
