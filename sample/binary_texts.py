@@ -57,7 +57,8 @@ operator asks for it. The decision is taken by the engineer on duty, not by supp
 it keep the old one.
 - Write down the serial numbers that run the new release.
 - Send the command firmware revert to one converter and watch it for 15 minutes.
-- Then send it to the others, at most eight at a time, so that no island loses more than a tenth of its power.
+- Then send the revert command to the other converters, at most eight at a time, so that no island loses more than a
+tenth of its power.
 - If a converter does not come back within six minutes, switch its supply off and on through the customer.
 
 ## Signature

@@ -144,10 +144,13 @@ def test_the_showcase_has_a_good_answer_for_two_people(texts: dict[str, str]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", ["every 6 months", "every 12 months"])
-def test_both_sides_of_the_contradiction_are_for_support(sign: str, texts: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    ["anchors must be inspected every 6 months", "A Limpet screw anchor has to be inspected once in 12 months"],
+)
+def test_both_sides_of_the_contradiction_are_for_support(words: str, texts: dict[str, str]) -> None:
     """One person may read both."""
-    holding = [path for path, text in texts.items() if f"anchors must be inspected {sign}" in text]
+    holding = [path for path, text in texts.items() if words in text]
     assert [READERS[path] for path in holding] == [["bob"]]
 
 
