@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,16 +56,17 @@ def ingest(
 async def _ingest(settings: Settings, body: dict[str, Any], *, bar: bool) -> dict[str, Any]:
     """Send the folder's path, show the progress, return the report. Raises `Refused`."""
     with progress("documents", wanted=bar) as advance:
-        async for event in _events(settings, body):
-            if event["event"] == "error":
-                raise Refused({"detail": _sentence(event)} | event)
-            if event["event"] == "report":
-                return {name: value for name, value in event.items() if name != "event"}
-            advance(event["done"], event["total"])
+        async with aclosing(_events(settings, body)) as events:  # the road ends here, not when it is collected
+            async for event in events:
+                if event["event"] == "error":
+                    raise Refused({"detail": _sentence(event)} | event)
+                if event["event"] == "report":
+                    return {name: value for name, value in event.items() if name != "event"}
+                advance(event["done"], event["total"])
     raise Refused({"detail": "the server ended before the report; run the command again, it goes on where it was"})
 
 
-async def _events(settings: Settings, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+async def _events(settings: Settings, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     async with (
         road(settings) as client,
         client.stream("POST", "/operator/ingest", content=encoded(body), headers=headers(None)) as response,
