@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,32 +48,28 @@ def ingest(
         for refusal in refusals:
             warn("refused {path}: {problem}: {remedy}".format(**refusal))
         numbers = counts(report)
-        say(f"{numbers}, {len(refusals)} refused" if numbers else f"{len(refusals)} refused")
+        say(f"{numbers}, {len(refusals)} refused")
     raise typer.Exit(1 if refusals else 0)
 
 
 async def _ingest(settings: Settings, body: dict[str, Any], *, bar: bool) -> dict[str, Any]:
     """Send the folder's path, show the progress, return the report. Raises `Refused`."""
-    with progress("documents", wanted=bar) as advance:
-        async with aclosing(_events(settings, body)) as events:  # the road ends here, not when it is collected
-            async for event in events:
-                if event["event"] == "error":
-                    raise Refused({"detail": _sentence(event)} | event)
-                if event["event"] == "report":
-                    return {name: value for name, value in event.items() if name != "event"}
-                advance(event["done"], event["total"])
-    raise Refused({"detail": "the server ended before the report; run the command again, it goes on where it was"})
-
-
-async def _events(settings: Settings, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     async with (
         road(settings) as client,
         client.stream("POST", "/operator/ingest", content=encoded(body), headers=headers(None)) as response,
     ):
         if response.is_error:
             raise refused(await response.aread())
-        async for line in response.aiter_lines():
-            yield jsonlib.loads(line)
+        with progress("documents", wanted=bar) as advance:
+            async for line in response.aiter_lines():
+                event = jsonlib.loads(line)
+                if event["event"] == "error":
+                    told = {name: text for name, text in event.items() if name != "event"}
+                    raise Refused({"detail": _sentence(told)} | told)
+                if event["event"] == "report":
+                    return {name: value for name, value in event.items() if name != "event"}
+                advance(event["done"], event["total"])
+    raise Refused({"detail": "the server ended before the report; run the command again, it goes on where it was"})
 
 
 def _sentence(event: dict[str, Any]) -> str:

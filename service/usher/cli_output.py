@@ -79,9 +79,9 @@ def progress(title: str, *, wanted: bool) -> Iterator[Advance]:
 
 
 def counts(report: Mapping[str, Any]) -> str:
-    """The whole numbers of a report, in words."""
-    numbers = [(name, n) for name, n in report.items() if isinstance(n, int) and not isinstance(n, bool)]
-    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in numbers)
+    """The whole numbers of a report that are not zero, in words."""
+    numbers = [(name, n) for name, n in report.items() if isinstance(n, int) and not isinstance(n, bool) and n]
+    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in numbers) or "nothing to do"
 
 
 def bullets(lines: Iterable[str]) -> None:

@@ -92,12 +92,12 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings))
         operator_app = create_operator_app(services)
-        await stack.enter_async_context(operator_app.lifespan())
+        await stack.enter_async_context(_started(operator_app))
         operator_listening = stack.enter_context(operator_socket(settings))
         listeners = [(Listener(operator_config(operator_app)), operator_listening)]
         if listening is not None:
             app = create_app(services)
-            await stack.enter_async_context(app.lifespan())
+            await stack.enter_async_context(_started(app))
             listeners.append((Listener(public_config(app, settings)), listening))
         tasks = [await listener.begin(sock) for listener, sock in listeners]
         try:
@@ -107,6 +107,18 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
                 listener.should_exit = True
             await services.chat.drain()
             await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def _started(app: Litestar) -> AsyncIterator[None]:
+    """The app's start-up and shutdown hooks. They never see what the block raises: a task group in them would wrap it
+    into a group, and nobody outside would know it again."""
+    hooks = app.lifespan()
+    await hooks.__aenter__()
+    try:
+        yield
+    finally:
+        await hooks.__aexit__(None, None, None)
 
 
 class Listener(uvicorn.Server):

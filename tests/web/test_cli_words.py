@@ -75,8 +75,9 @@ def test_text_cannot_steer_the_terminal() -> None:
 
 
 def test_a_report_in_words() -> None:
-    """Whole numbers are told with their names; lists and flags are not."""
-    assert counts({"added": 2, "mass_deleted": 0, "refused": [1], "ok": True}) == "2 added, 0 mass deleted"
+    """Whole numbers are told with their names; zeros, lists and flags are not."""
+    assert counts({"added": 2, "not_seen": 1, "deleted": 0, "refused": [1], "ok": True}) == "2 added, 1 not seen"
+    assert counts({"added": 0}) == "nothing to do"
 
 
 def test_the_first_policy_is_sound() -> None:
