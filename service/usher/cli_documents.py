@@ -40,7 +40,7 @@ def ingest(
         "acl": acl and str(acl.resolve()),
         "allow_mass_delete": allow_mass_delete,
     }
-    report = run(_ingest(read_settings(), body, bar=not json))
+    report = run(take_in(read_settings(), body, bar=not json))
     refusals = report.get("refused", [])
     if json:
         dump(report)
@@ -52,7 +52,7 @@ def ingest(
     raise typer.Exit(1 if refusals else 0)
 
 
-async def _ingest(settings: Settings, body: dict[str, Any], *, bar: bool) -> dict[str, Any]:
+async def take_in(settings: Settings, body: dict[str, Any], *, bar: bool) -> dict[str, Any]:
     """Send the folder's path, show the progress, return the report. Raises `Refused`."""
     async with (
         road(settings) as client,

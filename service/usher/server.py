@@ -36,7 +36,7 @@ LAST_RESORT = 9.0
 _log = structlog.stdlib.get_logger("usher.server")
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+def serve(settings: Settings, announce: Callable[[str], None], *, log_level: int = logging.INFO) -> None:
     """Serve until SIGTERM or SIGINT, then end what runs, close the record and return.
 
     `announce` gets the server's URL once it answers.
@@ -47,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     import uvloop
 
-    configure_logs(logging.INFO)
+    configure_logs(log_level)
     with hold(settings.home), public_socket(settings) as listening:
         uvloop.run(_serve(settings, listening, announce))
 
@@ -200,7 +200,7 @@ def public_socket(settings: Settings) -> Iterator[socket.socket]:
         raise UserError(
             "USHER_PORT",
             f"({settings.host}:{settings.port}) cannot be listened on ({error.strerror})",
-            "choose another with --port, or end the program that has it",
+            "choose another with --port or USHER_PORT, or end the program that has it",
         ) from None
     with sock:
         yield sock
