@@ -103,11 +103,19 @@ async def fresh_keys(operator: httpx.AsyncClient, remembered: Path) -> dict[str,
     for user in PEOPLE:
         if user not in known:
             await request(operator, "POST", "/operator/person", body={"user": user, "groups": []})
-    for old in json.loads(remembered.read_text()) if remembered.exists() else []:
+    for old in _ids_in(remembered):
         await request(operator, "POST", "/operator/key/revoke", body={"id": old})
     made = [await request(operator, "POST", "/operator/key", body={"user": user}) for user in PEOPLE]
-    remembered.write_text(json.dumps([key["id"] for key in made]))
+    _put_ids(remembered, [key["id"] for key in made])
     return {user: key["key"] for user, key in zip(PEOPLE, made, strict=True)}
+
+
+def _ids_in(file: Path) -> list[str]:
+    return list(json.loads(file.read_text())) if file.exists() else []
+
+
+def _put_ids(file: Path, ids: list[str]) -> None:
+    file.write_text(json.dumps(ids))
 
 
 async def _roles(client: httpx.AsyncClient, key: str) -> str:

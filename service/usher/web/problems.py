@@ -53,14 +53,14 @@ def of_validation(request: Request[Any, Any, Any], error: ValidationException) -
     """The first field that the framework refused. Its message names types and limits, not values."""
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field, what = str(first.get("key", "")), str(first.get("message", "is not valid"))
-    remedy = "see /schema for what this address takes"
-    return problem(400, f"{field or 'body'} is not valid ({what}): {remedy}", field=field or "body", problem=what, remedy=remedy)
+    return of_user_error(
+        request, UserError(field or "body", f"is not valid ({what})", "see /schema for what this address takes")
+    )
 
 
 def of_encoding(request: Request[Any, Any, Any], error: UnicodeDecodeError) -> Response[dict[str, Any]]:
     """The body's bytes are no text; the JSON reader lets this one through as it is."""
-    remedy = "send it as UTF-8"
-    return problem(400, f"body is not UTF-8: {remedy}", field="body", problem="is not UTF-8", remedy=remedy)
+    return of_user_error(request, UserError("body", "is not UTF-8", "send it as UTF-8"))
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
