@@ -42,15 +42,15 @@ def test_writer_and_verifier_read_the_note_alike() -> None:
         assert (read.size, read.root) == (42, b"r" * 32)
 
 
-@pytest.mark.parametrize("position", range(len(sign(CHECKPOINT, KEY))))
-def test_any_changed_character_is_found(position: int) -> None:
+def test_any_changed_character_is_found() -> None:
     """A note with one character changed is accepted by neither reader."""
     note = sign(CHECKPOINT, KEY)
-    changed = note[:position] + ("A" if note[position] != "A" else "B") + note[position + 1 :]
-    with pytest.raises(BadCheckpoint):
-        open_note(changed, "usher/log", PUBLIC)
-    with pytest.raises(BadNote):
-        read_note(changed, "usher/log", PUBLIC, "it")
+    for position, character in enumerate(note):
+        changed = note[:position] + ("A" if character != "A" else "B") + note[position + 1 :]
+        with pytest.raises(BadCheckpoint):
+            open_note(changed, "usher/log", PUBLIC)
+        with pytest.raises(BadNote):
+            read_note(changed, "usher/log", PUBLIC, "it")
 
 
 @pytest.mark.parametrize("key", [b"k" * 32, Ed25519PrivateKey.generate().public_key().public_bytes_raw()])

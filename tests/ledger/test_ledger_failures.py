@@ -132,8 +132,9 @@ def test_it_notices_and_heals_without_being_asked(tmp_path: Path, monkeypatch: p
             await ledger.append(NOTE)
             path.chmod(0o400)
             await until(lambda: ledger.healthy() is not None)
-            await asyncio.sleep(0.1)  # several looks later it is still so
-            assert "read-only" in (ledger.healthy() or "")
+            for _ in range(12):  # and at each of several looks
+                await asyncio.sleep(0.01)
+                assert "read-only" in (ledger.healthy() or "")
             with pytest.raises(LedgerUnavailable, match="read-only"):
                 await ledger.append(NOTE)
             path.chmod(0o600)

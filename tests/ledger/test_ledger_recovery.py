@@ -86,15 +86,27 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_log_that_contradicts_itself_is_not_opened(tmp_path: Path, name: str) -> None:
-    """A corrupt tail, an edge that does not fit, a checkpoint ahead of the log: refused, with what is wrong."""
-    statement, words = DAMAGE[name]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ledger of one exchange, closed in order."""
+    folder = tmp_path_factory.mktemp("whole")
 
     async def story() -> None:
-        async with ledger_in(tmp_path) as ledger:
+        async with ledger_in(folder) as ledger:
             await exchange(ledger)
-        await asyncio.to_thread(change, tmp_path / "ledger.sqlite", statement)
+
+    run(story())
+    return folder
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_log_that_contradicts_itself_is_not_opened(whole: Path, tmp_path: Path, name: str) -> None:
+    """A corrupt tail, an edge that does not fit, a checkpoint ahead of the log: refused, with what is wrong."""
+    statement, words = DAMAGE[name]
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    change(tmp_path / "ledger.sqlite", statement)
+
+    async def story() -> None:
         with pytest.raises(LedgerDamaged, match=words):
             async with ledger_in(tmp_path):
                 pass

@@ -163,12 +163,24 @@ def tampered(original: Path, tmp_path: Path, act: Change, seed: int) -> tuple[in
 @pytest.mark.parametrize("act", EXACT)
 def test_a_change_of_events_is_found_at_its_number(original: Path, tmp_path: Path, act: Change) -> None:
     """The verdict names the very event, without the key ring."""
-    for seed in range(25):
+    found_exactly(original, tmp_path, act, range(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", EXACT)
+def test_many_changes_of_events_are_found_at_their_numbers(original: Path, tmp_path: Path, act: Change) -> None:
+    """The same for 40 changes of each kind."""
+    found_exactly(original, tmp_path, act, range(2, 42))
+
+
+def found_exactly(original: Path, tmp_path: Path, act: Change, seeds: range) -> None:
+    for seed in seeds:
         number, path = tampered(original, tmp_path, act, seed)
         verdict = verify(path)
         assert (verdict.ok, verdict.first_bad) == (False, number), (seed, verdict.problems)
 
 
+@pytest.mark.slow
 def test_a_change_with_its_hash_mended_is_found_by_the_checkpoint(original: Path, tmp_path: Path) -> None:
     """The first bad event is then the one after the last checkpoint that holds (events 5 and 28 have one)."""
     for seed in range(25):

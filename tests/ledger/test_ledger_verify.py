@@ -60,7 +60,7 @@ def test_beside_a_running_ledger(tmp_path: Path) -> None:
             await exchange(ledger)
             writing = asyncio.create_task(write_on(ledger))
             sizes = []
-            for _ in range(15):
+            for _ in range(6):
                 verdict = await asyncio.to_thread(verify, tmp_path / "ledger.sqlite", ring=ring_in(tmp_path))
                 assert verdict.ok, verdict.problems
                 sizes.append(verdict.size)
