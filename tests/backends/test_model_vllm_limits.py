@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 from tests.backends.chat_client import GOOD_DELTAS, REQUEST, answered, failed, model_at, run
-from tests.backends.chat_server import GOOD, HEAD, STARTED, USAGE, said, serving, status
+from tests.backends.chat_server import GOOD, HEAD, STARTED, USAGE, Act, said, serving, status
 
 from usher.backends.breaker import Breaker
 from usher.backends.model_vllm import Timeouts
@@ -41,13 +41,19 @@ def test_a_complete_answer_survives_what_fails_after_it() -> None:
     run(test)
 
 
+def dripping(piece: bytes) -> list[Act]:
+    """A hundred events, one every 50 ms."""
+    return [HEAD, *(act for _ in range(100) for act in (piece, 0.05))]
+
+
 @pytest.mark.slow  # waits
 def test_a_slow_server_is_not_asked_twice() -> None:
     """No head, or no text, within the limit: unavailable after one request."""
 
     async def test() -> None:
-        for script in ([2.0], [HEAD, 2.0], [HEAD, *([said(""), 0.05] * 20)]):
-            async with serving(list(script)) as server:
+        scripts: list[list[Act]] = [[2.0], [HEAD, 2.0], dripping(said(""))]
+        for script in scripts:
+            async with serving(script) as server:
                 error, _ = await failed(model_at(server.url))
                 assert (error.started, len(server.requests)) == (False, 1)
 
@@ -59,7 +65,7 @@ def test_the_whole_answer_has_a_limit() -> None:
     """A server that drips for ever is cut off."""
 
     async def test() -> None:
-        async with serving([HEAD, *([said("x"), 0.05] * 100)]) as server:
+        async with serving(dripping(said("x"))) as server:
             error, text = await failed(model_at(server.url, timeouts=Timeouts(1, 1, 1, total=0.4)))
             assert error.started
             assert 1 < len(text) < 12

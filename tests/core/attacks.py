@@ -87,6 +87,7 @@ ATTACKS = (
     "https://[::1]/x https://127.0.0.1/x https://2130706433/x https://0x7f.1/x",
     "https://evil.example/" + "a" * 6_000,
     "[text](https://evil.example/" + "a" * 6_000 + ")",
+    "\uff48javascript:alert(1) \uff48mailto:a@evil.example \uff48www.evil.example",
     "<img alt='" + "a" * 6_000 + "' src=https://evil.example>",
     "```\n<img src=https://evil.example>\n[x](https://evil.example)\n```\nhttps://evil.example",
     "`<img src=https://evil.example>` `https://evil.example`",

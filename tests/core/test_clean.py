@@ -128,6 +128,8 @@ def test_innocent_text_leaves_unchanged(text: str) -> None:
         ("Tom &amp; Jerry&nbsp;&quot;x&quot; &eacute;", 'Tom &  Jerry\u00a0"x" \u00e9'),
         ("https://ALLOWED.example.", "https://ALLOWED.example/."),
         ("https://allowed.example:8443?x=1", "https://allowed.example:8443/?x=1"),
+        ("[t](https://allowed.example/go?to=https://evil.example)", f"[t] {REMOVED}"),
+        ("https://allowed.example/go?to=https://evil.example", f"https://allowed.example/go?to={REMOVED}"),
         ('[t](https://allowed.example/x "title")', "[t](https://allowed.example/x)"),
         ("[t]( <https://allowed.example/x> )", "[t](https://allowed.example/x)"),
         ("half \ud800 pair\r\n", "half \ufffd pair\n"),

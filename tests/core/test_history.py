@@ -43,7 +43,7 @@ def test_text_parts_are_joined() -> None:
 
 def test_an_assistant_turn_that_only_called_tools_is_valid() -> None:
     """Its content is null or absent."""
-    calls = {"role": "assistant", "content": None, "tool_calls": [{}]}
+    calls: dict[str, object] = {"role": "assistant", "content": None, "tool_calls": [{}]}
     assert split([user("a"), calls, {"role": "assistant"}, user("b")]).dropped == 3
 
 

@@ -155,13 +155,10 @@ def _shown(passage: PromptPassage) -> str:
 
 
 def fence_marker(contents: Iterable[str]) -> str:
-    """A marker that none of `contents` holds, the same for the same contents (a recorded prompt can be rebuilt)."""
-    texts = list(contents)
+    """96 bits of a hash of all `contents`: none can hold it, but by guessing. The same for the same contents, so that
+    a recorded prompt can be rebuilt."""
     digest = hashlib.sha256()
-    for text in texts:
+    for text in contents:
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    marker = digest.hexdigest()[:24]
-    while any(marker in text.lower() for text in texts):
-        marker = hashlib.sha256(marker.encode()).hexdigest()[:24]
-    return marker
+    return digest.hexdigest()[:24]
