@@ -9,7 +9,7 @@ from usher.core.prompt import NO_ANSWER
 from usher.ports import Delta, Embedder, ModelRequest
 
 CONTEXT_TOKENS = 32_768
-EMBEDDED = 24
+EMBEDDED = 20
 """Sentences embedded for one question, at 3 to 5 ms each: the bound on its cost."""
 EMBEDDED_CHARACTERS = 320
 
