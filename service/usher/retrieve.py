@@ -14,7 +14,7 @@ from usher.core import fusion, lexical
 from usher.core.evidence import decision_body, retrieval_body
 from usher.core.passages import Checked, Passage, check_all
 from usher.errors import UserError
-from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Who, uuid7
+from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.ports import Documents, Embedder, Store, Vector
 from usher_policy.decide import Scope
@@ -57,9 +57,9 @@ def checked_question(text: str, field: str) -> str:
     """The question without outer white space. Raises `UserError` if it is empty or too long."""
     question = text.strip()
     if not question:
-        raise UserError(field, "the question is empty", "write what you want to know")
+        raise UserError(field, "is empty", "write what you want to know")
     if len(question) > MAX_QUESTION:
-        problem = f"the question has {len(question)} characters, more than {MAX_QUESTION}"
+        problem = f"has {len(question)} characters, more than {MAX_QUESTION}"
         raise UserError(field, problem, "shorten the question")
     return question
 
@@ -94,15 +94,17 @@ class Retrieve:
             raise UserError("k", f"is {str(k)[:20]}", f"give a whole number from 1 to {MAX_K}")
         audit_id = uuid7()
         decision = grant.may(Action.CHAT_ASK, CHAT)
-        by = who(grant, await self._ledger.pseudonym(grant.credential.user))
+        subject = await self._ledger.subject(grant.credential.user)
+        by, asked = who(grant, subject.pseudonym), subject.conversation(audit_id)
+        rows = [asked.seal(audit_id, 0, Kind.QUESTION, question)]
         entries = [
             Entry(EventType.REQUEST, audit_id, by, {"operation": SEARCH, "k": k, "credential_id": grant.credential.id}),
             Entry(EventType.DECISION, audit_id, by, decision_body(Action.CHAT_ASK, CHAT, decision, grant.scope, None)),
         ]
         if not decision.allowed:
-            await self._ledger.append(entries)
+            await self._ledger.append(entries, rows)
             return SearchAnswer(audit_id, grant.scope.policy_version, NOTHING, decision.reason)
-        vector = await self.recorded_then_embedded(entries, question)
+        vector = await self.recorded_then_embedded(entries, question, rows)
         before = await self._authority.again(grant)
         refusal = denied(before)
         found = NOTHING if refusal else await self.find(before.scope, question, vector, k)

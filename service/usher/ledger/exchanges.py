@@ -2,7 +2,7 @@
 
 A `request` comes with its `decision` in one append. A chat is then open: `retrieval`, `generation` and content rows
 may follow, until its `answer` closes it and commits to the rows. A search closes with its `retrieval`, or at once when
-its decision denies.
+its decision denies; its `request` commits to the rows that come with it (the question).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Step:
     opened: list[tuple[str, int]] = field(default_factory=list)
     searches: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
+    asked: dict[str, list[ContentRow]] = field(default_factory=dict)
 
 
 class Exchanges:
@@ -60,7 +61,8 @@ class Exchanges:
 
     def step(self, entries: Sequence[Entry], content: Sequence[ContentRow], first: int) -> Step:
         """What these do, their first event being number `first`. Raises `OutOfOrder`; changes nothing."""
-        step, rows = Step(), iter(content)
+        step = Step(asked=_by_search(entries, content))
+        rows = iter([row for row in content if row.audit_id not in step.asked])
         for number, entry in enumerate(entries, first):
             if entry.type is EventType.ANSWER:
                 self._add_rows(step, rows)
@@ -82,8 +84,7 @@ class Exchanges:
         if entry.type not in EXCHANGE_TYPES or entry.audit_id is None:
             return None
         if entry.type is EventType.REQUEST:
-            self._open(step, entries, entry, entry.audit_id, number)
-            return None
+            return self._open(step, entries, entry, entry.audit_id, number)
         if entry.audit_id in step.searches or entry.audit_id in self._searches:
             self._advance_search(step, entry, entry.audit_id)
             return None
@@ -95,7 +96,9 @@ class Exchanges:
         step.closed.append(entry.audit_id)
         return chat.commitment()
 
-    def _open(self, step: Step, entries: Sequence[Entry], entry: Entry, audit_id: str, number: int) -> None:
+    def _open(
+        self, step: Step, entries: Sequence[Entry], entry: Entry, audit_id: str, number: int
+    ) -> Commitment | None:
         if audit_id in self._chats or audit_id in step.chats or audit_id in self._searches:
             raise OutOfOrder(f"request: exchange {audit_id} is open already; use a new audit id")
         if not any(other.type is EventType.DECISION and other.audit_id == audit_id for other in entries):
@@ -103,8 +106,13 @@ class Exchanges:
         if entry.body["operation"] == CHAT:
             step.chats[audit_id] = Exchange(number)
             step.opened.append((audit_id, number))
-        else:
-            step.searches.add(audit_id)
+            return None
+        step.searches.add(audit_id)
+        rows = Exchange(number)
+        for row in step.asked[audit_id]:
+            _in_place(row, rows)
+            rows.add(row)
+        return rows.commitment() if rows.rows else None
 
     def _advance_search(self, step: Step, entry: Entry, audit_id: str) -> None:
         if entry.type not in (EventType.DECISION, EventType.RETRIEVAL):
@@ -115,8 +123,7 @@ class Exchanges:
     def _add_rows(self, step: Step, rows: Iterator[ContentRow]) -> None:
         for row in rows:
             chat = self._chat(step, row.audit_id)
-            if row.position != chat.rows:
-                raise OutOfOrder(f"content: position {row.position} given, {chat.rows} is next in {row.audit_id}")
+            _in_place(row, chat)
             chat.add(row)
 
     def _chat(self, step: Step, audit_id: str) -> Exchange:
@@ -129,6 +136,24 @@ class Exchanges:
         elif audit_id in step.closed:
             raise OutOfOrder(f"exchange {audit_id} is not open")
         return step.chats[audit_id]
+
+
+def _by_search(entries: Sequence[Entry], content: Sequence[ContentRow]) -> dict[str, list[ContentRow]]:
+    """The rows of each search that these entries open: its request commits to them at once."""
+    rows: dict[str, list[ContentRow]] = {
+        entry.audit_id: []
+        for entry in entries
+        if entry.type is EventType.REQUEST and entry.audit_id and entry.body["operation"] != CHAT
+    }
+    for row in content:
+        if row.audit_id in rows:
+            rows[row.audit_id].append(row)
+    return rows
+
+
+def _in_place(row: ContentRow, exchange: Exchange) -> None:
+    if row.position != exchange.rows:
+        raise OutOfOrder(f"content: position {row.position} given, {exchange.rows} is next in {row.audit_id}")
 
 
 def _restored(chat: OpenExchange) -> Exchange:

@@ -36,7 +36,7 @@ class _Exchange:
 
 
 RowsOf = Callable[[str, int], tuple[int, str]]
-"""Audit id and number of its answer, to count and digest (hex) of the content rows there are."""
+"""Audit id and number of the event that commits to them, to count and digest (hex) of the content rows there are."""
 
 
 class OrderCheck:
@@ -75,6 +75,8 @@ class OrderCheck:
             if exchange is not None or not ident or event.operation not in (CHAT, SEARCH):
                 self._findings.suspect("a request without an operation or id, or of an open exchange", number)
             self._open[ident] = _Exchange(number, str(event.operation))
+            if event.operation == SEARCH:
+                self._committed(number, event, ident)
         elif exchange is None:
             self._findings.suspect(f"a {event.type} of an exchange that has no request or has ended", number)
         elif event.type == EventType.DECISION:
@@ -97,6 +99,9 @@ class OrderCheck:
 
     def _end(self, number: int, event: _Event, ident: str) -> None:
         del self._open[ident]
+        self._committed(number, event, ident)
+
+    def _committed(self, number: int, event: _Event, ident: str) -> None:
         rows, digest = self._rows_of(ident, number)
-        if event.content != {"rows": rows, "digest": digest}:
+        if event.content != {"rows": rows, "digest": digest} and (rows or event.content or event.type != "request"):
             self._findings.suspect(f"its content rows ({rows} are there) are not those that it commits to", number)
