@@ -25,8 +25,9 @@ from usher.core import prompt as prompts
 from usher.core.evidence import decision_body, retrieval_body
 from usher.core.history import Asked
 from usher.core.prompt import NO_ANSWER, Prompt, PromptPassage
-from usher.core.routing import Route, RouteKind, route
+from usher.core.routing import CHAT_NOT_ALLOWED, Route, RouteKind, route
 from usher.ledger.content import Conversation
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.ports import Delta, Model, ModelRequest, ModelUnavailable
@@ -93,20 +94,19 @@ class Chat:
         """
         exchange, entries, question = await self._decide(grant, asked)
         if exchange.route.kind is RouteKind.REFUSE:
-            code = denied(grant) or exchange.route.reasons[0]
+            code = _denial(grant) or exchange.route.reasons[0]
             await self._ledger.append([*entries, _end(exchange, "refused", {"reason": code})], [question])
             raise ChatRefused(code, exchange.audit_id)
         try:
             vector = await self._retrieve.recorded_then_embedded(entries, asked.question, [question])
             exchange.grant = await self._authority.again(grant)
-            _refuse_if(exchange, denied(exchange.grant))
+            _refuse_if(exchange, _denial(exchange.grant))
             exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, vector, PASSAGES)
             self._make_prompt(exchange, asked, max_tokens, temperature)
             await self._ledger.append(self._retrieval_and_generation(exchange))
             await self._barrier(exchange)
         except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await self._close(exchange, _outcome_of(error), {})
+            await self._close(exchange, _outcome_of(error), {})
             raise
         return exchange
 
@@ -181,46 +181,55 @@ class Chat:
                 if text := answer.feed(delta):
                     await self._record(exchange, text)
                     yield text
-            text = answer.finish()
-            await self._record(exchange, text, answer)
-            if text:
+            if text := answer.finish():
+                await self._record(exchange, text)
                 yield text
+            await self._finish(exchange, answer)
             yield answer.ended()
-        except (ModelUnavailable, Interrupted, ChatRefused) as error:
-            await self._close(exchange, _outcome_of(error), answer.facts())
-            yield Ended(_outcome_of(error), "error")
+        except BaseException as error:
+            outcome = _outcome_of(error)
+            await self._close(exchange, outcome, answer.facts())
+            if not isinstance(error, ModelUnavailable | Interrupted | ChatRefused):
+                raise
+            yield Ended(outcome, "error")
         finally:
             self._running.discard(parts)
             with anyio.CancelScope(shield=True):
                 await parts.aclose()
-                await self._close(exchange, "cancelled", answer.facts())
 
     def _deltas(self, exchange: Exchange) -> AsyncIterator[Delta]:
         return self._model.stream(exchange.request) if exchange.request.passages else _nothing_found()
 
-    async def _record(self, exchange: Exchange, text: str, whole: Answer | None = None) -> None:
-        """The barrier before a flush: durable first, with the end where this is it; then asked again."""
-        rows = [exchange.conversation.seal(exchange.audit_id, exchange.rows, Kind.ANSWER, text)] if text else []
-        ends = [_end(exchange, whole.ended().outcome, whole.facts())] if whole else []
-        await self._ledger.append(ends, rows)
-        exchange.rows += len(rows)
-        exchange.closed = whole is not None
+    async def _record(self, exchange: Exchange, text: str) -> None:
+        """The barrier before a flush: durable first, then asked again."""
+        row = exchange.conversation.seal(exchange.audit_id, exchange.rows, Kind.ANSWER, text)
+        await self._ledger.append([], [row])
+        exchange.rows += 1
         await self._barrier(exchange)
 
+    async def _finish(self, exchange: Exchange, answer: Answer) -> None:
+        """The barrier before the citations: whatever is asked again comes first, so that the end recorded is true."""
+        await self._barrier(exchange)
+        await self._ledger.append([_end(exchange, answer.ended().outcome, answer.facts())])
+        exchange.closed = True
+
     async def _barrier(self, exchange: Exchange) -> None:
-        """Ask again whether all that the prompt holds is still permitted. Raises `ChatRefused`."""
+        """Ask again whether all that the prompt holds, and each link, is still permitted. Raises `ChatRefused`."""
+        hosts = exchange.grant.documents.link_hosts
         exchange.grant, found = await self._retrieve.still_permitted(exchange.grant, exchange.retrieved)
-        _refuse_if(exchange, denied(exchange.grant))
+        _refuse_if(exchange, _denial(exchange.grant))
         gone = len(found.passages) < len(exchange.retrieved.passages)
-        _refuse_if(exchange, ACCESS_CHANGED if gone else None)
+        narrowed = not hosts <= exchange.grant.documents.link_hosts
+        _refuse_if(exchange, ACCESS_CHANGED if gone or narrowed else None)
 
     async def _close(self, exchange: Exchange, outcome: str, facts: dict[str, Any]) -> None:
-        """Record the end of an exchange that did not come to its end; once."""
+        """Record the end of an exchange that did not come to its end; once, also for a client that has left."""
         if exchange.closed:
             return
         exchange.closed = True
         try:
-            await self._ledger.append([_end(exchange, outcome, facts)])
+            with anyio.CancelScope(shield=True):
+                await self._ledger.append([_end(exchange, outcome, facts)])
         except Exception as failed:  # the next start of the ledger records it as interrupted
             _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
 
@@ -230,6 +239,11 @@ def _end(exchange: Exchange, outcome: str, facts: dict[str, Any]) -> Entry:
     return Entry(
         EventType.ANSWER, exchange.audit_id, exchange.by, {"outcome": outcome, "duration_ms": duration, **facts}
     )
+
+
+def _denial(grant: Grant) -> str | None:
+    """Why the grant's holder may ask nothing any more, as a code."""
+    return None if denied(grant) is None else grant.denied or CHAT_NOT_ALLOWED
 
 
 def _refuse_if(exchange: Exchange, code: str | None) -> None:
@@ -248,6 +262,8 @@ def _outcome_of(error: BaseException) -> str:
         return error.code
     if isinstance(error, ModelUnavailable):
         return "model_unavailable"
+    if isinstance(error, LedgerUnavailable):
+        return "unrecorded"
     if isinstance(error, Interrupted | GeneratorExit | anyio.get_cancelled_exc_class()):
         return "cancelled"
     return "failed"

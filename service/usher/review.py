@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from usher.errors import UserError
+from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import Entry, EventType, Who
 from usher.ledger.sequencer import Ledger
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_AFTER = 2**63 - 1
+_OUTCOME = re.compile(r"[a-z_]{1,40}")
+"""What is asked for stands in the record of the read, where no free text belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +70,38 @@ class Review:
         """One page of the log. Raises `UserError` for a query that cannot be asked, `LedgerUnavailable`."""
         if not 1 <= query.limit <= MAX_LIMIT:
             raise UserError("limit", f"is {str(query.limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
-        if query.after < 0:
-            raise UserError("after", "is negative", "give the `next` of the page before, or leave it out")
+        if not 0 <= query.after <= MAX_AFTER:
+            raise UserError("after", "is no event's number", "give the `next` of the page before, or leave it out")
+        if query.outcome is not None and not _OUTCOME.fullmatch(query.outcome):
+            raise UserError("outcome", "is not an outcome", "give one such as answered, refused or cancelled")
         kind = _event_type(query.type)
-        for name, instant in (("from", query.since), ("to", query.until)):
-            if instant is not None and instant.tzinfo is None:
-                raise UserError(name, "has no time zone", "write it as 2026-01-31T09:00:00Z")
+        since, until = _utc("from", query.since), _utc("to", query.until)
         asked = {
             "actor": actor,
             "after": query.after,
             "limit": query.limit,
             "event_type": query.type,
             "event_outcome": query.outcome,
-            "since": query.since.isoformat() if query.since else None,
-            "until": query.until.isoformat() if query.until else None,
+            "since": since.isoformat() if since else None,
+            "until": until.isoformat() if until else None,
         }
         await self._ledger.append([Entry(EventType.AUDIT_READ, who=by, body=asked)])
-        return await asyncio.to_thread(
-            self._log.events,
-            query.after,
-            query.limit,
-            type=kind,
-            outcome=query.outcome,
-            since=query.since,
-            until=query.until,
-        )
+        read = partial(self._log.events, type=kind, outcome=query.outcome, since=since, until=until)
+        try:
+            return await asyncio.to_thread(read, query.after, query.limit)
+        except LogFailed as error:
+            raise LedgerUnavailable(str(error)) from error
+
+
+def _utc(name: str, instant: datetime | None) -> datetime | None:
+    if instant is None:
+        return None
+    if instant.tzinfo is None:
+        raise UserError(name, "has no time zone", "write it as 2026-01-31T09:00:00Z")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise UserError(name, "is outside the calendar", "write it as 2026-01-31T09:00:00Z") from None
 
 
 def _event_type(name: str | None) -> EventType | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from litestar import Litestar
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.exceptions import ClientException
 
-from usher import __version__
 from usher.services import Services
-from usher.web import audit, documents, health, me, openai, operator, search
+from usher.web import audit, documents, health, me, openai, openai_errors, operator, problems, search
 from usher.web.auth import authorize, provide_grant, require_access
-from usher.web.problems import HANDLERS
-from usher.web.schema import schema_router
+from usher.web.schema import openapi_config
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body, where a route does not say otherwise."""
@@ -35,23 +35,23 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
             "services": Provide(provide_services, sync_to_thread=False),
             "grant": Provide(provide_grant, sync_to_thread=False),
         },
-        exception_handlers=HANDLERS,
+        exception_handlers={Exception: _error_response},
         on_startup=[require_access],
         state=State({"services": services, "operator": operator_too}),
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(),
+        openapi_config=openapi_config(),
         logging_config=None,
     )
 
 
-def _openapi() -> OpenAPIConfig:
-    """Served under `/schema`."""
-    key = SecurityScheme(type="http", scheme="bearer", description="An API key, as `usher key create` prints it.")
-    return OpenAPIConfig(
-        title="Usher",
-        version=__version__,
-        summary="Answers made only of what the person who asks may read.",
-        components=Components(security_schemes={"key": key}),
-        security=[{"key": []}],
-        openapi_router=schema_router(),
-    )
+def _error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Every error, also one before a route is found, in its surface's shape: OpenAI's under `/v1`, else a problem."""
+    error = ClientException() if _too_deep(error) else error
+    handlers = openai_errors.HANDLERS if request.url.path.startswith("/v1/") else problems.HANDLERS
+    handle: Callable[..., Response[Any]] = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
+    return handle(request, error)
+
+
+def _too_deep(error: Exception) -> bool:
+    """The JSON reader gave up: the mistake is the sender's."""
+    return isinstance(error, RecursionError) and "deserializing" in str(error)

@@ -7,19 +7,31 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.exceptions import PermissionDeniedException
+from litestar.params import FromQuery, QueryParameter
 
 from usher.authority import Grant
+from usher.errors import UserError
 from usher.retrieve import who
 from usher.review import DEFAULT_LIMIT, EventQuery, Page
 from usher.services import Services
 from usher.web.auth import OPERATOR, needs
 from usher.web.operator_act import OperatorRequest, operator_of
+from usher.web.schema import BY_KEY, PROBLEMS
 from usher_policy.vocabulary import Action
 
-From = Annotated[datetime | None, Parameter(query="from", description="From this instant on, with its zone")]
-To = Annotated[datetime | None, Parameter(query="to", description="Before this instant, with its zone")]
-Type = Annotated[str | None, Parameter(query="type", description="One event type, such as `answer`")]
+_TIME = {"format": "date-time"}
+From = Annotated[
+    str | None, QueryParameter(name="from", description="From this instant on, with its zone", schema_extra=_TIME)
+]
+To = Annotated[
+    str | None, QueryParameter(name="to", description="Before this instant, with its zone", schema_extra=_TIME)
+]
+Type = Annotated[str | None, QueryParameter(name="type", description="One event type, such as `answer`")]
+
+
+TARGET = "sys:audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +42,51 @@ class EventPage:
     next: int | None
 
 
-@get("/events", summary="Events of the audit log")
+@get("/events", responses=PROBLEMS, summary="Events of the audit log")
 async def events(
-    services: Services,
-    grant: Grant,
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
     since: From = None,
     until: To = None,
     kind: Type = None,
-    outcome: str | None = None,
-    after: int = 0,
-    limit: int = DEFAULT_LIMIT,
+    outcome: FromQuery[str | None] = None,
+    after: FromQuery[int] = 0,
+    limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> EventPage:
     by = who(grant, await services.ledger.pseudonym(grant.credential.user))
-    query = EventQuery(after, limit, kind, outcome, since, until)
-    return _page(await services.review.events(query, by, grant.credential.kind))
+    query = EventQuery(after, limit, kind, outcome, _instant("from", since), _instant("to", until))
+    page = await services.review.events(query, by, grant.credential.kind)
+    _refuse_unless(await services.authority.again(grant))
+    return _page(page)
 
 
 @get("/events")
 async def operator_events(
-    services: Services,
+    services: NamedDependency[Services],
     request: OperatorRequest,
     since: From = None,
     until: To = None,
     kind: Type = None,
-    outcome: str | None = None,
-    after: int = 0,
-    limit: int = DEFAULT_LIMIT,
+    outcome: FromQuery[str | None] = None,
+    after: FromQuery[int] = 0,
+    limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> EventPage:
     by = operator_of(request)
-    query = EventQuery(after, limit, kind, outcome, since, until)
+    query = EventQuery(after, limit, kind, outcome, _instant("from", since), _instant("to", until))
     return _page(await services.review.events(query, None, f"{by.kind}:{by.id}"))
+
+
+def _instant(name: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(name, "is not a time", "write it as 2026-01-31T09:00:00Z") from None
+
+
+def _refuse_unless(grant: Grant) -> None:
+    """The page was recorded and read; whoever lost the right meanwhile does not get it."""
+    if not grant.may(Action.AUDIT_READ, TARGET).allowed:
+        raise PermissionDeniedException("You may no longer read the audit log.")
 
 
 def _page(page: Page) -> EventPage:
@@ -69,7 +96,8 @@ def _page(page: Page) -> EventPage:
 router = Router(
     "/api/audit",
     route_handlers=[events],
-    opt={"access": needs(Action.AUDIT_READ, "sys:audit")},
+    opt={"access": needs(Action.AUDIT_READ, TARGET)},
+    security=BY_KEY,
     tags=["audit"],
 )
 operator_router = Router(

@@ -16,6 +16,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException, NotAuthorizedException, PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
+from litestar.types import Scope
 
 from usher.authority import Grant
 from usher.services import Services
@@ -78,7 +79,7 @@ async def _admitted(connection: Connection) -> Grant:
     return grant
 
 
-def provide_grant(scope: dict[str, Any]) -> Grant:
+def provide_grant(scope: Scope) -> Grant:
     """The dependency `grant`: whoever the guard admitted."""
     grant: Grant = scope["state"]["grant"]
     return grant

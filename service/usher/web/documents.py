@@ -7,14 +7,16 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Router, get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
 from usher.authority import Grant
 from usher.errors import UserError
 from usher.ports import DocumentInfo
 from usher.services import Services
 from usher.web.auth import needs
+from usher.web.schema import BY_KEY, PROBLEMS
 from usher_policy.vocabulary import Action
 
 MAX_LIMIT = 500
@@ -29,12 +31,12 @@ class DocumentPage:
     next: UUID | None
 
 
-@get("/", summary="List the documents that you may read")
+@get("/", responses=PROBLEMS, summary="List the documents that you may read")
 async def list_documents(
-    services: Services,
-    grant: Grant,
-    after: Annotated[UUID | None, Parameter(description="`next` of the page before")] = None,
-    limit: Annotated[int, Parameter(description="How many, from 1 to 500")] = 50,
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    after: Annotated[UUID | None, QueryParameter(description="`next` of the page before")] = None,
+    limit: Annotated[int, QueryParameter(description="How many, from 1 to 500")] = 50,
 ) -> DocumentPage:
     if not 1 <= limit <= MAX_LIMIT:
         raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
@@ -44,8 +46,10 @@ async def list_documents(
     return DocumentPage(page, page[-1].id if len(found) > limit else None)
 
 
-@get("/{document:str}", summary="One document's metadata")
-async def get_document(services: Services, grant: Grant, document: str) -> DocumentInfo:
+@get("/{document:str}", responses=PROBLEMS, summary="One document's metadata")
+async def get_document(
+    services: NamedDependency[Services], grant: NamedDependency[Grant], document: FromPath[str]
+) -> DocumentInfo:
     """A foreign id, an absent one and one that is no id get the same answer."""
     grant = await services.authority.again(grant)
     try:
@@ -61,5 +65,6 @@ router = Router(
     "/api/documents",
     route_handlers=[list_documents, get_document],
     opt={"access": needs(Action.CHAT_ASK, "sys:chat")},
+    security=BY_KEY,
     tags=["documents"],
 )

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from litestar import Router, get
+from litestar.di import NamedDependency
 
 from usher.authority import Grant
 from usher.ports import KeyInfo
 from usher.services import Services
 from usher.web.auth import KEY
+from usher.web.schema import BY_KEY, PROBLEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class Me:
     keys: list[KeyInfo]
 
 
-@get("/", summary="Who am I, and what may I read?")
-async def me(services: Services, grant: Grant) -> Me:
+@get("/", responses=PROBLEMS, summary="Who am I, and what may I read?")
+async def me(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> Me:
     principal = grant.standing.principals[0]
     return Me(
         user=principal.user,
@@ -65,4 +67,4 @@ def _words(collections: list[str], markings: list[str], lists: int) -> str:
     return f"You may read {' and '.join(parts)}{marked}."
 
 
-router = Router("/api/me", route_handlers=[me], opt={"access": KEY}, tags=["me"])
+router = Router("/api/me", route_handlers=[me], opt={"access": KEY}, security=BY_KEY, tags=["me"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.enums import RequestEncodingType
+from litestar.openapi import ResponseSpec
+from litestar.params import BodyKwarg
 from litestar.response import Stream
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,18 +24,24 @@ from usher.core.history import Asked, split
 from usher.errors import UserError
 from usher.services import Services
 from usher.web.auth import KEY, needs
-from usher.web.openai_errors import HANDLERS, ModelNotFound, error_body, error_response, stream_error
+from usher.web.openai_errors import ModelNotFound, error_body, error_response, stream_error
+from usher.web.schema import BY_KEY, OPENAI_ERRORS, example
 from usher_policy.vocabulary import Action
 
 MODEL = "assistant"
 MAX_BODY = 1024 * 1024
 CONVERSATION_HEADER = "x-usher-conversation"
 
-_EXAMPLE = {
-    "model": MODEL,
-    "messages": [{"role": "user", "content": "How much may a hotel cost per night?"}],
-    "stream": False,
-}
+_EXAMPLES = example(
+    "One question",
+    {"model": MODEL, "messages": [{"role": "user", "content": "How much may a hotel cost per night?"}]},
+)
+_ANSWER = ResponseSpec(
+    dict[str, Any],
+    generate_examples=False,
+    description="OpenAI's chat completion with `usher` beside it; with `stream`, server-sent events of its chunks, "
+    "`usher` on the last one",
+)
 
 
 class StreamOptions(BaseModel):
@@ -41,30 +51,38 @@ class StreamOptions(BaseModel):
 class ChatRequest(BaseModel):
     """OpenAI's request. Fields that are not listed are ignored; `user` is never identity."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(extra="ignore")
 
     model: str = Field(max_length=200, description=f"Always `{MODEL}`.")
     messages: list[Any] = Field(description="Turns with `role` and `content`; the last `user` turn is the question.")
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1, description=f"At most {MAX_TOKENS}.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
-    temperature: float = Field(0.0, ge=0, le=2)
-    n: Literal[1] = 1
+    temperature: float | None = Field(None, ge=0, le=2, description="0 if it is left out.")
+    n: Literal[1] | None = 1
 
     @property
     def tokens(self) -> int:
         return min(self.max_completion_tokens or self.max_tokens or MAX_TOKENS, MAX_TOKENS)
 
 
-@get("/models", opt={"access": needs(Action.CHAT_ASK, "sys:chat")}, summary="The one model")
+@get(
+    "/models",
+    opt={"access": needs(Action.CHAT_ASK, "sys:chat")},
+    responses=OPENAI_ERRORS,
+    summary="The one model",
+)
 async def models() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "usher"}]}
 
 
-@post("/chat/completions", status_code=200, opt={"access": KEY}, summary="Ask a question")
+@post("/chat/completions", status_code=200, responses={200: _ANSWER, **OPENAI_ERRORS}, summary="Ask a question")
 async def chat_completions(
-    services: Services, grant: Grant, request: Request[Any, Any, State], data: ChatRequest
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    request: Request[Any, Any, State],
+    data: Annotated[ChatRequest, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
 ) -> Response[Any]:
     """An answer made of passages that you may read, as JSON or as server-sent events."""
     if CONVERSATION_HEADER in request.headers:
@@ -72,7 +90,7 @@ async def chat_completions(
     if data.model != MODEL:
         raise ModelNotFound
     asked: Asked = split(data.messages)
-    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature)
+    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0)
     frames = services.chat.stream(exchange)
     first = await anext(frames)
     if isinstance(first, Ended) and not first.whole:
@@ -115,15 +133,16 @@ async def _events(
     head = _head(exchange, "chat.completion.chunk")
     yield _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
     try:
-        async for frame in _all(first, frames):
-            if isinstance(frame, str):
-                yield _event({**head, "choices": [_choice({"content": frame})]})
-            elif not frame.whole:
-                yield _event(error_body(frame.outcome))
-                return
-            else:
-                for chunk in _last(head, exchange, frame, usage):
-                    yield _event(chunk)
+        async with aclosing(_all(first, frames)) as flowing:
+            async for frame in flowing:
+                if isinstance(frame, str):
+                    yield _event({**head, "choices": [_choice({"content": frame})]})
+                elif not frame.whole:
+                    yield _event(error_body(frame.outcome))
+                    return
+                else:
+                    for chunk in _last(head, exchange, frame, usage):
+                        yield _event(chunk)
         yield b"data: [DONE]\n\n"
     except Exception as error:
         yield _event(stream_error(error))
@@ -137,7 +156,7 @@ def _last(head: dict[str, Any], exchange: Exchange, ended: Ended, usage: bool) -
     return chunks
 
 
-async def _all(first: str | Ended, frames: AsyncIterator[str | Ended]) -> AsyncIterator[str | Ended]:
+async def _all(first: str | Ended, frames: AsyncIterator[str | Ended]) -> AsyncGenerator[str | Ended, None]:
     """The frames with the one already taken; closing it closes them."""
     async with aclosing(frames):  # type: ignore[type-var]  # a generator, typed as what it gives
         yield first
@@ -192,7 +211,8 @@ def _event(body: dict[str, Any]) -> bytes:
 router = Router(
     "/v1",
     route_handlers=[models, chat_completions],
-    exception_handlers=HANDLERS,
+    opt={"access": KEY},
+    security=BY_KEY,
     request_max_body_size=MAX_BODY,
     tags=["chat"],
 )

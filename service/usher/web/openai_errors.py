@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from usher.chat import ACCESS_CHANGED, ChatRefused
 from usher.core.history import InvalidMessages
 from usher.core.prompt import QuestionTooLong
+from usher.core.routing import CHAT_NOT_ALLOWED
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
@@ -27,11 +28,13 @@ _OUTCOMES: Mapping[str, tuple[int, str, str]] = {
     "unrecorded": (503, "server_error", "Usher cannot record now, and answers nothing unrecorded. Try again later."),
     "unavailable": (503, "server_error", "A part that this needs does not answer. Try again later."),
     "failed": (500, "server_error", "Something failed here. The log has it under the request's id."),
+    CHAT_NOT_ALLOWED: (403, "permission_error", "You may not ask here: the policy gives you no chat.ask on sys:chat."),
     ACCESS_CHANGED: (403, "permission_error", "What you may read has changed while this was answered. Ask again."),
 }
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 _FIXED = {
     400: "The body is not a JSON object of the form that this address takes.",
+    404: "There is no such address.",
     405: "This address does not know that method.",
     413: "The body is larger than 1 MiB: shorten the messages, or leave out earlier turns.",
 }
@@ -96,8 +99,13 @@ def _of_refused(request: AnyRequest, error: ChatRefused) -> Response[Any]:
 
 def _of_validation(request: AnyRequest, error: ValidationException) -> Response[Any]:
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    field, what = str(first.get("key", "body")), str(first.get("message", "is not valid"))
+    key, what = str(first.get("key", "body")), str(first.get("message", "is not valid"))
+    field, what = ("body", "is empty") if key == "data" else (key, what)
     return _error(400, f"{field}: {what}. See /schema for the form of this request.", "invalid_value", field)
+
+
+def _of_encoding(request: AnyRequest, error: UnicodeDecodeError) -> Response[Any]:
+    return _error(400, "The body is not UTF-8: send it as UTF-8.", "invalid_value")
 
 
 def _of_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -118,6 +126,7 @@ HANDLERS: ExceptionHandlersMap = {
     ModelNotFound: _of_model,
     ChatRefused: _of_refused,
     ValidationException: _of_validation,
+    UnicodeDecodeError: _of_encoding,
     HTTPException: _of_http,
     Exception: _of_anything,
 }

@@ -7,13 +7,18 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import PermissionDeniedException
-from litestar.params import Parameter
+from litestar.params import BodyKwarg, QueryParameter
 
 from usher.authority import Grant
 from usher.retrieve import DEFAULT_K, SearchAnswer
 from usher.services import Services
 from usher.web.auth import KEY
+from usher.web.schema import BY_KEY, PROBLEMS, example
+
+_EXAMPLES = example("The three best passages", {"q": "How much may a hotel cost per night?", "k": 3})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,21 @@ class SearchResult:
     hits: list[SearchHit]
 
 
-@post("/", status_code=200, summary="Search the documents that you may read")
-async def search(services: Services, grant: Grant, data: SearchBody) -> SearchResult:
+@post("/", status_code=200, responses=PROBLEMS, summary="Search the documents that you may read")
+async def search(
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    data: Annotated[SearchBody, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
+) -> SearchResult:
     return _result(await services.retrieve.search(grant, data.q, data.k))
 
 
-@get("/", summary="Search, for scripts")
+@get("/", responses=PROBLEMS, summary="Search, for scripts")
 async def search_by_query(
-    services: Services,
-    grant: Grant,
-    q: Annotated[str, Parameter(description="The question")],
-    k: Annotated[int, Parameter(description="How many passages, from 1 to 100")] = DEFAULT_K,
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    q: Annotated[str, QueryParameter(description="The question, up to 8,000 characters")] = "",
+    k: Annotated[int, QueryParameter(description="How many passages, from 1 to 100")] = DEFAULT_K,
 ) -> SearchResult:
     return _result(await services.retrieve.search(grant, q, k))
 
@@ -78,4 +87,6 @@ def _result(answer: SearchAnswer) -> SearchResult:
     return SearchResult(answer.policy_version, answer.audit_id, hits)
 
 
-router = Router("/api/search", route_handlers=[search, search_by_query], opt={"access": KEY}, tags=["search"])
+router = Router(
+    "/api/search", route_handlers=[search, search_by_query], opt={"access": KEY}, security=BY_KEY, tags=["search"]
+)
