@@ -74,17 +74,36 @@ def _told(error: Exception) -> int | None:
         told = {"field": error.field, "problem": error.problem, "remedy": error.remedy}
         return _tell(str(error), told, REFUSED if isinstance(error, DataFolderBusy) else BAD_USAGE)
     if isinstance(error, _errors_of_opening()):
-        return _tell(str(error), {"problem": str(error)}, REFUSED)
-    return None
+        problem = f"{_part(error)}{error}"
+        return _tell(problem, {"problem": problem}, REFUSED)
+    return _told_of_database(error)
 
 
 def _errors_of_opening() -> tuple[type[Exception], ...]:
     """What opening the data folder raises besides `UserError`; imported only once something has gone wrong."""
+    from usher.backends.embed_onnx import EmbedderUnavailable
+    from usher.backends.keyring import KeyRingError
     from usher.backends.sql import NewerData
-    from usher.ledger.log import LedgerDamaged, LedgerUnavailable
+    from usher.ledger.log import LedgerDamaged, LedgerUnavailable, LogFailed
     from usher.ports import StoreUnavailable
 
-    return NewerData, LedgerDamaged, LedgerUnavailable, StoreUnavailable
+    return EmbedderUnavailable, KeyRingError, NewerData, LedgerDamaged, LedgerUnavailable, LogFailed, StoreUnavailable
+
+
+def _part(error: Exception) -> str:
+    from usher.ledger.log import LogFailed
+
+    return "ledger: " if isinstance(error, LogFailed) else ""
+
+
+def _told_of_database(error: Exception) -> int | None:
+    from sqlalchemy.exc import DBAPIError
+
+    if not isinstance(error, DBAPIError):
+        return None
+    problem = f"a database cannot be opened ({type(error.orig).__name__})"
+    remedy = "run `usher doctor` and `usher audit verify`"
+    return _tell(f"{problem}: {remedy}", {"problem": problem, "remedy": remedy}, REFUSED)
 
 
 def _tell(message: str, as_json: Mapping[str, object], code: int) -> int:
