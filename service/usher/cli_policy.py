@@ -65,8 +65,8 @@ def apply(source: Source, json: Json = False) -> None:
 @policy.command("explain")
 def explain(
     user: Annotated[str, typer.Argument(help="The person.")],
-    action: Annotated[str, typer.Argument(help="The action, such as document.read.")],
     object: Annotated[str, typer.Argument(help="What it is about, such as coll:finance.")],
+    action: Annotated[str, typer.Argument(help="The action.")] = "document.read",
     json: Json = False,
 ) -> None:
     """One decision as it would fall now, and the rules that took part."""
