@@ -21,13 +21,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from usher.backends.convert import title_of
 from usher.backends.embed_onnx import OnnxEmbedder
 from usher.core import chunking, fusion, lexical
 from usher.core.fusion import Found, Hit, SparseVector
@@ -152,7 +153,7 @@ def handbook(folder: Path) -> Corpus:
     documents = []
     for path in sorted(readers):
         text = (folder / "handbook" / path).read_text(encoding="utf-8")
-        documents.append(Document(path, chunking.title_of(text) or PurePosixPath(path).stem, text))
+        documents.append(Document(path, title_of(text, ".md", "", path), text))
     questions = [
         Question(
             line["id"],

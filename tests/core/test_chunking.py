@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usher.core import chunking
-from usher.core.chunking import Chunk, clean, embed_text, split, title_of
+from usher.core.chunking import Chunk, clean, embed_text, split
 
 
 def worst_case(text: str) -> int:
@@ -99,20 +99,6 @@ def test_front_matter_is_shown_but_not_embedded() -> None:
     text = "---\ntitle: Travel\nowner: ops\n---\n# Trips\n\nBook early."
     assert passages(text) == [text]
     assert embed_text("Travel", ("Trips",), text) == "Travel > Trips\nTrips\nBook early."
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("---\ntitle: 'Travel'\n---\n# Trips", "Travel"),
-        ("intro\n\n# *Trips* [abroad](x.md)", "Trips abroad"),
-        ("```\n# no\n```\n", ""),
-        ("", ""),
-    ],
-)
-def test_title_comes_from_front_matter_or_the_first_heading(text: str, title: str) -> None:
-    """A text's own title is the front matter's, else its first heading."""
-    assert title_of(text) == title
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def test_ties_go_by_chunk_id() -> None:
     assert [r.chunk for r in fuse(found({C: 0.50004, B: 0.5, A: 0.49996}, {}), QUERY, 3)] == [A, B, C]
 
 
+def test_raw_scores_are_rounded_before_they_are_added() -> None:
+    """What an engine gives beyond the fourth decimal never adds up to a difference."""
+    bound = 5.0 * MOST_TF
+    (ranked,) = fuse(found({A: 0.50004}, {A: bound * 0.00004 / LEXICAL + 0.00004}), QUERY, 1)
+    assert ranked.score == 0.5
+
+
 def test_no_question_terms_leaves_the_cosine() -> None:
     """A question of stop words is ranked by cosine alone."""
     assert fuse(found({A: 0.3, B: 0.4}, {}, {}), SparseVector((), ()), 9) == (Ranked(B, 0.4), Ranked(A, 0.3))

@@ -101,13 +101,6 @@ def clean(body: str) -> str:
     return _lines(body)
 
 
-def title_of(text: str) -> str:
-    """A title that the text itself gives: `title` in its front matter, else its first heading, else ""."""
-    if (front := _FRONT_MATTER.match(text)) and (named := re.search(r"^title:(.*)$", front[1], re.MULTILINE)):
-        return named[1].strip().strip("\"'")
-    return next((clean(section.headings[-1]) for section in _sections(text) if section.headings), "")
-
-
 def _lines(text: str) -> str:
     return "\n".join(words for line in text.splitlines() if (words := " ".join(line.split())))
 
