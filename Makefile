@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
+# Two processes; a file's tests stay together, since they share what is slow to make.
+TWO := -n 2 --dist loadfile
+
 .PHONY: setup run test test-unit test-slow lint bench-spine
 
 setup: $(STAMP)
@@ -22,11 +25,10 @@ run: $(STAMP)
 test: test-unit test-slow
 
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" $(TWO)
 
-# Two processes; a file's tests stay together, since they share what is slow to make.
 test-slow: $(STAMP)
-	$(BIN)/pytest -m slow -n 2 --dist loadfile
+	$(BIN)/pytest -m slow $(TWO)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

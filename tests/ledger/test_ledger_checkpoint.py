@@ -53,7 +53,9 @@ def test_any_changed_character_is_found() -> None:
             read_note(changed, "usher/log", PUBLIC, "it")
 
 
-@pytest.mark.parametrize("key", [b"k" * 32, Ed25519PrivateKey.generate().public_key().public_bytes_raw()])
+@pytest.mark.parametrize(
+    "key", [b"k" * 32, Ed25519PrivateKey.generate().public_key().public_bytes_raw()], ids=["no key", "a stranger's"]
+)
 def test_another_key_is_refused(key: bytes) -> None:
     """A note signed by another key is no checkpoint of this log."""
     with pytest.raises(BadCheckpoint):

@@ -123,7 +123,7 @@ def to_text(connection: sqlite3.Connection, chance: random.Random) -> int:
 
 def picked(connection: sqlite3.Connection, chance: random.Random, type_: str = "type") -> tuple[int, bytes]:
     where = "" if type_ == "type" else f" WHERE json_extract(event, '$.type') = {type_}"
-    found = connection.execute(f"SELECT number, event FROM events{where} ORDER BY number").fetchall()  # noqa: S608
+    found = connection.execute(f"SELECT number, event FROM events{where} ORDER BY number").fetchall()  # noqa: S608  # the test's own words
     number, event = chance.choice(found)
     return number, event
 
@@ -260,7 +260,7 @@ def test_content_that_does_not_open_is_found_at_its_answer(original: Path, tmp_p
     path = tmp_path / "ledger.sqlite"
     path.write_bytes((original / "ledger.sqlite").read_bytes())
     idents = query(path, "SELECT DISTINCT audit_id FROM content ORDER BY audit_id")
-    change(path, f"UPDATE content SET ciphertext = zeroblob(99) WHERE audit_id = '{idents[2][0]}'")  # noqa: S608
+    change(path, f"UPDATE content SET ciphertext = zeroblob(99) WHERE audit_id = '{idents[2][0]}'")  # noqa: S608  # the test's own words
     for ring in (None, ring_in(original)):
         assert verify(path, ring=ring).first_bad == 15
 

@@ -219,7 +219,7 @@ def test_a_flipped_byte_anywhere_raises_nothing_and_hides_no_event(tmp_path: Pat
     run(some_events(tmp_path))
     path, random_ = tmp_path / "ledger.sqlite", random.Random(7)  # noqa: S311  # a fixed sample
     data, everything = path.read_bytes(), ("events", "tree", "checkpoints", "content", "log", "subjects")
-    ring, whole = ring_in(tmp_path), [query(path, f"SELECT * FROM {table}") for table in everything]  # noqa: S608
+    ring, whole = ring_in(tmp_path), [query(path, f"SELECT * FROM {table}") for table in everything]  # noqa: S608  # the test's own words
     ident = query(path, "SELECT audit_id FROM content LIMIT 1")[0][0].encode()
     keys = [place for place in range(len(data)) if data.startswith(ident, place)]
     assert len(keys) >= 9  # five events, and two content rows in table and index
@@ -229,7 +229,7 @@ def test_a_flipped_byte_anywhere_raises_nothing_and_hides_no_event(tmp_path: Pat
         verdict = verify(path, ring=ring)
         bad += not verdict.ok
         if verdict.ok:
-            assert [query(path, f"SELECT * FROM {table}") for table in everything] == whole  # noqa: S608
+            assert [query(path, f"SELECT * FROM {table}") for table in everything] == whole  # noqa: S608  # the test's own words
     assert bad > 60
     for length in range(0, len(data), 4096):
         path.write_bytes(data[:length])
