@@ -12,7 +12,7 @@ import structlog
 from usher.authority import Authority, Grant
 from usher.core import fusion, lexical
 from usher.core.evidence import decision_body, retrieval_body
-from usher.core.passages import Checked, Passage, check_all
+from usher.core.passages import Checked, Passage, check_all, still_readable
 from usher.errors import UserError
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
@@ -148,13 +148,13 @@ class Retrieve:
         now = await self._authority.again(grant)
         if now is grant:
             return grant, found
-        chunks = [passage.label.chunk for passage in found.passages]
-        labels = await self._documents.passages(chunks)
-        again = check_all(chunks, labels, now.scope)
-        if len(again.passages) == len(found.passages):
+        labels = await self._documents.labels([passage.label.chunk for passage in found.passages])
+        kept = still_readable(found.passages, labels, now.scope)
+        if len(kept) == len(found.passages):
             return now, found
-        stale = (*found.checked.stale, *again.stale, *again.leaks)  # a label that moved meanwhile is no leak
-        return now, Retrieved(Checked(again.passages, stale, found.checked.leaks), found.scores)
+        gone = {passage.label.chunk for passage in found.passages} - {passage.label.chunk for passage in kept}
+        stale = (*found.checked.stale, *sorted(gone))  # a label that moved meanwhile is no leak
+        return now, Retrieved(Checked(kept, stale, found.checked.leaks), found.scores)
 
 
 def denied(grant: Grant) -> str | None:

@@ -85,3 +85,13 @@ def check_all(chunks: Iterable[UUID], found: Mapping[UUID, Passage], scope: Scop
         else:
             dropped[verdict].append(chunk)
     return Checked(tuple(kept), tuple(dropped[Recheck.STALE_LABEL]), tuple(dropped[Recheck.LEAK]))
+
+
+def still_readable(passages: Iterable[Passage], labels: Mapping[UUID, Label], scope: Scope) -> tuple[Passage, ...]:
+    """The passages, retrieved earlier, whose labels of now are in the scope of now."""
+    classes = frozenset(scope.classes)
+    return tuple(
+        passage
+        for passage in passages
+        if recheck(labels.get(passage.label.chunk), scope.label_version, classes) is Recheck.OK
+    )
