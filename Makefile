@@ -25,7 +25,7 @@ run: $(STAMP)
 test: test-unit test-slow
 
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow" $(TWO)
+	$(BIN)/pytest -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow $(TWO)

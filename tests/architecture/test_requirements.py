@@ -34,6 +34,7 @@ def imported(*rooms: str) -> set[str]:
     return names - set(sys.stdlib_module_names) - OURS - local
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rooms", "extras"), [(("service", "policies"), ("postgres",)), (("tests", "sample"), ("postgres", "dev"))]
 )
