@@ -27,7 +27,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
-from usher.outbox import recover
+from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
@@ -88,16 +88,15 @@ async def _wired(
 ) -> Services:
     """Use cases over the open parts, with everything finished that an earlier process left half done."""
     finishers = {**sql_people.FINISHERS, **identity_keys.FINISHERS, **sql_policy.FINISHERS, **sql_intake.FINISHERS}
-    outbox = SqlOutbox(database, finishers)
+    courier = Courier(SqlOutbox(database, finishers), ledger, log)
     policies, directory = sql_policy.SqlPolicies(database), sql_people.SqlDirectory(database)
     keys, documents = identity_keys.SqlKeys(database), SqlDocuments(database, ring)
     authority = Authority(identity_keys.SqlIdentity(database), policies)
     intake = sql_intake.SqlIntake(database, ring)
     limit = settings.max_file_size
-    ingest = Ingest(intake, store, embedder, converter, authority, outbox, ledger, RealFolder, limit)
+    ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit)
     retrieve = Retrieve(authority, ledger, store, embedder, documents)
-    policy = PolicyAdmin(policies, authority, directory, outbox, ledger)
-    await recover(outbox, ledger, log)
+    policy = PolicyAdmin(policies, authority, directory, courier)
     await ingest.recover()
     await _first_policy(settings, policies, policy)
     return Services(
@@ -106,7 +105,7 @@ async def _wired(
         authority=authority,
         documents=documents,
         keys=keys,
-        people=People(directory, keys, identity_keys.make_secret, outbox, ledger),
+        people=People(directory, keys, identity_keys.make_secret, courier),
         policy=policy,
         ingest=ingest,
         retrieve=retrieve,

@@ -15,13 +15,13 @@ from functools import reduce
 
 from usher.core.policy_documents import PolicyDocuments, parse_documents
 from usher.core.standing import Credential, Standing, Versions
-from usher.ports import Identity, Policies
+from usher.ports import Identity, Policies, StoredPolicy
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
-from usher_policy.conditions import Context
-from usher_policy.decide import Decision, Scope, may, roles_of, scope
+from usher_policy.conditions import ALWAYS, Context
+from usher_policy.decide import Decision, Scope, earliest, may, roles_of, scope
 from usher_policy.rules import parse_rules
-from usher_policy.vocabulary import Action
+from usher_policy.vocabulary import Action, Effect
 
 Clock = Callable[[], datetime]
 
@@ -32,7 +32,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a credential may do, as of `context.now`: every snapshot must allow for every principal."""
+    """What a credential may do, as of `context.now`: every snapshot must allow for every principal.
+
+    `valid_until` is the first instant at which a condition of any of the rules can change, whatever it is about.
+    """
 
     standing: Standing
     snapshots: tuple[Snapshot, ...]
@@ -40,6 +43,7 @@ class Grant:
     scope: Scope
     roles: tuple[str, ...]
     documents: PolicyDocuments
+    valid_until: datetime | None
 
     @property
     def credential(self) -> Credential:
@@ -65,6 +69,18 @@ class Grant:
 class _Policy:
     snapshot: Snapshot
     documents: PolicyDocuments
+    conditions: frozenset[tuple[str, Effect]]
+
+    @classmethod
+    def compiled(cls, version: int, stored: StoredPolicy | None, catalog: Catalog) -> _Policy:
+        """A version that is not there allows nothing."""
+        rules = parse_rules("" if stored is None else stored.rules)
+        documents = parse_documents({} if stored is None else stored.documents)
+        conditions = {(rule.cond, rule.eft) for rule in rules.permissions if rule.cond != ALWAYS}
+        return cls(compile_snapshot(version, rules, catalog), documents, frozenset(conditions))
+
+    def valid_until(self, context: Context) -> datetime | None:
+        return earliest(self.snapshot.held(condition, context).valid_until for condition in self.conditions)
 
 
 class Authority:
@@ -87,8 +103,7 @@ class Authority:
         """The same credential judged now; the same object if nothing that it depends on has changed."""
         now = self._clock()
         standing = await self._identity.recheck(grant.credential, now)
-        until = grant.scope.valid_until
-        if standing == grant.standing and (until is None or now < until):
+        if standing == grant.standing and (grant.valid_until is None or now < grant.valid_until):
             return grant
         return await self._grant(standing, now)
 
@@ -105,7 +120,8 @@ class Authority:
         narrowest = reduce(Scope.intersect, scopes) if scopes else _nothing(snapshots[0])
         roles = roles_of(snapshots[0], standing.principals[0]) if standing.principals else ()
         documents = reduce(PolicyDocuments.intersect, (policy.documents for policy in policies))
-        return Grant(standing, snapshots, context, narrowest, roles, documents)
+        until = earliest(policy.valid_until(context) for policy in policies)
+        return Grant(standing, snapshots, context, narrowest, roles, documents, until)
 
     async def _in_force(self, versions: Versions) -> tuple[_Policy, ...]:
         """The active policy and, while one is pending, that one too."""
@@ -119,9 +135,7 @@ class Authority:
     async def _current(self, known: _Policy | None, version: int) -> _Policy:
         if known is None:
             stored = await self._policies.load(version)
-            rules, documents = ("", {}) if stored is None else (stored.rules, stored.documents)
-            snapshot = await asyncio.to_thread(compile_snapshot, version, parse_rules(rules), self._catalog)
-            return _Policy(snapshot, parse_documents(documents))
+            return await asyncio.to_thread(_Policy.compiled, version, stored, self._catalog)
         if known.snapshot.catalog is self._catalog:
             return known
         return replace(known, snapshot=known.snapshot.with_catalog(self._catalog))

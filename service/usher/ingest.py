@@ -24,7 +24,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest_commit import Committer
 from usher.ingest_take_in import Report, Run, TakeIn, Work
-from usher.outbox import Recorder
+from usher.outbox import Courier
 from usher.ports import (
     BadFile,
     Converter,
@@ -33,7 +33,6 @@ from usher.ports import (
     Folder,
     Intake,
     LabelChange,
-    Outbox,
     Shelved,
     SourceState,
     Store,
@@ -60,6 +59,16 @@ class IngestOptions:
         return self.source or str(self.root)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to look at, labels that move first, and what to take out: `withdrawn` is there but no longer permitted in,
+    `vanished` is not there."""
+
+    work: Sequence[Work]
+    withdrawn: Sequence[Shelved]
+    vanished: Sequence[Shelved]
+
+
 class Ingest:
     """The use case; one run at a time."""
 
@@ -70,8 +79,7 @@ class Ingest:
         embedder: Embedder,
         converter: Converter,
         authority: Authority,
-        outbox: Outbox,
-        ledger: Recorder,
+        courier: Courier,
         open_folder: Callable[[Path], Folder],
         max_file_size: int,
         clock: Clock = utc_now,
@@ -80,12 +88,12 @@ class Ingest:
         self._authority = authority
         self._open_folder = open_folder
         self._clock = clock
-        self._committer = Committer(intake, store, outbox, ledger, clock)
+        self._committer = Committer(intake, store, courier, clock)
         self._take_in = TakeIn(embedder, converter, self._committer, max_file_size)
         self._running = asyncio.Lock()
 
     async def recover(self) -> None:
-        """Finish what an earlier process left half done. Call it once the outbox is empty, before serving."""
+        """Finish what an earlier process left half done. Call it before serving."""
         await self._committer.recover()
 
     async def run(self, options: IngestOptions, by: Actor) -> AsyncIterator[dict[str, Any]]:
@@ -109,29 +117,31 @@ class Ingest:
         """The steps of one run.
 
         1. what was said about access, and that the source's last run was told as much
-        2. the files there are, and where each is shelved
-        3. withdraw what may no longer be in, before anything new is read
-        4. read, convert, split, embed and commit what is new or changed; move labels
-        5. with `sync`, remove what has vanished
+        2. the files there are; what an earlier run left half done is finished; where each file is shelved
+        3. from here on a run of this source must be told as much: note it before anything is in
+        4. withdraw what may no longer be in, before anything new is read
+        5. read, convert, split, embed and commit what is new or changed; move labels
+        6. with `sync`, remove what has vanished
         """
         run = Run(options.source_name, by, self._folder(options), Report(), emit)
         shelving = await asyncio.to_thread(self._shelving, options)
         await self._same_kinds(options)
         files = await asyncio.to_thread(self._walk, run)
-        work, gone = await self._plan(run, options, shelving, files)
-        await self._delete(run, gone["withdrawn"], "withdrawn")
-        await self._take_in.run(run, work)
-        if options.sync:
-            await self._delete(run, gone["deleted"], "deleted")
+        await self._committer.recover()
+        plan = await self._plan(run, options, shelving, files)
         state = SourceState(options.acl is not None, options.rules is not None)
         await self._intake.remember_source(options.source_name, state, self._clock())
+        await self._delete(run, plan.withdrawn, "withdrawn")
+        await self._take_in.run(run, plan.work)
+        if options.sync:
+            await self._delete(run, plan.vanished, "deleted")
         emit(run.report.as_event())
 
     def _folder(self, options: IngestOptions) -> Folder:
         if not options.root.is_dir():
             raise UserError("folder", f"{options.root} is not a folder that can be read", "name a folder of documents")
-        if len(options.source_name) > 500:
-            raise UserError("source", "has more than 500 characters", "give a shorter --source")
+        if len(options.source_name) > 500 or not options.source_name.isprintable():
+            raise UserError("source", "has more than 500 characters, or invisible ones", "give another --source")
         return self._open_folder(options.root)
 
     def _shelving(self, options: IngestOptions) -> Shelving:
@@ -167,7 +177,7 @@ class Ingest:
 
     def _walk(self, run: Run) -> list[str]:
         """Paths of supported files; the others are counted or refused."""
-        paths = []
+        paths: list[str] = []
         try:
             for file in run.folder.walk():
                 if isinstance(file, BadFile):
@@ -181,10 +191,7 @@ class Ingest:
             raise UserError("folder", problem, "make it readable; nothing was changed") from error
         return paths
 
-    async def _plan(
-        self, run: Run, options: IngestOptions, shelving: Shelving, files: Sequence[str]
-    ) -> tuple[list[Work], dict[str, list[Shelved]]]:
-        """What to look at, and what to take out: `withdrawn` is there but no longer permitted in, `deleted` is not."""
+    async def _plan(self, run: Run, options: IngestOptions, shelving: Shelving, files: Sequence[str]) -> _Plan:
         roles = await self._known_roles()
         shelves: dict[str, Shelf] = {}
         for path in files:
@@ -195,17 +202,18 @@ class Ingest:
                 run.report.refuse(path, decided.problem, decided.remedy)
             else:
                 run.report.counts["unlisted"] += 1
+        there = set(files) | {item["path"] for item in run.report.refused}
         self._name_absent(run, shelving, set(files))
         shelved = await self._intake.shelf(options.source_name)
         classes = await self._classes(shelves)
         present = {path: old for path, old in shelved.items() if old.version is not None and not old.deleted}
-        withdrawn = [old for path, old in present.items() if path in set(files) - set(shelves)]
-        vanished = [old for path, old in present.items() if path not in set(files)]
+        withdrawn = [old for path, old in present.items() if path in there and path not in shelves]
+        vanished = [old for path, old in present.items() if path not in there]
         if options.sync:
             _guard_mass_delete(len(vanished), len(present), files, options)
         work = [Work(path, classes[path], shelved.get(path)) for path in shelves]
         run.total = len(work)
-        return work, {"withdrawn": withdrawn, "deleted": vanished}
+        return _Plan(sorted(work, key=lambda item: not item.relabels), withdrawn, vanished)
 
     def _name_absent(self, run: Run, shelving: Shelving, files: set[str]) -> None:
         run.report.counts["unlisted"] += len(set(shelving.acl or ()) - files)

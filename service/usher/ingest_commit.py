@@ -7,12 +7,13 @@ noted as carried. Killed anywhere, `recover` completes it, and nothing half-labe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from usher.authority import Clock
-from usher.outbox import Recorder, carry
-from usher.ports import Intake, LabelChange, Outbox, Point, Staged, Store, StoreBatch
+from usher.outbox import Courier
+from usher.ports import Intake, LabelChange, Point, Staged, Store, StoreBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,12 @@ class Prepared:
 class Committer:
     """Carries batches of changes through the order of commitment."""
 
-    def __init__(self, intake: Intake, store: Store, outbox: Outbox, ledger: Recorder, clock: Clock) -> None:
+    def __init__(self, intake: Intake, store: Store, courier: Courier, clock: Clock) -> None:
         self._intake = intake
         self._store = store
-        self._outbox = outbox
-        self._ledger = ledger
+        self._courier = courier
         self._clock = clock
+        self._carrying = asyncio.Lock()
 
     async def put(self, batch: Sequence[Prepared], by: str) -> None:
         """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
@@ -45,11 +46,12 @@ class Committer:
 
     async def label(self, changes: Sequence[LabelChange], by: str) -> None:
         """Bring label changes into force and carry them to the store."""
-        await carry(await self._intake.begin(changes, by, self._clock()), self._outbox, self._ledger)
+        await self._courier.carry(await self._intake.begin(changes, by, self._clock()))
         await self._carry_to_store()
 
     async def recover(self) -> None:
-        """Finish what was cut off, once the outbox is empty; forget staged versions that no change names."""
+        """Finish what was cut off; forget staged versions that no change names. No other change may be under way."""
+        await self._courier.recover()
         await self._carry_to_store()
         leftovers = await self._intake.leftovers()
         if leftovers:
@@ -57,10 +59,10 @@ class Committer:
         await self._intake.discard()
 
     async def _carry_to_store(self) -> None:
-        waiting = await self._intake.uncarried()
-        if not waiting:
-            return
-        delete = [chunk for document in waiting for chunk in document.delete]
-        moves = [(document.move, document.access_class) for document in waiting if document.move]
-        await self._store.write(StoreBatch(delete=delete, move=moves))
-        await self._intake.carried([document.document for document in waiting])
+        async with self._carrying:  # so that none notes as carried what another is about to change
+            waiting = await self._intake.uncarried()
+            if waiting:
+                delete = [chunk for document in waiting for chunk in document.delete]
+                moves = [(document.move, document.access_class) for document in waiting if document.move]
+                await self._store.write(StoreBatch(delete=delete, move=moves))
+                await self._intake.carried([document.document for document in waiting])

@@ -59,6 +59,12 @@ class Work:
     access_class: int
     shelved: Shelved | None
 
+    @property
+    def relabels(self) -> bool:
+        """Whether a document that is in shall get another class."""
+        old = self.shelved
+        return old is not None and old.version is not None and not old.deleted and old.access_class != self.access_class
+
 
 @dataclass(slots=True)
 class Run:
@@ -75,6 +81,19 @@ class Run:
     def progress(self, path: str) -> None:
         self.done += 1
         self.emit({"event": "progress", "done": self.done, "total": self.total, "path": path})
+
+
+def _read(folder: Folder, path: str, limit: int) -> tuple[bytes, str]:
+    data = folder.read(path, limit)
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def _first_cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first: the rest are its consequences."""
+    first: BaseException = failed
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 _Ready = tuple[Staged, int, str]
@@ -98,12 +117,14 @@ class TakeIn:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._prepare(run, work, queue))
                 group.create_task(self._embed_and_commit(run, queue))
-        except* Exception as failed:
-            raise failed.exceptions[0] from None  # the first cause, not a group of consequences
+        except BaseExceptionGroup as failed:
+            raise _first_cause(failed) from None
 
     async def _prepare(self, run: Run, work: Sequence[Work], queue: asyncio.Queue[_Ready | None]) -> None:
         moved: list[LabelChange] = []
         for item in work:
+            if moved and (len(moved) == BATCH_DOCUMENTS or not item.relabels):
+                await self._move(run, moved)
             try:
                 ready = await self._look_at(run, item, moved)
             except (FileRefused, ConversionFailed) as error:
@@ -113,15 +134,19 @@ class TakeIn:
                 run.progress(item.path)
             else:
                 await queue.put(ready)
-        for start in range(0, len(moved), 100):
-            await self._committer.label(moved[start : start + 100], run.by)
-        run.report.counts["relabelled"] += len(moved)
+        if moved:
+            await self._move(run, moved)
         await queue.put(None)
+
+    async def _move(self, run: Run, moved: list[LabelChange]) -> None:
+        await self._committer.label(moved, run.by)
+        run.report.counts["relabelled"] += len(moved)
+        moved.clear()
 
     async def _look_at(self, run: Run, item: Work, moved: list[LabelChange]) -> _Ready | None:
         """The document's new version if there is one; a label that must move is noted in `moved`."""
-        data = await asyncio.to_thread(run.folder.read, item.path, self._max_file_size)
-        digest, old = hashlib.sha256(data).hexdigest(), item.shelved
+        data, digest = await asyncio.to_thread(_read, run.folder, item.path, self._max_file_size)
+        old = item.shelved
         if old is None or old.deleted or (old.digest, old.recipe) != (digest, self._recipe):
             converted = await self._converter.convert(data, PurePosixPath(item.path).suffix.lower(), item.path)
             staged = await asyncio.to_thread(self._staged, run.source, item, converted, digest, len(data))

@@ -1,14 +1,15 @@
 """Carry changes from the database they were made in to the ledger, and back to active.
 
-pending (one transaction with its outbox row) -> event in the ledger, carrying the row's id -> active. `recover`
-finishes at start what a kill cut off: a change whose event is already recorded is not recorded twice.
+pending (one transaction with its outbox row) -> event in the ledger, carrying the row's id -> active. What was cut off
+on the way, by a kill, a cancelled caller or a ledger that could not write, is finished before the next change is
+carried, and at start: a change whose event is already recorded is not recorded twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from usher.ledger.record import Entry, EventType
@@ -24,21 +25,49 @@ class Recorder(Protocol):
     async def pseudonym(self, user: str) -> str: ...
 
 
-async def carry(changes: Sequence[Change], outbox: Outbox, ledger: Recorder) -> None:
-    """Record the changes, then make them active."""
-    await ledger.append([await _entry(change, ledger) for change in changes])
-    await outbox.finish(changes)
+class Courier:
+    """Carries changes, one batch at a time. One for each outbox."""
 
+    def __init__(self, outbox: Outbox, ledger: Recorder, log: EventLog) -> None:
+        self._outbox = outbox
+        self._ledger = ledger
+        self._log = log
+        self._turn = asyncio.Lock()
+        self._cut_off = True  # an earlier process may have left something
 
-async def recover(outbox: Outbox, ledger: Recorder, log: EventLog) -> int:
-    """Finish every change that is still pending; returns how many."""
-    changes = await outbox.pending()
-    if not changes:
-        return 0
-    recorded = await asyncio.to_thread(_recorded, log, {EventType(change.kind) for change in changes})
-    await ledger.append([await _entry(change, ledger) for change in changes if change.id not in recorded])
-    await outbox.finish(changes)
-    return len(changes)
+    async def carry(self, changes: Sequence[Change]) -> None:
+        """Record the changes, then make them active. One that a later change has replaced meanwhile is left out.
+
+        Raises `LedgerUnavailable`: the changes stay pending, and are finished before the next ones.
+        """
+        async with self._turn:
+            if self._cut_off:
+                await self._recover()
+                return
+            waiting = {change.id for change in await self._outbox.pending()}
+            await self._finish([change for change in changes if change.id in waiting], frozenset())
+
+    async def recover(self) -> int:
+        """Finish every change that was cut off; returns how many. Costs nothing where none was."""
+        async with self._turn:
+            return await self._recover() if self._cut_off else 0
+
+    async def _recover(self) -> int:
+        changes = await self._outbox.pending()
+        recorded: set[int] = set()
+        if changes:
+            await self._ledger.append([])  # in line behind an append that was given up and may yet be written
+            recorded = await asyncio.to_thread(_recorded, self._log, {EventType(change.kind) for change in changes})
+        await self._finish(changes, recorded)
+        return len(changes)
+
+    async def _finish(self, changes: Sequence[Change], recorded: Collection[int]) -> None:
+        self._cut_off = True
+        if changes:
+            unrecorded = [await _entry(change, self._ledger) for change in changes if change.id not in recorded]
+            await self._ledger.append(unrecorded)
+            await self._outbox.finish(changes)
+        self._cut_off = False
 
 
 def _recorded(log: EventLog, kinds: Iterable[EventType]) -> set[int]:

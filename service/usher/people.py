@@ -10,8 +10,8 @@ from datetime import datetime
 from usher.authority import Clock, utc_now
 from usher.core.standing import Actor
 from usher.errors import UserError
-from usher.outbox import Recorder, carry
-from usher.ports import Directory, KeyInfo, KeyMaker, Keys, Outbox, Person
+from usher.outbox import Courier
+from usher.ports import Directory, KeyInfo, KeyMaker, Keys, Person
 from usher_policy.vocabulary import typed
 
 
@@ -33,15 +33,13 @@ class People:
         directory: Directory,
         keys: Keys,
         make_key: KeyMaker,
-        outbox: Outbox,
-        ledger: Recorder,
+        courier: Courier,
         clock: Clock = utc_now,
     ) -> None:
         self._directory = directory
         self._keys = keys
         self._make_key = make_key
-        self._outbox = outbox
-        self._ledger = ledger
+        self._courier = courier
         self._clock = clock
 
     async def add(self, user: str, groups: Sequence[str], by: Actor) -> Person:
@@ -49,7 +47,7 @@ class People:
         user = _checked("user", user)
         named = [_checked("group", group) for group in groups]
         change = await self._directory.put_person(user, named, _actor(by), self._clock())
-        await carry([change], self._outbox, self._ledger)
+        await self._courier.carry([change])
         return await self._known(user)
 
     async def set_groups(self, user: str, groups: Sequence[str], by: Actor) -> Person:
@@ -64,7 +62,7 @@ class People:
         person = await self._known(_checked("user", user))
         change = await self._directory.deactivate(person.user, _actor(by), self._clock())
         if change is not None:
-            await carry([change], self._outbox, self._ledger)
+            await self._courier.carry([change])
         return await self._known(person.user)
 
     async def list(self, after: str | None, limit: int) -> list[Person]:
@@ -85,14 +83,14 @@ class People:
             raise UserError("user", "is deactivated", "bring the person back first: usher person add USER")
         key, text, digest = self._make_key()
         info = KeyInfo(key, user, purpose, _actor(by), now, expires_at, None)
-        await carry([await self._keys.put_key(info, digest)], self._outbox, self._ledger)
+        await self._courier.carry([await self._keys.put_key(info, digest)])
         return NewKey(text, key, user, expires_at)
 
     async def revoke_key(self, key: str, by: Actor) -> KeyInfo:
         """Deny a key from now on, also in open streams. Repeating it changes nothing."""
         change = await self._keys.revoke(key, _actor(by), self._clock())
         if change is not None:
-            await carry([change], self._outbox, self._ledger)
+            await self._courier.carry([change])
         found = [info for info in await self._keys.keys(None) if info.id == key]
         if not found:
             raise UserError("key", "is not a known key id", "list the ids with: usher key list")

@@ -10,8 +10,8 @@ from usher.authority import Authority, Clock, utc_now
 from usher.core.policy_documents import PolicyDocumentError, parse_documents
 from usher.core.standing import Actor
 from usher.errors import UserError
-from usher.outbox import Recorder, carry
-from usher.ports import Directory, Outbox, Policies, StoredPolicy
+from usher.outbox import Courier
+from usher.ports import Directory, Policies, StoredPolicy
 from usher_policy.cases import Case, CaseResult, run_cases
 from usher_policy.catalog import Catalog
 from usher_policy.compile import compile_snapshot
@@ -19,7 +19,7 @@ from usher_policy.conditions import Context
 from usher_policy.decide import may, roles_of, scope
 from usher_policy.lint import Finding, lint
 from usher_policy.rules import parse_rules
-from usher_policy.vocabulary import Action, Principal, typed
+from usher_policy.vocabulary import Action, Effect, Principal, typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,13 @@ class PolicyAdmin:
         policies: Policies,
         authority: Authority,
         directory: Directory,
-        outbox: Outbox,
-        ledger: Recorder,
+        courier: Courier,
         clock: Clock = utc_now,
     ) -> None:
         self._policies = policies
         self._authority = authority
         self._directory = directory
-        self._outbox = outbox
-        self._ledger = ledger
+        self._courier = courier
         self._clock = clock
 
     async def apply(self, source: PolicySource, by: Actor) -> AppliedPolicy:
@@ -96,6 +94,7 @@ class PolicyAdmin:
         if not report.ok:
             raise UserError("policy", _summary(report), "run `usher policy check FILE` and mend what it names")
         rules = parse_rules(source.rules_text)
+        await self._courier.recover()  # a version that an unwritable ledger held up goes first
         versions = await self._policies.versions()
         stored = StoredPolicy(
             versions.policy + 1, rules.digest, source.rules_text, dict(source.documents), self._clock()
@@ -103,7 +102,7 @@ class PolicyAdmin:
         change = await self._policies.propose(stored, f"{by.kind}:{by.id}")
         if change is None:
             raise UserError("policy", "another version is being activated", "try again in a moment")
-        await carry([change], self._outbox, self._ledger)
+        await self._courier.carry([change])
         return AppliedPolicy(stored.version, rules.digest, _warnings(report, source.rules_text))
 
     async def active(self) -> dict[str, Any]:
@@ -120,9 +119,11 @@ class PolicyAdmin:
             raise UserError("action", "is not a known action", "use one of: " + ", ".join(Action))
         person = await self._directory.person(user.removeprefix("user:"))
         groups = () if person is None else person.groups
-        principal = Principal(
-            typed("user", user.removeprefix("user:")), frozenset(typed("group", group) for group in groups)
-        )
+        try:
+            name = typed("user", user.removeprefix("user:"))
+        except ValueError as error:
+            raise UserError("user", str(error), "name a person such as alice") from error
+        principal = Principal(name, frozenset(typed("group", group) for group in groups))
         versions, snapshot = await self._authority.current()
         context = Context(now=self._clock())
         decision = may(snapshot, principal, target, Action(action), context)
@@ -153,6 +154,7 @@ def _summary(report: CheckReport) -> str:
 
 def _warnings(report: CheckReport, rules_text: str) -> tuple[str, ...]:
     found = [f"line {f.line}: {f.message}" for f in report.findings if f.severity != "error"]
-    if not any(rule.act == Action.POLICY_APPROVE for rule in parse_rules(rules_text).permissions):
+    rules = parse_rules(rules_text).permissions
+    if not any(rule.act == Action.POLICY_APPROVE and rule.eft == Effect.ALLOW for rule in rules):
         found.append("no rule grants policy.approve: only the operator can change this policy")
     return tuple(found)

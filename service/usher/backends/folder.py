@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,13 @@ class RealFolder:
             return BadFile(path[:200], "its path is too long or has a control character", "rename it")
         if file.is_symlink() and not self._inside(Path(os.path.realpath(file))):
             return BadFile(path, "it is a link out of the folder", "copy the file into the folder")
-        supported = file.suffix.lower() in SUFFIXES and file.is_file()
-        return FoundFile(path, supported, file.stat().st_size if supported else 0)
+        if file.suffix.lower() not in SUFFIXES:
+            return FoundFile(path, False, 0)
+        try:
+            status = file.stat()
+        except OSError as error:
+            return BadFile(path, f"it cannot be read ({error.strerror})", "check that it is there and readable")
+        return FoundFile(path, stat.S_ISREG(status.st_mode), status.st_size)
 
     def read(self, path: str, limit: int) -> bytes:
         """The file's bytes, as they were at one time. Raises `FileRefused`."""

@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -134,9 +133,9 @@ def _info(row: AnyRow) -> KeyInfo:
     return KeyInfo(row.id, row.user, row.purpose, row.issuer, row.created_at, row.expires_at, row.revoked_at)
 
 
-def finish_key(connection: sa.Connection, payload: Mapping[str, Any]) -> None:
-    if payload["act"] == "issue":
-        connection.execute(sa.update(t.api_key).where(t.api_key.c.id == payload["key"]).values(active=True))
+def finish_key(connection: sa.Connection, change: Change) -> None:
+    if change.payload["act"] == "issue":
+        connection.execute(sa.update(t.api_key).where(t.api_key.c.id == change.payload["key"]).values(active=True))
 
 
 FINISHERS: Mapping[str, Finisher] = {"key": finish_key}

@@ -1,12 +1,14 @@
 """The metadata database: one engine, short transactions in worker threads, migrations at start.
 
-SQLite runs in WAL mode with one writer at a time; PostgreSQL through psycopg. The SQL itself lives in the files
-that need it (`identity_keys.py`, `sql_policy.py`, `sql_documents.py`).
+SQLite runs in WAL mode; PostgreSQL through psycopg. Both have one writer at a time, so that what a transaction reads
+still holds when it writes. The SQL itself lives in the files that need it (`identity_keys.py`, `sql_policy.py`,
+`sql_documents.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,10 @@ HEAD = "0001"
 """The newest migration; a test compares it with the files. Revisions are numbered, so they sort."""
 
 
+_ONE_WRITER = sa.text("SELECT pg_advisory_xact_lock(7593116420260)")
+"""A lock of Usher's own in the PostgreSQL database, held to the end of the transaction."""
+
+
 class NewerData(Exception):
     """The data folder was written by a newer Usher; the message says the remedy."""
 
@@ -32,17 +38,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        self._writing = self.engine.execution_options(usher_writes=True)
         self._write_lock = anyio.Lock()
-        self._one_writer = self.engine.dialect.name == "sqlite"
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await anyio.to_thread.run_sync(self._read, work)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction; an exception rolls all of it back."""
-        if not self._one_writer:
-            return await anyio.to_thread.run_sync(self._write, work)
-        async with self._write_lock:
+        async with self._write_lock:  # rather than block a thread for each that waits
             return await anyio.to_thread.run_sync(self._write, work)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
@@ -50,8 +54,16 @@ class Database:
             return work(connection)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with self.engine.begin() as connection:
+        with self.begin() as connection:
             return work(connection)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A transaction that is the only one to write."""
+        with self._writing.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(_ONE_WRITER)
+            yield connection
 
     def close(self) -> None:
         self.engine.dispose()
@@ -63,27 +75,29 @@ def migrate(database: Database) -> None:
     Raises:
         NewerData: the database has a revision that this release does not know.
     """
-    current = _revision(database)
-    if current == HEAD:
-        return
+    with database.engine.connect() as connection:
+        if _is_current(connection):
+            return
+    with database.begin() as connection:
+        if _is_current(connection):  # another process was faster
+            return
+        from alembic import command  # 0.4 s to import, needed only when there is something to migrate
+
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    current = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if current is not None and current > HEAD:
         raise NewerData(
             f"The metadata database has revision {current}, newer than {HEAD}, the newest that this release knows. "
             "Install the release that wrote it, or restore a backup made by this one."
         )
-    from alembic import command  # 0.4 s to import, needed only when there is something to migrate
-
-    config = _alembic_config()
-    with database.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _revision(database: Database) -> str | None:
-    if not sa.inspect(database.engine).has_table("alembic_version"):
-        return None
-    with database.engine.connect() as connection:
-        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return current == HEAD
 
 
 def _alembic_config() -> Any:
@@ -109,4 +123,5 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    writes = connection.get_execution_options().get("usher_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

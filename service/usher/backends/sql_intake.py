@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_documents import SealedText, seal_text
-from usher.backends.sql_outbox import Finisher, enqueue
+from usher.backends.sql_outbox import Finisher, enqueue, replaced
 from usher.ports import Change, LabelChange, Shelved, SourceState, Staged, Uncarried
 
 
@@ -65,14 +66,17 @@ class SqlIntake:
         digests = [_set_digest(requirements) for requirements in sets]
 
         def work(connection: sa.Connection) -> list[int]:
-            for name, subjects in readers.items():
-                _insert_once(connection, t.reader_list, t.reader_list.c.name, name, subjects=sorted(subjects))
+            named = set(connection.execute(sa.select(t.reader_list.c.name)).scalars()) if readers else set()
+            lists = [
+                {"name": name, "subjects": sorted(subjects)} for name, subjects in readers.items() if name not in named
+            ]
+            _insert_all(connection, t.reader_list, lists)
             known = _class_ids(connection)
-            for digest, requirements in zip(digests, sets, strict=True):
-                if digest not in known:
-                    known[digest] = max(known.values(), default=0) + 1
-                    values = {"id": known[digest], "digest": digest, "requirements": sorted(requirements)}
-                    connection.execute(sa.insert(t.access_class).values(**values))
+            new = {digest: sorted(names) for digest, names in zip(digests, sets, strict=True) if digest not in known}
+            numbers = itertools.count(max(known.values(), default=0) + 1)
+            known |= dict(zip(new, numbers, strict=False))
+            classes = [{"id": known[digest], "digest": digest, "requirements": names} for digest, names in new.items()]
+            _insert_all(connection, t.access_class, classes)
             return [known[digest] for digest in digests]
 
         return await self._database.write(work)
@@ -82,8 +86,7 @@ class SqlIntake:
             for staged in versions:
                 _place_document(connection, staged)
                 connection.execute(sa.insert(t.document_version).values(**self._version_row(staged, now)))
-                if staged.chunks:
-                    connection.execute(sa.insert(t.chunk), _chunk_rows(staged))
+                _insert_all(connection, t.chunk, _chunk_rows(staged))
 
         await self._database.write(work)
 
@@ -101,7 +104,7 @@ class SqlIntake:
         return await self._database.write(work)
 
     async def uncarried(self) -> list[Uncarried]:
-        waiting = sa.select(t.document).where(t.document.c.carried.is_(False), t.document.c.pending.is_(None))
+        waiting = sa.select(t.document).where(sa.not_(t.document.c.carried), t.document.c.pending.is_(None))
 
         def work(connection: sa.Connection) -> list[Uncarried]:
             return [_uncarried(connection, row) for row in connection.execute(waiting).all()]
@@ -117,34 +120,40 @@ class SqlIntake:
         await self._database.write(work)
 
     async def leftovers(self) -> list[UUID]:
-        statement = sa.select(t.chunk.c.id).join(t.document, t.document.c.id == t.chunk.c.document).where(_UNNAMED)
-        return await self._database.read(lambda connection: list(connection.execute(statement).scalars()))
+        chunk = t.chunk.c
+
+        def work(connection: sa.Connection) -> list[UUID]:
+            return [
+                ident
+                for document, version in _unnamed(connection)
+                for ident in connection.execute(
+                    sa.select(chunk.id).where(chunk.document == document, chunk.version == version)
+                ).scalars()
+            ]
+
+        return await self._database.read(work)
 
     async def discard(self) -> None:
-        versions = t.document_version.c
-        unnamed = (
-            sa.select(versions.document, versions.version)
-            .join(t.document, t.document.c.id == versions.document)
-            .where(_unnamed(versions.version))
-        )
-
         def work(connection: sa.Connection) -> None:
-            for document, version in connection.execute(unnamed).all():
+            for document, version in _unnamed(connection):
                 for table in (t.chunk, t.document_version):
                     connection.execute(sa.delete(table).where(table.c.document == document, table.c.version == version))
-            empty = ~sa.exists().where(versions.document == t.document.c.id)
+            empty = ~sa.exists().where(t.document_version.c.document == t.document.c.id)
             connection.execute(sa.delete(t.document).where(empty, t.document.c.version.is_(None)))
 
         await self._database.write(work)
 
 
-def _unnamed(version: sa.Column[int]) -> sa.ColumnElement[bool]:
-    """A version newer than the current one that no pending change names."""
-    newer = version > sa.func.coalesce(t.document.c.version, 0)
-    return newer & (version != sa.func.coalesce(t.document.c.pending_version, -1))
-
-
-_UNNAMED = _unnamed(t.chunk.c.version)
+def _unnamed(connection: sa.Connection) -> list[tuple[UUID, int]]:
+    """Versions newer than the current one that no pending change names."""
+    version, document = t.document_version.c, t.document.c
+    newer = version.version > sa.func.coalesce(document.version, 0)
+    statement = (
+        sa.select(version.document, version.version)
+        .join(t.document, document.id == version.document)
+        .where(newer, version.version != sa.func.coalesce(document.pending_version, -1))
+    )
+    return [(row.document, row.version) for row in connection.execute(statement)]
 
 
 def _shelved(row: AnyRow) -> Shelved:
@@ -168,14 +177,15 @@ def _class_ids(connection: sa.Connection) -> dict[str, int]:
     return {row.digest: row.id for row in connection.execute(sa.select(t.access_class.c.digest, t.access_class.c.id))}
 
 
-def _insert_once(connection: sa.Connection, table: sa.Table, key: sa.Column[Any], value: Any, **values: Any) -> None:
-    if connection.execute(sa.select(key).where(key == value)).first() is None:
-        connection.execute(sa.insert(table).values({key.name: value, **values}))
+def _insert_all(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(sa.insert(table), rows)
 
 
 def _place_document(connection: sa.Connection, staged: Staged) -> None:
-    place = {"source": staged.source, "path": staged.path, "access_class": 0, "label_version": 0, "carried": True}
-    _insert_once(connection, t.document, t.document.c.id, staged.document, **place)
+    if connection.execute(sa.select(t.document.c.id).where(t.document.c.id == staged.document)).first() is None:
+        place = {"source": staged.source, "path": staged.path, "access_class": 0, "label_version": 0, "carried": True}
+        connection.execute(sa.insert(t.document).values(id=staged.document, **place))
 
 
 def _chunk_rows(staged: Staged) -> list[dict[str, Any]]:
@@ -195,27 +205,31 @@ def _begin(connection: sa.Connection, change: LabelChange, by: str, now: datetim
         "by": by,
     }
     queued = enqueue(connection, "label" if change.kind == "label" else "document", payload, now)
+    this = t.document.c.id == change.document
+    replaced(connection, connection.execute(sa.select(t.document.c.outbox).where(this)).scalar_one())
     pending = {"pending": change.kind, "pending_version": change.version, "pending_class": change.access_class}
-    connection.execute(sa.update(t.document).where(t.document.c.id == change.document).values(**pending))
+    connection.execute(sa.update(t.document).where(this).values(**pending, outbox=queued.id))
     return queued
 
 
-def finish_label(connection: sa.Connection, payload: Mapping[str, Any]) -> None:
+def finish_label(connection: sa.Connection, change: Change) -> None:
     """The pending label becomes the label in force, under the next label version; the store is told after it."""
+    payload = change.payload
     bumped = sa.update(t.state).values(label_version=t.state.c.label_version + 1).returning(t.state.c.label_version)
     values: dict[str, Any] = {
         "label_version": connection.execute(bumped).scalar_one(),
         "pending": None,
         "pending_version": None,
         "pending_class": None,
+        "outbox": None,
         "carried": False,
     }
     if payload["op"] == "delete":
         values["deleted_at"] = datetime.now(UTC)
     else:
         values |= {"version": payload["version"], "access_class": payload["access_class"], "deleted_at": None}
-    document = UUID(payload["document"])
-    connection.execute(sa.update(t.document).where(t.document.c.id == document).values(**values))
+    this = (t.document.c.id == UUID(payload["document"])) & (t.document.c.outbox == change.id)
+    connection.execute(sa.update(t.document).where(this).values(**values))
 
 
 def _uncarried(connection: sa.Connection, row: AnyRow) -> Uncarried:

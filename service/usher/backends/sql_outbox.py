@@ -12,7 +12,8 @@ from usher.backends import sql_tables as t
 from usher.backends.sql import Database
 from usher.ports import Change
 
-Finisher = Callable[[sa.Connection, Mapping[str, Any]], None]
+Finisher = Callable[[sa.Connection, Change], None]
+"""Makes a change active, in the transaction that takes its row out."""
 
 
 def enqueue(connection: sa.Connection, kind: str, payload: Mapping[str, Any], now: datetime) -> Change:
@@ -21,6 +22,12 @@ def enqueue(connection: sa.Connection, kind: str, payload: Mapping[str, Any], no
     change = Change(connection.execute(statement).scalar_one(), kind, payload)
     bump_revision(connection)
     return change
+
+
+def replaced(connection: sa.Connection, change: int | None) -> None:
+    """Take out the row of a pending change whose place another one takes: it will never be active."""
+    if change is not None:
+        connection.execute(sa.delete(t.outbox).where(t.outbox.c.id == change))
 
 
 def bump_revision(connection: sa.Connection) -> None:
@@ -44,12 +51,10 @@ class SqlOutbox:
 
     async def finish(self, changes: Sequence[Change]) -> None:
         def work(connection: sa.Connection) -> None:
-            waiting = sa.select(t.outbox.c.id).where(t.outbox.c.id.in_([change.id for change in changes]))
-            open_ids = set(connection.execute(waiting).scalars())
             for change in changes:
-                if change.id in open_ids:
-                    self._finishers[change.kind](connection, change.payload)
-            connection.execute(sa.delete(t.outbox).where(t.outbox.c.id.in_(open_ids)))
+                row = sa.delete(t.outbox).where(t.outbox.c.id == change.id)
+                if connection.execute(row).rowcount:
+                    self._finishers[change.kind](connection, change)
             bump_revision(connection)
 
         await self._database.write(work)

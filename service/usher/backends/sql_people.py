@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
-from usher.backends.sql_outbox import Finisher, enqueue
+from usher.backends.sql_outbox import Finisher, enqueue, replaced
 from usher.ports import Change, Person
 
 
@@ -25,23 +24,28 @@ class SqlDirectory:
         payload = {"user": user, "groups": sorted(set(groups)), "active": True, "by": by}
 
         def work(connection: sa.Connection) -> Change:
-            known = connection.execute(sa.select(t.person.c.user).where(t.person.c.user == user)).first()
-            values = {"pending_groups": payload["groups"], "source": "operator", "seen_at": now}
+            change = enqueue(connection, "person", payload, now)
+            values = {"pending_groups": payload["groups"], "outbox": change.id, "source": "operator", "seen_at": now}
+            known = connection.execute(sa.select(t.person.c.outbox).where(t.person.c.user == user)).first()
             if known is None:
                 connection.execute(sa.insert(t.person).values(user=user, active=False, groups=[], **values))
             else:
+                replaced(connection, known.outbox)
                 connection.execute(sa.update(t.person).where(t.person.c.user == user).values(**values))
-            return enqueue(connection, "person", payload, now)
+            return change
 
         return await self._database.write(work)
 
     async def deactivate(self, user: str, by: str, now: datetime) -> Change | None:
-        """Deny the person from this transaction on; None if there is no such active person."""
+        """Deny the person from this transaction on, whatever was on its way; None if there is no such active person."""
+        values = {"active": False, "pending_groups": None, "outbox": None}
 
         def work(connection: sa.Connection) -> Change | None:
-            statement = sa.update(t.person).where(t.person.c.user == user, t.person.c.active).values(active=False)
-            if connection.execute(statement).rowcount == 0:
+            known = connection.execute(sa.select(t.person).where(t.person.c.user == user)).first()
+            if known is None or not (known.active or known.outbox):
                 return None
+            replaced(connection, known.outbox)
+            connection.execute(sa.update(t.person).where(t.person.c.user == user).values(**values))
             return enqueue(connection, "person", {"user": user, "active": False, "by": by}, now)
 
         return await self._database.write(work)
@@ -65,10 +69,11 @@ def _person(row: AnyRow) -> Person:
     return Person(row.user, row.active, tuple(row.groups), row.source, row.seen_at)
 
 
-def finish_person(connection: sa.Connection, payload: Mapping[str, Any]) -> None:
-    if payload["active"]:
-        values = {"active": True, "groups": payload["groups"], "pending_groups": None, "seen_at": datetime.now(UTC)}
-        connection.execute(sa.update(t.person).where(t.person.c.user == payload["user"]).values(**values))
+def finish_person(connection: sa.Connection, change: Change) -> None:
+    if change.payload["active"]:
+        values = {"active": True, "groups": change.payload["groups"], "pending_groups": None, "outbox": None}
+        statement = sa.update(t.person).where(t.person.c.outbox == change.id)
+        connection.execute(statement.values(**values, seen_at=datetime.now(UTC)))
 
 
 FINISHERS: Mapping[str, Finisher] = {"person": finish_person}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -49,12 +49,13 @@ class SqlPolicies:
         }
 
         def work(connection: sa.Connection) -> Change | None:
-            state = connection.execute(sa.select(t.state).with_for_update()).one()
+            state = connection.execute(sa.select(t.state)).one()
             if state.pending_policy is not None or policy.version != state.policy_version + 1:
                 return None
             connection.execute(sa.insert(t.policy_version).values(**values))
             connection.execute(sa.update(t.state).values(pending_policy=policy.version))
-            payload = {"version": policy.version, "digest": policy.digest, "by": by}
+            documents = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in policy.documents.items()}
+            payload = {"version": policy.version, "digest": policy.digest, "documents": documents, "by": by}
             return enqueue(connection, "policy", payload, policy.created_at)
 
         return await self._database.write(work)
@@ -82,8 +83,8 @@ def _readers(connection: sa.Connection, names: list[str]) -> dict[str, frozenset
     return found
 
 
-def finish_policy(connection: sa.Connection, payload: Mapping[str, Any]) -> None:
-    version = payload["version"]
+def finish_policy(connection: sa.Connection, change: Change) -> None:
+    version = change.payload["version"]
     connection.execute(sa.update(t.state).values(policy_version=version, pending_policy=None))
     row = sa.update(t.policy_version).where(t.policy_version.c.version == version)
     connection.execute(row.values(activated_at=datetime.now(UTC)))

@@ -53,14 +53,16 @@ outbox = sa.Table(
 person = sa.Table(
     "person",
     tables,
-    sa.Column("user", sa.String(300), primary_key=True),
+    sa.Column("user", sa.String(300).with_variant(sa.String(300, collation="C"), "postgresql"), primary_key=True),
     sa.Column("active", sa.Boolean, nullable=False),
     sa.Column("groups", sa.JSON, nullable=False),
-    sa.Column("pending_groups", sa.JSON),
+    sa.Column("pending_groups", sa.JSON(none_as_null=True)),
+    sa.Column("outbox", sa.BigInteger),
     sa.Column("source", sa.String(32), nullable=False),
     sa.Column("seen_at", Instant, nullable=False),
 )
-"""The directory. While `pending_groups` is set, the old groups and the new must both allow."""
+"""The directory. While `pending_groups` is set, by the change of row `outbox`, the old groups and the new must both
+allow. People are paged by code points, whatever the database's own collation."""
 
 api_key = sa.Table(
     "api_key",
@@ -128,10 +130,12 @@ document = sa.Table(
     sa.Column("outbox", sa.BigInteger),
     sa.Column("carried", sa.Boolean, nullable=False),
     sa.Column("deleted_at", Instant),
-    sa.UniqueConstraint("source", "path"),
+    sa.Index("document_source", "source"),
+    sa.Index("document_uncarried", "id", sqlite_where=sa.text("carried = 0"), postgresql_where=sa.text("NOT carried")),
 )
-"""`version` and `access_class` are the label in force; `pending` (put, label, delete) the change on its way;
-`carried` is false from the label's activation until the store holds it."""
+"""`id` is made from source and path. `version` and `access_class` are the label in force; `pending` (put, label,
+delete) the change on its way, that of row `outbox`; `carried` is false from the label's activation until the store
+holds it."""
 
 document_version = sa.Table(
     "document_version",

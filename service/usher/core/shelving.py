@@ -110,9 +110,19 @@ def _rule(number: int, item: Any) -> IngestRule:
         raise ShelvingError(0, f"rule {number} has the unknown key {unknown[0]}", "use glob, collection, markings")
     try:
         collection = None if item.get("collection") is None else collection_name(item["collection"])
-        return IngestRule(item["glob"], collection, _markings(item.get("markings")))
+        return IngestRule(_checked_glob(item["glob"]), collection, _markings(item.get("markings")))
     except ValueError as error:
         raise ShelvingError(0, f"rule {number}: {error}", "mend it") from error
+
+
+def _checked_glob(glob: str) -> str:
+    """A pattern that can match no path, or does not mean what it looks like, would leave a marking off silently."""
+    for segment in glob.split("/"):
+        if segment in ("", ".", ".."):
+            raise ValueError("its glob is not in the plain form of paths, such as hr/**/*.md, relative to the folder")
+        if "**" in segment and segment != "**":
+            raise ValueError("its glob has ** beside other characters in one segment; write hr/**/*.md")
+    return glob
 
 
 def parse_acl(text: str) -> tuple[dict[str, AclLine], dict[str, str]]:
@@ -122,7 +132,7 @@ def parse_acl(text: str) -> tuple[dict[str, AclLine], dict[str, str]]:
     """
     lines: dict[str, AclLine] = {}
     bad: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, raw in enumerate(text.split("\n"), 1):
         if not raw.strip():
             continue
         path, item = _acl_object(number, raw)
@@ -174,9 +184,12 @@ def collection_name(value: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _glob(glob: str) -> re.Pattern[str]:
-    """`**` matches any number of path segments (also none), `*` within one segment; all else is literal."""
-    parts = []
-    for part in re.split(r"(\*\*/|/\*\*$|\*\*|\*)", glob):
-        wild = {"**/": "(?:[^/]+/)*", "/**": "(?:/[^/]+)+", "**": ".*", "*": "[^/]*"}
-        parts.append(wild.get(part) or re.escape(part))
-    return re.compile("".join(parts), re.DOTALL)
+    """The segment `**` matches any number of path segments (also none; at the end at least one, so that `hr/**` is what
+    is below `hr`), `*` any part of one segment; all else is literal."""
+    *inner, last = glob.split("/")
+    folders = ["(?:[^/]+/)*" if segment == "**" else f"{_segment(segment)}/" for segment in inner]
+    return re.compile("".join(folders) + (".+" if last == "**" else _segment(last)), re.DOTALL)
+
+
+def _segment(text: str) -> str:
+    return "[^/]*".join(re.escape(part) for part in text.split("*"))

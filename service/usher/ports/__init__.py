@@ -7,14 +7,14 @@ A backend of a port passes the contract suite of that port under `tests/backends
 from usher.core.fusion import Found, Hit, SparseVector
 from usher.core.prompt import PromptPassage
 from usher.ports.data import (
-    FoundFile,
-    Folder,
-    FileRefused,
     BadFile,
     Change,
     Directory,
     DocumentInfo,
     Documents,
+    FileRefused,
+    Folder,
+    FoundFile,
     Identity,
     Intake,
     KeyInfo,
@@ -49,9 +49,6 @@ from usher.ports.engines import (
 )
 
 __all__ = [
-    "FoundFile",
-    "Folder",
-    "FileRefused",
     "BadFile",
     "Change",
     "ConversionFailed",
@@ -62,7 +59,10 @@ __all__ = [
     "DocumentInfo",
     "Documents",
     "Embedder",
+    "FileRefused",
+    "Folder",
     "Found",
+    "FoundFile",
     "Hit",
     "Identity",
     "Intake",

@@ -56,7 +56,14 @@ def upgrade() -> None:
         sa.Column("carried", sa.Boolean(), nullable=False),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("source", "path"),
+    )
+    op.create_index("document_source", "document", ["source"])
+    op.create_index(
+        "document_uncarried",
+        "document",
+        ["id"],
+        sqlite_where=sa.text("carried = 0"),
+        postgresql_where=sa.text("NOT carried"),
     )
     op.create_table(
         "document_version",
@@ -84,10 +91,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "person",
-        sa.Column("user", sa.String(length=300), nullable=False),
+        sa.Column(
+            "user",
+            sa.String(length=300).with_variant(sa.String(length=300, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("groups", sa.JSON(), nullable=False),
         sa.Column("pending_groups", sa.JSON(), nullable=True),
+        sa.Column("outbox", sa.BigInteger(), nullable=True),
         sa.Column("source", sa.String(length=32), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user"),
