@@ -99,8 +99,10 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
             app = create_app(services)
             await stack.enter_async_context(_started(app))
             listeners.append((Listener(public_config(app, settings)), listening))
-        tasks = [await listener.begin(sock) for listener, sock in listeners]
+        tasks: list[asyncio.Task[None]] = []
         try:
+            for listener, sock in listeners:
+                tasks.append(await listener.begin(sock))
             yield
         finally:
             for listener, _ in listeners:
