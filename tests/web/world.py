@@ -153,6 +153,10 @@ class World:
         """Another policy in force."""
         await self.services.policy.apply(PolicySource(rules, documents), OPERATOR)
 
+    async def apply_also(self, *lines: str) -> None:
+        """The world's policy with lines added."""
+        await self.apply(POLICY + "".join(f"{line}\n" for line in lines))
+
     async def ingest(self, documents: Mapping[str, str] = DOCUMENTS) -> dict[str, Any]:
         """Bring the source to exactly these documents."""
         root = self.folder / "documents"
