@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import subprocess
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ from usher.backends.convert import ChildConverter
 from usher.backends.embed_onnx import OnnxEmbedder
 from usher.backends.folder import RealFolder
 from usher.backends.index_identity import IndexIdentity
-from usher.backends.keyring import KeyRing, parse_master_key
+from usher.backends.keyring import KeyRing
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.policy_files import read_source
 from usher.backends.sql import Database, migrate
@@ -27,6 +25,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
+from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
@@ -139,22 +138,6 @@ async def _state(asking: Awaitable[object]) -> str:
     return "ok"
 
 
-def _master_key(settings: Settings) -> bytes | None:
-    """The key that wraps the ring, from its setting or from the command that fetches it."""
-    if settings.master_key is not None:
-        return parse_master_key(settings.master_key.get_secret_value())
-    if settings.master_key_command is None:
-        return None
-    name = "USHER_MASTER_KEY_COMMAND"
-    try:
-        done = subprocess.run(  # noqa: S603  # the operator's own command, split without a shell
-            shlex.split(settings.master_key_command), capture_output=True, timeout=30, check=True, text=True
-        )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise UserError(name, f"failed ({type(error).__name__})", "run it by hand: it must print the key") from None
-    return parse_master_key(done.stdout.strip())
-
-
 def open_database(settings: Settings) -> Database:
     """The metadata database, brought up to this release."""
     given = settings.database_url
@@ -198,7 +181,7 @@ def open_model(settings: Settings, embedder: Embedder) -> Model:
 
 def open_ring(settings: Settings) -> KeyRing:
     """The key ring beside the data folder, made at the first start only: a lost one is never replaced silently."""
-    master = _master_key(settings)
+    master = master_key(settings)
     path = settings.keyring_path
     if path.exists():
         return KeyRing.open(path, master)

@@ -65,9 +65,6 @@ class People:
             await self._courier.carry([change])
         return await self._known(person.user)
 
-    async def list(self, after: str | None, limit: int) -> list[Person]:
-        return await self._directory.people(after or "", limit)
-
     async def create_key(self, user: str, expires_at: datetime | None, purpose: str | None, by: Actor) -> NewKey:
         """Issue a key to a person, who is added to the directory if absent. Raises `UserError`."""
         user = _checked("user", user)
@@ -98,6 +95,10 @@ class People:
 
     async def list_keys(self, user: str | None) -> list[KeyInfo]:
         return await self._keys.keys(None if user is None else _checked("user", user))
+
+    async def list(self, after: str | None, limit: int) -> list[Person]:
+        """One page of the directory, by name."""
+        return await self._directory.people(after or "", limit)
 
     async def _known(self, user: str) -> Person:
         person = await self._directory.person(user)

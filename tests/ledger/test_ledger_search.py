@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.ledger.ledger_kit import QUESTION, change, event, ledger_in, opening, ring_in, run
+
 from usher.ledger.log import OutOfOrder
 from usher.ledger.record import SEARCH, EventType, Kind, uuid7
 from usher.ledger.verify import verify
