@@ -160,6 +160,7 @@ class World:
     async def ingest(self, documents: Mapping[str, str] = DOCUMENTS) -> dict[str, Any]:
         """Bring the source to exactly these documents."""
         root = self.folder / "documents"
+        root.mkdir(exist_ok=True)
         for path, text in documents.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
