@@ -1,0 +1,82 @@
+"""Opening a data folder that this release must not open, or not alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from usher.app import open_services
+from usher.backends.sql import Database, NewerData, migrate
+from usher.errors import UserError
+from usher.settings import Settings, read_settings
+
+pytestmark = pytest.mark.slow
+
+POLICY = "p, role:staff, sys:chat, chat.ask, allow, always\n"
+
+
+def _settings(folder: Path) -> Settings:
+    (folder / "home").mkdir(mode=0o700)
+    (folder / "policy.csv").write_text(POLICY)
+    return read_settings(home=folder / "home", policy=folder / "policy.csv")
+
+
+def _open(settings: Settings) -> int:
+    """Open and close; the version of the policy in force."""
+
+    async def opened() -> int:
+        async with open_services(settings) as services:
+            version: int = (await services.policy.active())["version"]
+            return version
+
+    return asyncio.run(opened())
+
+
+def test_the_policy_file_is_imported_once_and_never_again(tmp_path: Path) -> None:
+    """A changed file behind the admin's back changes nothing: only `policy apply` does."""
+    settings = _settings(tmp_path)
+    assert _open(settings) == 1
+    (tmp_path / "policy.csv").write_text(POLICY.replace("staff", "everybody"))
+    assert _open(settings) == 1
+
+
+def test_a_lost_key_ring_is_not_replaced(tmp_path: Path) -> None:
+    """A new ring would open nothing that is there, and hide the loss."""
+    settings = _settings(tmp_path)
+    _open(settings)
+    settings.keyring_path.unlink()
+    with pytest.raises(UserError, match="restore it from your key backup"):
+        _open(settings)
+    assert not settings.keyring_path.exists()
+
+
+def test_data_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    """An unknown revision of the metadata is left as it is."""
+    settings = _settings(tmp_path)
+    url = f"sqlite:///{settings.home / 'usher.sqlite'}"
+    database = Database(url)
+    migrate(database)
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    with pytest.raises(NewerData, match="newer than"):
+        _open(settings)
+
+
+def test_one_index_serves_one_embedder(tmp_path: Path) -> None:
+    """Vectors of another model never meet those of this one."""
+    from usher.backends.index_identity import IndexIdentity, IndexRefused
+    from usher.backends.store_edge import EdgeStore
+
+    settings = _settings(tmp_path)
+
+    async def other_model() -> None:
+        store = await EdgeStore.open(settings.home / "vectors", IndexIdentity("another-model", "fp32", 384))
+        await store.close()
+
+    asyncio.run(other_model())
+    with pytest.raises(IndexRefused, match="another-model"):
+        _open(settings)
