@@ -82,12 +82,14 @@ def _told(error: Exception) -> int | None:
 def _errors_of_opening() -> tuple[type[Exception], ...]:
     """What opening the data folder raises besides `UserError`; imported only once something has gone wrong."""
     from usher.backends.embed_onnx import EmbedderUnavailable
+    from usher.backends.index_identity import IndexRefused
     from usher.backends.keyring import KeyRingError
     from usher.backends.sql import NewerData
     from usher.ledger.log import LedgerDamaged, LedgerUnavailable, LogFailed
     from usher.ports import StoreUnavailable
 
-    return EmbedderUnavailable, KeyRingError, NewerData, LedgerDamaged, LedgerUnavailable, LogFailed, StoreUnavailable
+    ledger = (LedgerDamaged, LedgerUnavailable, LogFailed)
+    return (EmbedderUnavailable, IndexRefused, KeyRingError, NewerData, StoreUnavailable, *ledger)
 
 
 def _part(error: Exception) -> str:
