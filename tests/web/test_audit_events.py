@@ -69,7 +69,8 @@ def test_filters_hold_together(usher: World) -> None:
 @pytest.mark.parametrize("limit", [1, 7, 500])
 def test_pages_together_are_the_log(usher: World, limit: int) -> None:
     """`next` goes into `after`; the reads themselves come last."""
-    size, found, after = len(usher.events()), [], 0
+    size, after = len(usher.events()), 0
+    found: list[dict[str, Any]] = []
     while len(found) < size:
         page = read(usher, f"limit={limit}&after={after}")
         found += page["events"]

@@ -68,7 +68,8 @@ def test_the_five_leaves_stand_in_order_and_carry_one_id(usher: World) -> None:
 
 def test_the_chunks_are_openais_with_ours_on_the_last(usher: World) -> None:
     """A role first, then text, a reason to end, usage if asked for; `usher` stands on the last chunk before [DONE]."""
-    for options, last in (({}, ["stop"]), ({"stream_options": {"include_usage": True}}, [])):
+    cases: list[tuple[dict[str, Any], list[str]]] = [({}, ["stop"]), ({"stream_options": {"include_usage": True}}, [])]
+    for options, last in cases:
         got = ask(usher, *PARTS, **options)
         assert got.headers["content-type"].startswith("text/event-stream")
         assert got.chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -87,7 +88,13 @@ def test_an_empty_scope_is_200_without_hits(usher: World) -> None:
 
 def test_fields_of_a_client_widen_nothing(usher: World) -> None:
     """Unknown ones are ignored."""
-    wishes = {"collection": "board", "user": "carol", "filter": {}, "role": "role:board", "classes": [1, 2, 3, 4]}
+    wishes: dict[str, Any] = {
+        "collection": "board",
+        "user": "carol",
+        "filter": {},
+        "role": "role:board",
+        "classes": [1, 2, 3, 4],
+    }
     assert paths(usher.search("merger", k=100, **wishes)) == paths(usher.search("merger", k=100))
     query = {"q": "merger", "k": 100, "user": "carol", "collection": "board"}
     assert "board/merger.md" not in paths(usher.ask("GET", "/api/search", params=query))
