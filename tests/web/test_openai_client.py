@@ -201,6 +201,21 @@ def test_a_client_that_closes_a_stream_is_noticed(usher: World) -> None:
     using(usher, work, "Some words that were shown. ", 0.06, "More of them. ", 30.0, "Never said.")
 
 
+def test_a_client_that_gives_up_on_a_whole_answer_is_noticed_too(usher: World) -> None:
+    """Nobody waits for the JSON: the generation is aborted, and the record says so."""
+
+    async def work(client: openai.AsyncOpenAI) -> None:
+        before = len(MODEL.requests)
+        asking = asyncio.create_task(ask(client))
+        await asyncio.sleep(0.3)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert (await _ended(usher))["outcome"] == "cancelled"
+        assert (len(MODEL.requests), MODEL.aborted) == (before + 1, True)
+
+    using(usher, work, "Some words. ", 0.06, "More. ", 30.0, "Never said.")
+
+
 @pytest.mark.parametrize("wait", [0.0, 0.001, 0.005, 0.02, 0.05])
 def test_a_client_that_drops_its_connection_at_any_time_leaves_a_closed_exchange(usher: World, wait: float) -> None:
     """Also before the first byte of the answer: whatever was begun is ended in the record."""

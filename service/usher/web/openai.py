@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,10 @@ from usher_policy.vocabulary import Action
 MODEL = "assistant"
 MAX_BODY = 1024 * 1024
 CONVERSATION_HEADER = "x-usher-conversation"
+CLIENT_LEFT = 499
+"""The status in the access log of an answer that nobody waited for."""
+
+AnyRequest = Request[Any, Any, State]
 
 _EXAMPLES = example(
     "One question",
@@ -81,7 +86,7 @@ async def models() -> dict[str, Any]:
 async def chat_completions(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
-    request: Request[Any, Any, State],
+    request: AnyRequest,
     data: Annotated[ChatRequest, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
 ) -> Response[Any]:
     """An answer made of passages that you may read, as JSON or as server-sent events."""
@@ -92,23 +97,40 @@ async def chat_completions(
     asked: Asked = split(data.messages)
     exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0)
     frames = services.chat.stream(exchange)
+    if not data.stream:
+        return await _while_there(request, _whole(exchange, frames))
     first = await anext(frames)
     if isinstance(first, Ended) and not first.whole:
         return error_response(first.outcome, exchange.audit_id)
-    if data.stream:
-        usage = data.stream_options is not None and data.stream_options.include_usage
-        return Stream(_events(exchange, first, frames, usage), media_type="text/event-stream", headers=_NO_STORE)
-    return await _whole(exchange, first, frames)
+    usage = data.stream_options is not None and data.stream_options.include_usage
+    return Stream(_events(exchange, first, frames, usage), media_type="text/event-stream", headers=_NO_STORE)
 
 
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
-async def _whole(exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended]) -> Response[Any]:
+async def _while_there(request: AnyRequest, answering: Coroutine[Any, Any, Response[Any]]) -> Response[Any]:
+    """The answer, given up when its client leaves: the server itself ends a handler only when it streams."""
+    answer, leaving = asyncio.create_task(answering), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else Response(None, status_code=CLIENT_LEFT)
+    finally:
+        answer.cancel()
+        leaving.cancel()
+        await asyncio.wait({answer, leaving})
+
+
+async def _left(request: AnyRequest) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _whole(exchange: Exchange, frames: AsyncIterator[str | Ended]) -> Response[Any]:
     """The answer as one JSON object; a failure in the middle shows nothing of it."""
     texts: list[str] = []
     ended: Ended | None = None
-    async for frame in _all(first, frames):
+    async for frame in frames:
         if isinstance(frame, Ended):
             ended = frame
         else:
