@@ -160,6 +160,7 @@ CHANGES: dict[str, tuple[Callable[[World], Awaitable[None]], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_narrows_ends_an_answer_that_flows(usher: World, change: str) -> None:
     """The next part is not shown: the stream ends with a denial that is recorded."""
