@@ -53,17 +53,18 @@ class SqlIdentity:
         return _judge(row, now) or Standing(credential, _versions(row), denied="key_unknown")
 
     async def _row(self, key: str) -> AnyRow:
-        statement = (
-            sa.select(t.state, t.api_key, t.person.c.active.label("person_active"), t.person.c.groups)
-            .add_columns(t.api_key.c.id.label("key_id"), t.api_key.c.active.label("key_active"))
-            .add_columns(t.person.c.pending_groups)
-            .select_from(
-                t.state.outerjoin(t.api_key, t.api_key.c.id == key).outerjoin(
-                    t.person, t.person.c.user == t.api_key.c.user
-                )
-            )
+        return await self._database.glance(lambda connection: connection.execute(_STANDING, {"key": key}).one())
+
+
+_STANDING = (
+    sa.select(t.state, t.api_key, t.person.c.active.label("person_active"), t.person.c.groups)
+    .add_columns(t.api_key.c.id.label("key_id"), t.api_key.c.active.label("key_active"), t.person.c.pending_groups)
+    .select_from(
+        t.state.outerjoin(t.api_key, t.api_key.c.id == sa.bindparam("key")).outerjoin(
+            t.person, t.person.c.user == t.api_key.c.user
         )
-        return await self._database.read(lambda connection: connection.execute(statement).one())
+    )
+)
 
 
 def _judge(row: AnyRow, now: datetime) -> Standing | None:

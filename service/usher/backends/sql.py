@@ -44,6 +44,11 @@ class Database:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await anyio.to_thread.run_sync(self._read, work)
 
+    async def glance(self, work: Callable[[sa.Connection], T]) -> T:
+        """A read of one row that every barrier makes: at once where the database is a file (a tenth of a millisecond,
+        less than the way to a worker thread), as any `read` where it is a server."""
+        return self._read(work) if self.engine.dialect.name == "sqlite" else await self.read(work)
+
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction; an exception rolls all of it back."""
         async with self._write_lock:  # rather than block a thread for each that waits
