@@ -187,9 +187,13 @@ def _glob(glob: str) -> re.Pattern[str]:
     """The segment `**` matches any number of path segments (also none; at the end at least one, so that `hr/**` is what
     is below `hr`), `*` any part of one segment; all else is literal."""
     *inner, last = glob.split("/")
-    folders = ["(?:[^/]+/)*" if segment == "**" else f"{_segment(segment)}/" for segment in inner]
+    folders = ["(?:[^/]++/)*" if segment == "**" else f"{_segment(segment)}/" for segment in inner]
     return re.compile("".join(folders) + (".+" if last == "**" else _segment(last)), re.DOTALL)
 
 
 def _segment(text: str) -> str:
-    return "[^/]*".join(re.escape(part) for part in text.split("*"))
+    """The first place is right for all but the last part (atomic groups), so that no pattern is slow."""
+    first, *others = (re.escape(part) for part in text.split("*"))
+    if not others:
+        return first
+    return "".join([first, *(f"(?>[^/]*?{part})" for part in others[:-1]), "[^/]*", others[-1]])
