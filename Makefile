@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 # Two processes; a file's tests stay together, since they share what is slow to make.
 TWO := -n 2 --dist loadfile
 
-.PHONY: setup run test test-unit test-slow lint bench-spine
+.PHONY: setup run test test-unit test-parts lint bench-spine
 
 setup: $(STAMP)
 
@@ -22,13 +22,19 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	@exec $(BIN)/python sample/run.py
 
-test: test-unit test-slow
+test: test-unit test-parts
+
+# Decisions: seconds, no files, no processes.
+UNIT := tests/policy tests/core
 
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" $(UNIT)
 
-test-slow: $(STAMP)
-	$(BIN)/pytest -m slow $(TWO)
+# Everything else, with real databases, engines and processes. A file's tests stay in one process of the two, since they
+# share what is slow to make.
+test-parts: $(STAMP)
+	$(BIN)/pytest -m slow $(UNIT)
+	$(BIN)/pytest -n 2 --dist loadfile $(filter-out $(UNIT) tests/bench,$(patsubst %/,%,$(wildcard tests/*/)))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
