@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from tests.backends.sql.sql_kit import in_haste
 
 from usher.authority import Authority, Grant
 from usher.backends import identity_keys, sql_intake, sql_people, sql_policy
@@ -174,7 +175,7 @@ class House:
         database = Database(f"sqlite:///{self.folder / 'usher.sqlite'}")
         log = SqlLog(self.folder / "ledger.sqlite")
         for engine in (database.engine, log._engine):
-            sa.event.listen(engine, "connect", _in_haste)
+            sa.event.listen(engine, "connect", in_haste)
         migrate(database)
         ledger = await Ledger.open(log, ring)
         try:
@@ -275,11 +276,6 @@ class House:
         assert {document: current.get(document) for document, _ in newest} == dict(newest)
         recorded = Counter(event["outbox"] for event in self.events("document", "label", "policy", "key", "person"))
         assert max(recorded.values(), default=1) == 1
-
-
-def _in_haste(connection: Any, _record: object) -> None:
-    """What these tests break off is a process, not the power."""
-    connection.execute("PRAGMA synchronous=OFF").close()
 
 
 def new_house(folder: Path) -> House:

@@ -26,6 +26,7 @@ def _found(house: House, user: str) -> set[str]:
     return {path.removeprefix("docs/") for path in house.seen()[user]}
 
 
+@pytest.mark.slow
 def test_a_document_with_neither_collection_nor_readers_is_refused(house: House) -> None:
     """It is not public; the ones beside it go in."""
     house.write("open/a.md", "word a")
@@ -36,6 +37,7 @@ def test_a_document_with_neither_collection_nor_readers_is_refused(house: House)
     assert _found(house, "ann") == {"open/a.md"}
 
 
+@pytest.mark.slow
 def test_an_unknown_role_is_refused_by_name(house: House) -> None:
     """Users and groups need not be known: the policy does not name them all."""
     for name in ("a", "b", "c"):
@@ -47,6 +49,7 @@ def test_an_unknown_role_is_refused_by_name(house: House) -> None:
     assert report["added"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["../out.md", "/etc/passwd", "a/../../out.md", "./a.md", "a//b.md", "a/", ""])
 def test_an_access_list_line_outside_the_folder_is_refused(house: House, path: str) -> None:
     """By the path it gives, and nothing of that path is read."""
@@ -87,6 +90,7 @@ def test_a_link_that_is_turned_out_between_listing_and_reading_is_refused(house:
         folder.read("sub/a.md", 1000)
 
 
+@pytest.mark.slow
 def test_a_file_over_the_limit_is_refused(house: House) -> None:
     """To the byte."""
     house.write("fits.md", b"x" * 10_000)
@@ -121,6 +125,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(house: House, monkeypat
     assert folder.read("busy.md", 1000) == b"word at rest"
 
 
+@pytest.mark.slow
 def test_names_that_cannot_be_kept_are_refused(house: House) -> None:
     """Not UTF-8, with a control character; shown in a form that can be printed."""
     house.write("a.md", "word a")
@@ -133,6 +138,7 @@ def test_names_that_cannot_be_kept_are_refused(house: House) -> None:
     assert report["added"] == 1
 
 
+@pytest.mark.slow
 def test_hidden_files_and_other_kinds_are_no_documents(house: House) -> None:
     """Hidden ones are not even counted; others are counted as unsupported, whatever they are."""
     house.write(".git/config.md", "word")
@@ -165,6 +171,7 @@ def test_a_document_that_is_now_refused_is_withdrawn_at_once(house: House) -> No
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_what_the_access_list_does_not_name_is_unlisted_and_withdrawn(house: House) -> None:
     """So is a line without a file; neither is a refusal. A collection takes the unlisted in."""
     for name in ("a", "b", "c"):
@@ -180,6 +187,7 @@ def test_what_the_access_list_does_not_name_is_unlisted_and_withdrawn(house: Hou
     assert _found(house, "bob") == set()
 
 
+@pytest.mark.slow
 def test_an_empty_list_of_readers_admits_nobody(house: House) -> None:
     """Beside a collection too: every requirement must be met."""
     house.write("a.md", "word a")
@@ -205,6 +213,7 @@ BAD_OPTIONS: Sequence[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "problem"), BAD_OPTIONS)
 def test_a_run_that_was_told_nonsense_is_refused_whole(house: House, options: dict[str, Any], problem: str) -> None:
     """Before anything is touched: not even read."""
@@ -218,6 +227,7 @@ def test_a_run_that_was_told_nonsense_is_refused_whole(house: House, options: di
     assert _found(house, "bob") == {"a.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rules", "acl"])
 def test_a_file_of_rules_or_readers_that_is_absent_or_not_text_refuses_the_run(house: House, name: str) -> None:
     """Fail closed: no rules is not the same as empty ones."""
@@ -227,6 +237,7 @@ def test_a_file_of_rules_or_readers_that_is_absent_or_not_text_refuses_the_run(h
         house.take_in(**{name: house.write("bytes", b"\xff\xfe", root="")})
 
 
+@pytest.mark.slow
 def test_a_line_separator_in_a_path_does_not_cut_its_line(house: House) -> None:
     """JSON ends a line with a newline only."""
     path = "a\u2028b\x85.md"
@@ -235,6 +246,7 @@ def test_a_line_separator_in_a_path_does_not_cut_its_line(house: House) -> None:
     assert house.take_in(acl=acl)["added"] == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_beside_a_first_is_refused(house: House) -> None:
     """And the first goes on."""
     house.write("a.md", "word a")
@@ -252,6 +264,7 @@ def test_a_second_run_beside_a_first_is_refused(house: House) -> None:
     assert house.using(story)["added"] == 1
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_a_commit_is_told_as_itself(house: House) -> None:
     """Not as a group of consequences, so that it gets its own status and words."""
     house.write("a.md", "word a")

@@ -32,6 +32,7 @@ def test_documents_go_in_under_their_collections(house: House) -> None:
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_an_unchanged_folder_takes_no_embedding_and_no_event(house: House) -> None:
     """Reading it is all."""
     for n in range(5):
@@ -74,6 +75,7 @@ def test_a_changed_access_list_moves_labels_without_embedding(house: House) -> N
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_a_file_whose_text_and_access_both_change_is_put_anew(house: House) -> None:
     """Nobody of the new readers ever sees the old text: it moves with its label, not before."""
     house.write("a.md", "word secret")
@@ -85,6 +87,7 @@ def test_a_file_whose_text_and_access_both_change_is_put_anew(house: House) -> N
     assert house.seen()["bob"] == {"docs/a.md": frozenset({"word published"})}
 
 
+@pytest.mark.slow
 def test_a_vanished_file_goes_under_sync_only_and_within_its_source(house: House) -> None:
     """Another source with the same paths keeps its own."""
     for root in ("docs", "other"):
@@ -104,6 +107,7 @@ def test_a_vanished_file_goes_under_sync_only_and_within_its_source(house: House
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_a_document_that_comes_back_goes_in_as_a_new_version(house: House) -> None:
     """Under the same id, so that its past stays its own."""
     file = house.write("open/a.md", "word a")
@@ -119,6 +123,7 @@ def test_a_document_that_comes_back_goes_in_as_a_new_version(house: House) -> No
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_more_than_a_fifth_vanished_needs_the_word(house: House) -> None:
     """Two of ten go; three of ten need `--allow-mass-delete`, and without it nothing at all is changed."""
     files = [house.write(f"open/{n}.md", f"word {n}") for n in range(10)]
@@ -138,6 +143,7 @@ def test_more_than_a_fifth_vanished_needs_the_word(house: House) -> None:
     house.check_whole()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [False, True])
 def test_an_empty_folder_never_deletes(house: House, allowed: bool) -> None:
     """A mount that is missing looks just like it; files that are no documents do not help."""
@@ -152,6 +158,7 @@ def test_an_empty_folder_never_deletes(house: House, allowed: bool) -> None:
     assert house.seen()["bob"].keys() == {"docs/open/a.md"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_read_never_deletes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The root, a folder below it, or no folder at all: refused before anything is touched."""
     house.write("open/a.md", "word a")
@@ -176,6 +183,7 @@ def test_a_folder_that_cannot_be_read_never_deletes(house: House, monkeypatch: p
     assert house.seen()["ann"].keys() == {"docs/open/a.md", "docs/hr/b.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", ["acl", "rules"])
 def test_a_run_without_what_its_source_had_last_time_is_refused(house: House, dropped: str) -> None:
     """Another source may do without; the same one may be given more."""
@@ -189,6 +197,7 @@ def test_a_run_without_what_its_source_had_last_time_is_refused(house: House, dr
     house.take_in(**given, collection="open")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_binds_the_next_one_all_the_same(house: House) -> None:
     """Else documents would come in under an access list, and be opened by a second run without it."""
     house.write("a.md", "word a")
@@ -205,6 +214,7 @@ def test_a_run_that_was_cut_off_binds_the_next_one_all_the_same(house: House) ->
         house.take_in(collection="open")
 
 
+@pytest.mark.slow
 def test_two_folders_are_two_sources_by_their_real_paths(house: House) -> None:
     """Without `--source` an `index.md` in each does not collide."""
     for root in ("docs", "other"):
@@ -215,6 +225,7 @@ def test_two_folders_are_two_sources_by_their_real_paths(house: House) -> None:
     assert house.seen()["bob"].keys() == {f"{name}/index.md" for name in names}
 
 
+@pytest.mark.slow
 def test_an_empty_document_goes_in_without_chunks(house: House) -> None:
     """It is listed, found by nobody, and left alone the next time."""
     house.write("empty.md", "")
@@ -228,6 +239,7 @@ def test_an_empty_document_goes_in_without_chunks(house: House) -> None:
     house.check_whole()
 
 
+@pytest.mark.slow
 def test_many_documents_go_in_by_batches(house: House) -> None:
     """More than one commit's worth, of one chunk and of many; progress counts to the total."""
     for n in range(150):

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from usher.core.shelving import (
@@ -64,6 +64,7 @@ def _usable(glob: str) -> bool:
     return all(s not in (".", "..") and (s == "**" or "**" not in s) for s in glob.split("/"))
 
 
+@settings(max_examples=60)
 @given(glob=GLOBS.filter(_usable), path=PATHS)
 @example("**", "a").via("everything")
 @example("a/**", "a").via("at the end at least one segment")
@@ -76,6 +77,7 @@ def test_a_glob_matches_as_the_naive_matcher_does(glob: str, path: str) -> None:
     assert _matches(glob, path) is _fits(glob.split("/"), path.split("/"))
 
 
+@settings(max_examples=40)
 @given(path=PATHS, cut=st.integers(0, 3))
 def test_a_glob_made_from_a_path_matches_it(path: str, cut: int) -> None:
     """Whole, and with segments from some place on left open."""
@@ -160,6 +162,7 @@ def test_a_line_that_cannot_be_used_refuses_its_document_alone(line: dict[str, o
     assert isinstance(shelve("other", shelving, ROLES), Shelf)
 
 
+@settings(max_examples=40)
 @given(text=st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode(errors="replace")))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing but `ShelvingError` comes of a file that is not what it should be."""

@@ -46,6 +46,9 @@ def _cases(path: Path) -> list[Case]:
 
 
 def _case(path: Path, number: int, item: Any) -> Case:
+    if not isinstance(item, dict):
+        problem = f"{path.name} case {number} is not a mapping"
+        raise UserError("cases", problem, "write {user, object, action, expect}")
     try:
         return read_case(item, f"{path.name} case {number}")
     except (ValueError, TypeError) as error:

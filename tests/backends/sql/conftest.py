@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from tests.backends.sql.postgres import PostgresMissing, postgres
-from tests.backends.sql.sql_kit import Ports
+from tests.backends.sql.sql_kit import Ports, in_haste
 
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing
@@ -58,18 +57,13 @@ def sql(request: pytest.FixtureRequest, tmp_path: Path, ring: KeyRing) -> Iterat
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "usher.sqlite")
         database = Database(f"sqlite:///{tmp_path / 'usher.sqlite'}")
-        sa.event.listen(database.engine, "connect", _in_haste)
+        sa.event.listen(database.engine, "connect", in_haste)
     else:
         database = Database(request.getfixturevalue("migrated_server"))
     yield Ports(database, ring)
     if request.param == "postgresql":
         _empty(database)
     database.close()
-
-
-def _in_haste(connection: Any, _record: object) -> None:
-    """A contract needs no disk: what a power cut would leave is SQLite's to test."""
-    connection.execute("PRAGMA synchronous=OFF").close()
 
 
 def _empty(database: Database) -> None:

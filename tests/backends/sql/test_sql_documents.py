@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
 import sqlalchemy as sa
 from tests.backends.sql.sql_kit import NOW, Ports, run, staged
 
@@ -115,6 +116,7 @@ def test_a_foreign_document_an_absent_one_and_an_empty_scope_are_the_same(sql: P
     run(story())
 
 
+@pytest.mark.slow
 def test_a_scope_may_have_fifty_thousand_classes(sql: Ports) -> None:
     """The widest that the store was tested with; the database is asked with all of them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from tests.backends.sql.sql_kit import LATER, NOW, Ports, run, staged
 
 from usher.core.standing import Versions
@@ -91,6 +92,7 @@ def test_the_catalog_grows_from_what_is_known(sql: Ports) -> None:
     run(story())
 
 
+@pytest.mark.slow
 def test_many_reader_lists_are_read_in_parts(sql: Ports) -> None:
     """More lists than a statement may have parameters for."""
 
