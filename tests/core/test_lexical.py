@@ -65,6 +65,17 @@ def test_a_question_weighs_each_distinct_term_once() -> None:
     assert set(lexical.query("leave parental").values) == {1.0}
 
 
+def test_a_question_asks_for_its_first_terms_only() -> None:
+    """However long it is, and in whatever script, it costs a bounded number of queries."""
+    words = [f"word{n}" for n in range(lexical.MOST_ASKED + 1)]
+    assert lexical.query(" ".join(words)) == lexical.query(" ".join(words[:-1]))
+    assert lexical.query(" ".join(words[:-1])) != lexical.query(" ".join(words[:-2]))
+    assert lexical.query("the " * 100 + " ".join(words)) == lexical.query(" ".join(words))
+    unspaced = "".join(chr(0x4E00 + n) for n in range(8_000))
+    assert set(lexical.query(unspaced).indices) == terms(unspaced[: lexical.MOST_ASKED + 1])
+    assert len(lexical.query(unspaced).indices) == lexical.MOST_ASKED
+
+
 def test_words_of_title_headings_and_path_count_once_more() -> None:
     """A word weighs more where title, headings or path say it too."""
     plain = lexical.document("", (), "", "leave zone")

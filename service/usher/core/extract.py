@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from usher.core.lexical import query
+from usher.core.lexical import terms
 from usher.core.prompt import PromptPassage
 from usher.core.sentences import Sentence, split
 
@@ -52,7 +52,7 @@ class Candidate:
 
 def candidates(question: str, passages: Sequence[PromptPassage]) -> list[Candidate]:
     """Every sentence of the passages (best passage first), at most `MOST_SENTENCES`."""
-    asked = frozenset(query(_NUMBER_WANTED.sub(" ", question)).indices)
+    asked = terms(_NUMBER_WANTED.sub(" ", question))
     read = list(islice(_read(passages, asked), MOST_SENTENCES))
     weights = _rarity([sentence.own for sentence in read], asked)
     total = sum(weights.values()) or 1.0
@@ -85,11 +85,11 @@ class _Read:
 
 def _read(passages: Sequence[PromptPassage], asked: frozenset[int]) -> Iterator[_Read]:
     for rank, passage in enumerate(passages):
-        place = asked.intersection(query(" ".join((passage.title, *passage.headings))).indices)
+        place = asked & terms(" ".join((passage.title, *passage.headings)))
         before: frozenset[int] = frozenset()
         for position, sentence in enumerate(split(passage.text)):
-            own = asked.intersection(query(sentence.text).indices)
-            around = (place | before | asked.intersection(query(sentence.context).indices)) - own
+            own = asked & terms(sentence.text)
+            around = (place | before | asked & terms(sentence.context)) - own
             before = own
             if not sentence.text.endswith(":"):  # announces an answer and is none
                 yield _Read(rank, position, passage, sentence, own, around)
@@ -98,7 +98,7 @@ def _read(passages: Sequence[PromptPassage], asked: frozenset[int]) -> Iterator[
 def _rarity(sentences: Sequence[frozenset[int]], asked: frozenset[int]) -> dict[int, float]:
     """Each asked term's weight: the rarer among the sentences, the more (the idf of BM25). Few sentences say little of
     rarity, so `BACKGROUND` others without the terms are supposed; a term in no sentence counts as one in a single."""
-    counts = Counter(term for terms in sentences for term in terms)
+    counts = Counter(term for held in sentences for term in held)
     n = len(sentences) + BACKGROUND
     return {term: math.log((n - df + 0.5) / (df + 0.5) + 1) for term in asked for df in [max(counts[term], 1)]}
 

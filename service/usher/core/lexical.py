@@ -25,6 +25,9 @@ B = 0.4
 AVERAGE_LENGTH = 100.0
 """Terms in a usual chunk, stop words not counted."""
 
+MOST_ASKED = 64
+"""Distinct terms of a question that are searched for: each costs the store a query of its own."""
+
 # Stop words are compared before stemming. Question words are not among them: `who` and `when` cost nothing to keep.
 _STOP_WORDS = (
     "a about above after again all am an and any are as at be because been before being below between both but by"
@@ -53,8 +56,18 @@ def document(title: str, headings: Sequence[str], path: str, body: str) -> Spars
 
 
 def query(question: str) -> SparseVector:
-    """A question's vector: weight 1 for each distinct term."""
-    return _vector((term, 1.0) for term in set(_terms(question)))
+    """A question's vector: weight 1 for each of its first `MOST_ASKED` distinct terms, in reading order."""
+    asked: dict[int, float] = {}
+    for term in _terms(question):
+        asked[term] = 1.0
+        if len(asked) == MOST_ASKED:
+            break
+    return _vector(asked.items())
+
+
+def terms(text: str) -> frozenset[int]:
+    """Every distinct term of a text."""
+    return frozenset(_terms(text))
 
 
 def _vector(weights: Iterable[tuple[int, float]]) -> SparseVector:
