@@ -12,7 +12,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.outbox import Courier
 from usher.ports import Directory, KeyInfo, KeyMaker, Keys, Person
-from usher_policy.vocabulary import typed
+from usher_policy.vocabulary import split_name, typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,22 @@ class People:
 
     async def add(self, user: str, groups: Sequence[str], by: Actor) -> Person:
         """Add a person, or bring one back, with exactly these groups."""
-        user = _checked("user", user)
-        named = [_checked("group", group) for group in groups]
+        user = checked_name("user", user)
+        named = [checked_name("group", group) for group in groups]
         change = await self._directory.put_person(user, named, _actor(by), self._clock())
         await self._courier.carry([change])
         return await self._known(user)
 
     async def set_groups(self, user: str, groups: Sequence[str], by: Actor) -> Person:
         """Replace a person's groups. Raises `UserError` for somebody who is absent or inactive."""
-        person = await self._known(_checked("user", user))
+        person = await self._known(checked_name("user", user))
         if not person.active:
             raise UserError("user", "is deactivated", "bring the person back first: usher person add USER")
         return await self.add(person.user, groups, by)
 
     async def deactivate(self, user: str, by: Actor) -> Person:
         """Deny a person from now on, also in open streams. Repeating it changes nothing."""
-        person = await self._known(_checked("user", user))
+        person = await self._known(checked_name("user", user))
         change = await self._directory.deactivate(person.user, _actor(by), self._clock())
         if change is not None:
             await self._courier.carry([change])
@@ -67,12 +67,12 @@ class People:
 
     async def create_key(self, user: str, expires_at: datetime | None, purpose: str | None, by: Actor) -> NewKey:
         """Issue a key to a person, who is added to the directory if absent. Raises `UserError`."""
-        user = _checked("user", user)
+        user = checked_name("user", user)
         now = self._clock()
         if expires_at is not None and expires_at <= now:
             raise UserError("expires", "is in the past", "give a later instant, such as 30d or 2030-01-31")
         if purpose is not None:
-            _checked("purpose", purpose, limit=100)
+            checked_name("purpose", purpose, limit=100)
         person = await self._directory.person(user)
         if person is None:
             await self.add(user, [], by)
@@ -94,7 +94,7 @@ class People:
         return found[0]
 
     async def list_keys(self, user: str | None) -> list[KeyInfo]:
-        return await self._keys.keys(None if user is None else _checked("user", user))
+        return await self._keys.keys(None if user is None else checked_name("user", user))
 
     async def list(self, after: str | None, limit: int) -> list[Person]:
         """One page of the directory, by name."""
@@ -111,9 +111,11 @@ def _actor(by: Actor) -> str:
     return f"{by.kind}:{by.id}"
 
 
-def _checked(field: str, name: str, limit: int = 200) -> str:
-    """A name without its type (`user:alice` and `alice` are the same person), fit to be kept and shown."""
-    raw = name.removeprefix(f"{field}:")
+def checked_name(field: str, name: str, limit: int = 200) -> str:
+    """A raw name, fit to be kept and shown. With its type it is read as a rule file writes it: `user:a%2Cb` and `a,b`
+    are the same person. Raises `UserError`.
+    """
+    raw = _raw(field, name)
     if not raw.strip() or raw != raw.strip():
         raise UserError(field, "is empty or begins or ends with a space", "give a name such as alice")
     if len(raw) > limit:
@@ -125,6 +127,16 @@ def _checked(field: str, name: str, limit: int = 200) -> str:
     if field in ("user", "group"):
         _typed(field, raw)
     return raw
+
+
+def _raw(field: str, name: str) -> str:
+    """The name without its type. Only what has its type is percent-encoded."""
+    if field not in ("user", "group") or not name.startswith(f"{field}:"):
+        return name.removeprefix(f"{field}:")
+    try:
+        return split_name(name)[1]
+    except ValueError as error:
+        raise UserError(field, str(error), f"or give the name without {field}:, as it is") from error
 
 
 def _typed(field: str, raw: str) -> None:

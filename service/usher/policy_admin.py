@@ -11,6 +11,7 @@ from usher.core.policy_documents import PolicyDocumentError, parse_documents
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.outbox import Courier
+from usher.people import checked_name
 from usher.ports import Directory, Policies, StoredPolicy
 from usher_policy.cases import Case, CaseResult, run_cases
 from usher_policy.catalog import Catalog
@@ -117,13 +118,10 @@ class PolicyAdmin:
         """One decision as it would fall now for a person of the directory, with the rules that took part."""
         if action not in set(Action):
             raise UserError("action", "is not a known action", "use one of: " + ", ".join(Action))
-        person = await self._directory.person(user.removeprefix("user:"))
+        raw = checked_name("user", user)
+        person = await self._directory.person(raw)
         groups = () if person is None else person.groups
-        try:
-            name = typed("user", user.removeprefix("user:"))
-        except ValueError as error:
-            raise UserError("user", str(error), "name a person such as alice") from error
-        principal = Principal(name, frozenset(typed("group", group) for group in groups))
+        principal = Principal(typed("user", raw), frozenset(typed("group", group) for group in groups))
         versions, snapshot = await self._authority.current()
         context = Context(now=self._clock())
         decision = may(snapshot, principal, target, Action(action), context)
