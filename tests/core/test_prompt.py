@@ -94,15 +94,49 @@ def test_the_system_text_says_what_fenced_text_is_and_how_to_answer() -> None:
         assert words_of_the_rule in " ".join(TEMPLATE.system.split())
 
 
-def test_passages_are_dropped_from_the_last_then_client_turns_from_the_oldest() -> None:
-    """The best passage and the latest turn stay longest."""
+def test_client_turns_are_dropped_from_the_oldest_then_passages_from_the_last() -> None:
+    """The best passage stays longest, the latest turn longer than the older one."""
     passages = [passage(n, f"p{n} " * 100) for n in (1, 2, 3)]
     turns = [ClientTurn("system", "old " * 50), ClientTurn("tool", "new " * 50)]
-    for keep, since in ((3, 0), (2, 0), (1, 0), (0, 0), (0, 1), (0, 2)):
+    for keep, since in ((3, 0), (3, 1), (3, 2), (2, 2), (1, 2), (0, 2)):
         room = built("q", passages[:keep], turns[since:]).prompt_tokens
         prompt = built("q", passages, turns, room)
         assert (len(prompt.used), prompt.client_turns) == (keep, 2 - since)
         assert [content for _, content in fences(prompt)][: 2 - since] == [turn.text for turn in turns[since:]]
+
+
+def test_a_client_turn_that_does_not_fit_costs_no_passage() -> None:
+    """However long it is."""
+    passages = [passage(n, f"p{n} " * 100) for n in (1, 2, 3)]
+    prompt = built("q", passages, [ClientTurn("system", "long " * 100_000)], room=2_000)
+    assert (prompt.used, prompt.client_turns) == ((1, 2, 3), 0)
+
+
+def test_each_part_is_counted_once() -> None:
+    """The work grows with what is sent, not with its square."""
+    counted = 0
+
+    def counting(text: str) -> int:
+        nonlocal counted
+        counted += len(text)
+        return words(text)
+
+    turns = [ClientTurn("tool", "some words of it " * 20)] * 1_000
+    prompt = assemble("q", [passage(1, "x")], turns, TEMPLATE, 8_000, 50, counting)
+    assert 0 < prompt.client_turns < 1_000
+    assert counted < 2 * sum(len(turn.text) for turn in turns)
+
+
+def test_the_whole_fits_also_where_its_parts_count_less() -> None:
+    """Whatever the tokenizer makes of the joints."""
+
+    def jumpy(text: str) -> int:
+        return words(text) + 100 * (text.count("BEGIN") > 2)
+
+    passages = [passage(n, "w " * 100) for n in range(1, 9)]
+    prompt = assemble("q", passages, [], TEMPLATE, 1_000, 50, jumpy)
+    assert prompt.used == tuple(range(1, len(built("q", passages, [], 950).used)))
+    assert 0 < prompt.prompt_tokens <= 950
 
 
 @given(st.integers(0, 1200), st.lists(st.integers(1, 200), max_size=6), st.lists(st.integers(1, 100), max_size=3))
@@ -119,7 +153,7 @@ def test_the_prompt_is_within_the_budget_and_keeps_the_best(room: int, sizes: li
     counted = sum(words(message["content"]) + MESSAGE_TOKENS for message in prompt.messages)
     assert prompt.prompt_tokens == counted <= room
     assert prompt.used == tuple(range(1, len(prompt.used) + 1))
-    assert not prompt.used or prompt.client_turns == len(turns)
+    assert not prompt.client_turns or len(prompt.used) == len(passages)
 
 
 def test_the_question_is_never_cut() -> None:

@@ -16,8 +16,8 @@ NO_ANSWER = "I found no answer to this in the documents that you may read."
 
 MESSAGE_TOKENS = 8
 """Tokens that a chat template puts around one message, rounded up."""
-FENCE_TOKENS = 96
-"""More tokens than the two lines of a fence ever are."""
+_LONGEST = "0" * 24
+"""As a marker: no other is more tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,39 +112,54 @@ def assemble(
 ) -> Prompt:
     """The prompt, with as much as `context_tokens - max_tokens` holds.
 
-    Passages (best first) are dropped from the last; only when none is left are client turns dropped, oldest first.
-    Raises `QuestionTooLong` if the question does not fit without any of them.
+    Client turns are dropped first, the oldest before the newer; only when none is left are passages (best first)
+    dropped, from the last. Raises `QuestionTooLong` if the question does not fit without any of them.
     """
     available = context_tokens - max_tokens
-    kept, turns = list(passages), list(client_turns)
+    blocks = [*map(_passage_block, passages), *map(_turn_block, reversed(client_turns))]
+    spent = sum(map(count_tokens, (template.system, _body(_LONGEST, "", template, question)))) + 2 * MESSAGE_TOKENS
+    kept = 0
+    for block in blocks:
+        spent += count_tokens(_fenced(_LONGEST, block))
+        if spent > available:
+            break
+        kept += 1
     while True:
-        messages = _messages(question, kept, turns, template)
+        shown, turns = passages[:kept], client_turns[len(client_turns) - max(kept - len(passages), 0) :]
+        messages = _messages(question, shown, turns, template)
         needed = sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in messages)
         if needed <= available:
-            return Prompt(messages, tuple(p.n for p in kept), template.digest, needed, len(turns))
-        if not kept and not turns:
+            return Prompt(messages, tuple(p.n for p in shown), template.digest, needed, len(turns))
+        if not kept:
             raise QuestionTooLong(needed, available)
-        _drop(kept, turns, needed - available, count_tokens)
+        kept -= 1  # a tokenizer that counts more in the whole than in its parts
 
 
-def _drop(kept: list[PromptPassage], turns: list[ClientTurn], excess: int, count_tokens: Callable[[str], int]) -> None:
-    """Take off at least one passage or turn, and as many as certainly have to go for `excess` tokens."""
-    while kept or turns:
-        gone = _shown(kept.pop()) if kept else turns.pop(0).text
-        excess -= count_tokens(gone) + FENCE_TOKENS
-        if excess <= 0:
-            return
+def _passage_block(passage: PromptPassage) -> tuple[str, str]:
+    """What names it on its fence, and what stands inside."""
+    return f"PASSAGE [{passage.n}]", _shown(passage)
+
+
+def _turn_block(turn: ClientTurn) -> tuple[str, str]:
+    return f"NOTE OF THE CLIENT PROGRAM ({turn.role})", turn.text
+
+
+def _fenced(marker: str, block: tuple[str, str]) -> str:
+    name, text = block
+    return f"BEGIN {marker} {name}\n{text}\nEND {marker}\n\n"
+
+
+def _body(marker: str, fenced: str, template: Template, question: str) -> str:
+    return f"Marker: {marker}\n\n{fenced}{template.question}\n{question}"
 
 
 def _messages(
     question: str, passages: Sequence[PromptPassage], turns: Sequence[ClientTurn], template: Template
 ) -> tuple[dict[str, str], ...]:
-    blocks = [(f"NOTE OF THE CLIENT PROGRAM ({turn.role})", turn.text) for turn in turns]
-    blocks += [(f"PASSAGE [{passage.n}]", _shown(passage)) for passage in passages]
+    blocks = [*map(_turn_block, turns), *map(_passage_block, passages)]
     marker = fence_marker([question, template.system, *(text for _, text in blocks)])
-    fenced = "".join(f"BEGIN {marker} {name}\n{text}\nEND {marker}\n\n" for name, text in blocks)
-    none = "" if passages else "There are no passages.\n\n"
-    body = f"Marker: {marker}\n\n{fenced}{none}{template.question}\n{question}"
+    fenced = "".join(_fenced(marker, block) for block in blocks) + ("" if passages else "There are no passages.\n\n")
+    body = _body(marker, fenced, template, question)
     return ({"role": "system", "content": template.system}, {"role": "user", "content": body})
 
 
