@@ -54,11 +54,17 @@ class AppliedPolicy:
 
 def check(source: PolicySource) -> CheckReport:
     """Lint the rules and, if they are sound, run the cases. Pure."""
-    findings = [*lint(source.rules_text), *_document_findings(source.documents)]
+    findings = [*lint(source.rules_text), *_unkept(source.rules_text), *_document_findings(source.documents)]
     if any(finding.severity == "error" for finding in findings):
         return CheckReport(tuple(findings), ())
     snapshot = compile_snapshot(0, parse_rules(source.rules_text), Catalog())
     return CheckReport(tuple(findings), tuple(run_cases(snapshot, source.cases)))
+
+
+def _unkept(text: str) -> list[Finding]:
+    """A NUL, in a comment too, is what PostgreSQL keeps in no text."""
+    before, nul, _ = text.partition("\0")
+    return [Finding(before.count("\n") + 1, "there is a NUL character", "remove it", "error")] if nul else []
 
 
 def _document_findings(documents: Mapping[str, str]) -> list[Finding]:

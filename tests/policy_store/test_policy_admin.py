@@ -62,6 +62,7 @@ def test_a_policy_with_errors_is_refused_by_line_and_changes_nothing(house: Hous
     case = "- {user: 'user:bob', object: 'coll:hr', action: document.read, expect: allow}\n"
     bad = {
         "on line 8": PolicySource(POLICY + "p, role:a, coll:b, fly, allow, always\n"),
+        "NUL character": PolicySource(SOUND + "# a\0b\n"),
         "fails 1 of its 1 case": read_source(_written(house.folder / "p", cases=case)),
         "links.yaml": PolicySource(SOUND, {"links.yaml": "hosts: 7"}),
         "routing.yaml": PolicySource(SOUND, {"routing.yaml": "{}"}),

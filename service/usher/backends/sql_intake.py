@@ -95,6 +95,7 @@ class SqlIntake:
         wrapped, sealed = seal_text(self._ring, secrets.token_bytes(32), staged.document, staged.version, content)
         copied = ("document", "version", "digest", "recipe", "title", "media_type", "size")
         row = {name: getattr(staged, name) for name in copied}
+        row["title"] = staged.title.replace("\0", "")  # the one character that PostgreSQL keeps in no text
         return {**row, "chunks": len(staged.chunks), "wrapped_key": wrapped, "sealed_text": sealed, "created_at": now}
 
     async def begin(self, changes: Sequence[LabelChange], by: str, now: datetime) -> list[Change]:

@@ -233,6 +233,18 @@ def test_names_as_long_as_a_file_system_gives_are_kept(sql: Ports) -> None:
     run(story())
 
 
+def test_a_title_that_a_database_cannot_keep_does_not_stop_an_ingest(sql: Ports) -> None:
+    """A NUL in a heading is left out of the title; the text keeps it."""
+
+    async def story() -> None:
+        await sql.put(staged("a.md", texts=("word\0word",), title="Ti\0tle"), 1)
+        chunk = staged("a.md").chunks[0].id
+        passage = (await sql.documents.passages([chunk]))[chunk]
+        assert (passage.title, passage.text) == ("Title", "word\0word")
+
+    run(story())
+
+
 def test_what_the_store_must_be_told_is_found_by_an_index(sql: Ports) -> None:
     """It is asked after each batch: a look at every document would make ingest quadratic."""
     waiting = sa.select(t.document).where(sa.not_(t.document.c.carried), t.document.c.pending.is_(None))
