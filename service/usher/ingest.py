@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to look at, labels that move first, and what to take out: `withdrawn` is there but no longer permitted in,
+    """What to look at, and what to take out: `withdrawn` is there but no longer permitted in,
     `vanished` is not there."""
 
     work: Sequence[Work]
@@ -120,7 +120,7 @@ class Ingest:
         2. the files there are; what an earlier run left half done is finished; where each file is shelved
         3. from here on a run of this source must be told as much: note it before anything is in
         4. withdraw what may no longer be in, before anything new is read
-        5. read, convert, split, embed and commit what is new or changed; move labels
+        5. move labels; then read, convert, split, embed and commit what is new or changed
         6. with `sync`, remove what has vanished
         """
         run = Run(options.source_name, by, self._folder(options), Report(), emit)
@@ -211,9 +211,13 @@ class Ingest:
         vanished = [old for path, old in present.items() if path not in there]
         if options.sync:
             _guard_mass_delete(len(vanished), len(present), files, options)
-        work = [Work(path, classes[path], shelved.get(path)) for path in shelves]
+        catalog = (await self._authority.current())[1].catalog.classes
+        work = [
+            Work(path, classes[path], shelved.get(path), _both(shelf, present.get(path), catalog))
+            for path, shelf in shelves.items()
+        ]
         run.total = len(work)
-        return _Plan(sorted(work, key=lambda item: not item.relabels), withdrawn, vanished)
+        return _Plan(work, withdrawn, vanished)
 
     def _name_absent(self, run: Run, shelving: Shelving, files: set[str]) -> None:
         run.report.counts["unlisted"] += len(set(shelving.acl or ()) - files)
@@ -237,6 +241,11 @@ class Ingest:
             changes = [LabelChange("delete", old.document, old.version, old.access_class) for old in batch]
             await self._committer.label(changes, run.by)
         run.report.counts[counted] += len(documents)
+
+
+def _both(shelf: Shelf, old: Shelved | None, classes: Mapping[int, frozenset[str]]) -> frozenset[str]:
+    """The requirements of the label in force, if there is one, and of the new one together."""
+    return shelf.requirements if old is None else shelf.requirements | classes[old.access_class]
 
 
 def _guard_mass_delete(vanished: int, present: int, files: Sequence[str], options: IngestOptions) -> None:

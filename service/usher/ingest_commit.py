@@ -49,6 +49,10 @@ class Committer:
         await self._courier.carry(await self._intake.begin(changes, by, self._clock()))
         await self._carry_to_store()
 
+    async def access_class(self, requirements: frozenset[str]) -> int:
+        """The class of a requirement set whose reader lists are known."""
+        return (await self._intake.intern([requirements], {}))[0]
+
     async def recover(self) -> None:
         """Finish what was cut off; forget staged versions that no change names. No other change may be under way."""
         await self._courier.recover()

@@ -53,11 +53,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One document to look at: its path, its requirements' class, and what is on the shelf of it."""
+    """One document to look at: its path, its requirements' class, and what is on the shelf of it.
+
+    `both` are the requirements of the label in force and of the new one together, where they differ.
+    """
 
     path: str
     access_class: int
     shelved: Shelved | None
+    both: frozenset[str] = frozenset()
 
     @property
     def relabels(self) -> bool:
@@ -111,22 +115,56 @@ class TakeIn:
         self._recipe = f"{RECIPE}:{embedder.precision}:{embedder.model}"[:64]
 
     async def run(self, run: Run, work: Sequence[Work]) -> None:
-        """Read and split the next documents while one is embedded, and embed while a batch is committed."""
+        """Move labels; then read and split the next documents while one is embedded, and embed while a batch is
+        committed."""
+        left = await self._relabel(run, work)
         queue: asyncio.Queue[_Ready | None] = asyncio.Queue(maxsize=4)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._prepare(run, work, queue))
+                group.create_task(self._prepare(run, left, queue))
                 group.create_task(self._embed_and_commit(run, queue))
         except BaseExceptionGroup as failed:
             raise _first_cause(failed) from None
 
-    async def _prepare(self, run: Run, work: Sequence[Work], queue: asyncio.Queue[_Ready | None]) -> None:
+    async def _relabel(self, run: Run, work: Sequence[Work]) -> list[Work]:
+        """Labels that move, before anything is embedded; returns what is left to look at.
+
+        An unchanged text gets its new label. A changed one gets it with its next version: until then the old text has
+        the old label and the new one together, so that it leaves those who lose it now, and reaches nobody new.
+        """
+        left: list[Work] = []
         moved: list[LabelChange] = []
         for item in work:
-            if moved and (len(moved) == BATCH_DOCUMENTS or not item.relabels):
-                await self._move(run, moved)
+            old = item.shelved if item.relabels else None
+            if old is None or await self._moves_with_text(run, item, old, moved):
+                left.append(item)
+            else:
+                run.progress(item.path)
+            if len(moved) >= BATCH_DOCUMENTS:
+                await self._committer.label(moved, run.by)
+                moved.clear()
+        if moved:
+            await self._committer.label(moved, run.by)
+        return left
+
+    async def _moves_with_text(self, run: Run, item: Work, old: Shelved, moved: list[LabelChange]) -> bool:
+        """Whether a new version will bring the new label; the label until then, or for good, is noted in `moved`."""
+        try:
+            _, digest = await asyncio.to_thread(_read, run.folder, item.path, self._max_file_size)
+        except FileRefused as error:
+            await self._refuse(run, item, error)
+            return False
+        changed = (old.digest, old.recipe) != (digest, self._recipe)
+        access_class = await self._committer.access_class(item.both) if changed else item.access_class
+        if access_class != old.access_class:
+            moved.append(LabelChange("label", old.document, old.version, access_class))
+        run.report.counts["relabelled"] += not changed
+        return changed
+
+    async def _prepare(self, run: Run, work: Sequence[Work], queue: asyncio.Queue[_Ready | None]) -> None:
+        for item in work:
             try:
-                ready = await self._look_at(run, item, moved)
+                ready = await self._look_at(run, item)
             except (FileRefused, ConversionFailed) as error:
                 await self._refuse(run, item, error)
                 ready = None
@@ -134,27 +172,17 @@ class TakeIn:
                 run.progress(item.path)
             else:
                 await queue.put(ready)
-        if moved:
-            await self._move(run, moved)
         await queue.put(None)
 
-    async def _move(self, run: Run, moved: list[LabelChange]) -> None:
-        await self._committer.label(moved, run.by)
-        run.report.counts["relabelled"] += len(moved)
-        moved.clear()
-
-    async def _look_at(self, run: Run, item: Work, moved: list[LabelChange]) -> _Ready | None:
-        """The document's new version if there is one; a label that must move is noted in `moved`."""
+    async def _look_at(self, run: Run, item: Work) -> _Ready | None:
+        """The document's new version if there is one."""
         data, digest = await asyncio.to_thread(_read, run.folder, item.path, self._max_file_size)
         old = item.shelved
-        if old is None or old.deleted or (old.digest, old.recipe) != (digest, self._recipe):
+        if old is None or old.deleted or item.relabels or (old.digest, old.recipe) != (digest, self._recipe):
             converted = await self._converter.convert(data, PurePosixPath(item.path).suffix.lower(), item.path)
             staged = await asyncio.to_thread(self._staged, run.source, item, converted, digest, len(data))
             return staged, item.access_class, "changed" if old and old.version and not old.deleted else "added"
-        if old.access_class == item.access_class:
-            run.report.counts["unchanged"] += 1
-        else:
-            moved.append(LabelChange("label", old.document, old.version, item.access_class))
+        run.report.counts["unchanged"] += 1
         return None
 
     async def _refuse(self, run: Run, item: Work, error: FileRefused | ConversionFailed) -> None:
