@@ -61,35 +61,6 @@ def test_an_access_list_line_outside_the_folder_is_refused(house: House, path: s
     assert _found(house, "bob") == {"a.md"}
 
 
-def test_links_out_of_the_folder_are_refused_and_links_inside_are_files(house: House) -> None:
-    """Files, folders, chains of links, and links that lead nowhere."""
-    outside = house.write("secret.md", "word outside", root="")
-    house.write("elsewhere/deep.md", "word outside", root="")
-    house.write("a.md", "word a")
-    (house.docs / "out.md").symlink_to(outside)
-    (house.docs / "chain.md").symlink_to(house.docs / "out.md")
-    (house.docs / "folder").symlink_to(house.folder / "elsewhere")
-    (house.docs / "relative.md").symlink_to("../secret.md")
-    (house.docs / "nowhere.md").symlink_to("absent.md")
-    (house.docs / "inside.md").symlink_to("a.md")
-    report = house.take_in(collection="open")
-    assert _refused(report).keys() == {"out.md", "chain.md", "folder", "relative.md", "nowhere.md"}
-    assert _found(house, "bob") == {"a.md", "inside.md"}
-
-
-def test_a_link_that_is_turned_out_between_listing_and_reading_is_refused(house: House) -> None:
-    """What was opened is judged, not what was listed."""
-    outside = house.write("secret.md", "word outside", root="")
-    house.write("sub/a.md", "word a")
-    folder = RealFolder(house.docs)
-    assert [file.path for file in folder.walk()] == ["sub/a.md"]
-    (house.docs / "sub").rename(house.docs / "moved")
-    (house.docs / "sub").symlink_to(outside.parent)
-    house.write("a.md", "word outside too", root="")
-    with pytest.raises(FileRefused, match="link out of the folder"):
-        folder.read("sub/a.md", 1000)
-
-
 @pytest.mark.slow
 def test_a_file_over_the_limit_is_refused(house: House) -> None:
     """To the byte."""

@@ -11,9 +11,17 @@ from usher.ports import BadFile, FileRefused, FoundFile
 
 SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".csv", ".pdf", ".docx", ".pptx", ".xlsx"})
 
+_LINK = ("it is a link, or lies behind one", "put a copy of the file in its place, or name the file where it lies")
+"""Problem and remedy."""
+
 
 class RealFolder:
-    """The files below a real path. Hidden ones (a leading dot) are no documents."""
+    """The files below a real path. Hidden ones (a leading dot) are no documents.
+
+    A symbolic link is none either, wherever it leads: it would be shelved by its own path, and its text is another
+    file's. A hard link is a file like any other (backups and package stores are full of them): who makes one there
+    could as well have made a copy.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
@@ -36,8 +44,8 @@ class RealFolder:
             return BadFile(shown, "its name is not UTF-8", "rename it")
         if len(path) > 2000 or any(ord(character) < 32 for character in path):
             return BadFile(path[:200], "its path is too long or has a control character", "rename it")
-        if file.is_symlink() and not self._inside(Path(os.path.realpath(file))):
-            return BadFile(path, "it is a link out of the folder", "copy the file into the folder")
+        if file.is_symlink():
+            return BadFile(path, *_LINK)
         if file.suffix.lower() not in SUFFIXES:
             return FoundFile(path, False, 0)
         try:
@@ -50,8 +58,8 @@ class RealFolder:
         """The file's bytes, as they were at one time. Raises `FileRefused`."""
         try:
             with (self.root / path).open("rb") as file:
-                if not self._inside(Path(os.path.realpath(f"/proc/self/fd/{file.fileno()}"))):
-                    raise FileRefused("it is a link out of the folder", "copy the file into the folder")
+                if os.path.realpath(f"/proc/self/fd/{file.fileno()}") != str(self.root / path):
+                    raise FileRefused(*_LINK)
                 before = os.fstat(file.fileno())
                 data = file.read(limit + 1)
                 after = os.fstat(file.fileno())
@@ -62,9 +70,6 @@ class RealFolder:
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != after.st_size:
             raise FileRefused("it changed while it was read", "run the ingest again when it is at rest")
         return data
-
-    def _inside(self, real: Path) -> bool:
-        return real == self.root or self.root in real.parents
 
 
 def _raise(error: OSError) -> None:
