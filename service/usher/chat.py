@@ -98,10 +98,10 @@ class Chat:
             await self._ledger.append([*entries, _end(exchange, "refused", {"reason": code})], [question])
             raise ChatRefused(code, exchange.audit_id)
         try:
-            vector = await self._retrieve.recorded_then_embedded(entries, asked.question, [question])
+            encoded = await self._retrieve.recorded_then_embedded(entries, asked.question, [question])
             exchange.grant = await self._authority.again(grant)
             _refuse_if(exchange, _denial(exchange.grant))
-            exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, vector, PASSAGES)
+            exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, encoded, PASSAGES)
             self._make_prompt(exchange, asked, max_tokens, temperature)
             await self._ledger.append(self._retrieval_and_generation(exchange))
             await self._barrier(exchange)

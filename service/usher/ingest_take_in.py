@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid5
@@ -27,7 +27,7 @@ from usher.ports import (
     StagedChunk,
 )
 
-RECIPE = "1"
+RECIPE = "2"
 """Changes whenever conversion, splitting or what is embedded changes: a document made by another is made anew."""
 BATCH_CHUNKS = 96
 """Chunks of one commit: a few seconds of embedding, so that the commit's own time hardly counts."""
@@ -222,7 +222,7 @@ class TakeIn:
         async with asyncio.TaskGroup() as group:
             while (ready := await queue.get()) is not None:
                 staged, access_class, counted = ready
-                batch.append((Prepared(staged, await self._points(staged), access_class), counted))
+                batch.append((await self._embedded(staged, access_class), counted))
                 if sum(len(p.points) for p, _ in batch) >= BATCH_CHUNKS or len(batch) >= BATCH_DOCUMENTS:
                     if committing:
                         await committing
@@ -232,23 +232,25 @@ class TakeIn:
             if batch:
                 await self._commit(run, batch)
 
-    async def _points(self, staged: Staged) -> tuple[Point, ...]:
+    async def _embedded(self, staged: Staged, access_class: int) -> Prepared:
         bodies = [staged.text[chunk.start : chunk.end] for chunk in staged.chunks]
         texts = [
             chunking.embed_text(staged.title, chunk.headings, body)
             for chunk, body in zip(staged.chunks, bodies, strict=True)
         ]
-        vectors = await self._embedder.embed(texts)
+        encoded = await self._embedder.encode(texts)
         sparse = await asyncio.to_thread(
             lambda: [
                 lexical.document(staged.title, chunk.headings, staged.path, body)
                 for chunk, body in zip(staged.chunks, bodies, strict=True)
             ]
         )
-        return tuple(
-            Point(chunk.id, staged.document, 0, vector, weights)
-            for chunk, vector, weights in zip(staged.chunks, vectors, sparse, strict=True)
+        points = tuple(
+            Point(chunk.id, staged.document, 0, one.vector, weights)
+            for chunk, one, weights in zip(staged.chunks, encoded, sparse, strict=True)
         )
+        chunks = tuple(replace(chunk, tokens=one.tokens) for chunk, one in zip(staged.chunks, encoded, strict=True))
+        return Prepared(replace(staged, chunks=chunks), points, access_class)
 
     async def _commit(self, run: Run, batch: Sequence[tuple[Prepared, str]]) -> None:
         await self._committer.put([prepared for prepared, _ in batch], run.by)

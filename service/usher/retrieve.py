@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
 
 from usher.authority import Authority, Grant
-from usher.core import fusion, lexical
+from usher.core import fusion, late, lexical
 from usher.core.evidence import decision_body, retrieval_body
 from usher.core.passages import Checked, Passage, check_all, still_readable
 from usher.errors import UserError
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
-from usher.ports import Documents, Embedder, Store, Vector
+from usher.ports import Documents, Embedder, Encoded, Store
 from usher_policy.decide import Scope
 from usher_policy.vocabulary import Action
 
@@ -104,10 +104,10 @@ class Retrieve:
         if not decision.allowed:
             await self._ledger.append(entries, rows)
             return SearchAnswer(audit_id, grant.scope.policy_version, NOTHING, decision.reason)
-        vector = await self.recorded_then_embedded(entries, question, rows)
+        encoded = await self.recorded_then_embedded(entries, question, rows)
         before = await self._authority.again(grant)
         refusal = denied(before)
-        found = NOTHING if refusal else await self.find(before.scope, question, vector, k)
+        found = NOTHING if refusal else await self.find(before.scope, question, encoded, k)
         body = retrieval_body(before.scope, found.checked, found.scores, (), refusal)
         await self._ledger.append([Entry(EventType.RETRIEVAL, audit_id, by, body)])
         after, found = await self.still_permitted(before, found)
@@ -116,32 +116,35 @@ class Retrieve:
 
     async def recorded_then_embedded(
         self, entries: list[Entry], question: str, rows: Sequence[ContentRow] = ()
-    ) -> Vector:
+    ) -> Encoded:
         """The first barrier. It overlaps the embedding only if no text leaves this process for it."""
         append = self._ledger.append(entries, rows)
         if not self._embedder.local:
             await append
-            return (await self._embedder.embed([question]))[0]
-        vectors, _ = await asyncio.gather(self._embedder.embed([question]), append)
-        return vectors[0]
+            return (await self._embedder.encode([question]))[0]
+        encoded, _ = await asyncio.gather(self._embedder.encode([question]), append)
+        return encoded[0]
 
-    async def find(self, scope: Scope, question: str, vector: Vector, k: int) -> Retrieved:
-        """The k best passages of the scope, each judged again by its label of now."""
+    async def find(self, scope: Scope, question: str, encoded: Encoded, k: int) -> Retrieved:
+        """The k best passages of the scope, each judged again by its label of now before its tokens are looked at."""
         if not scope.classes:
             return NOTHING
         terms = lexical.query(question)
-        found = await self._store.search(scope.classes, vector, terms, fusion.OVERFETCH)
+        found = await self._store.search(scope.classes, encoded.vector, terms, fusion.OVERFETCH)
         ranked = fusion.fuse(found, terms, 2 * fusion.OVERFETCH)
-        scores = {hit.chunk: hit.score for hit in ranked}
-        kept = Checked((), (), ())
-        for start in range(0, len(ranked), k):
-            part = [hit.chunk for hit in ranked[start : start + k]]
-            kept = _joined(kept, check_all(part, await self._documents.passages(part), scope), k)
-            if len(kept.passages) == k:
+        kept, step = Checked((), (), ()), max(k, late.CANDIDATES)
+        for start in range(0, len(ranked), step):
+            part = [hit.chunk for hit in ranked[start : start + step]]
+            kept = _joined(kept, check_all(part, await self._documents.passages(part), scope))
+            if len(kept.passages) >= k:
                 break
         for chunk in kept.leaks:
             _log.error("leak", chunk=str(chunk))
-        return Retrieved(kept, scores)
+        permitted = {passage.label.chunk: passage for passage in kept.passages}
+        tokens = await self._documents.token_vectors(list(permitted))
+        best = late.rerank((hit for hit in ranked if hit.chunk in permitted), encoded.tokens, tokens)[:k]
+        passages = tuple(permitted[hit.chunk] for hit in best)
+        return Retrieved(replace(kept, passages=passages), {hit.chunk: hit.score for hit in best})
 
     async def still_permitted(self, grant: Grant, found: Retrieved) -> tuple[Grant, Retrieved]:
         """The grant judged again, and what it still permits: the same objects if nothing has changed."""
@@ -163,5 +166,5 @@ def denied(grant: Grant) -> str | None:
     return None if decision.allowed else decision.reason
 
 
-def _joined(kept: Checked, more: Checked, k: int) -> Checked:
-    return Checked((*kept.passages, *more.passages)[:k], (*kept.stale, *more.stale), (*kept.leaks, *more.leaks))
+def _joined(kept: Checked, more: Checked) -> Checked:
+    return Checked((*kept.passages, *more.passages), (*kept.stale, *more.stale), (*kept.leaks, *more.leaks))

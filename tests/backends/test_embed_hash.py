@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from usher.backends.memory import HashEmbedder
+from usher.core.late import TOKEN_DIMENSIONS
 
 
 @pytest.mark.parametrize("text", ["", "Parental leave", "Ünïcode 漢字", "a\ud800b", "x" * 10_000])
@@ -28,3 +29,12 @@ def test_texts_that_share_words_are_nearer() -> None:
     """A shared word makes a higher cosine than none."""
     leave, policy, market = asyncio.run(HashEmbedder().embed(["parental leave", "leave policy", "stock market"]))
     assert leave @ policy > leave @ market
+
+
+def test_each_word_has_its_token_vector() -> None:
+    """Beside the same vector as `embed` gives; a text without words has one token too."""
+    leave, repeated, empty = asyncio.run(HashEmbedder().encode(["parental leave", "leave, leave", ""]))
+    assert leave.vector.tolist() == asyncio.run(HashEmbedder().embed(["parental leave"]))[0].tolist()
+    assert (leave.tokens.shape, leave.tokens.dtype) == ((2, TOKEN_DIMENSIONS), np.int8)
+    assert repeated.tokens.tolist() == [leave.tokens[1].tolist()] * 2
+    assert len(empty.tokens) == 1

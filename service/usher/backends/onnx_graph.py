@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from usher.core.late import TOKEN_DIMENSIONS
+
 Weights = Mapping[str, NDArray[np.float32]]
 
 OPSET = 20  # the first with Gelu; onnxruntime has it from 1.17
@@ -61,7 +63,8 @@ class _Graph:
 
 
 def build_graph(weights: Weights) -> bytes:
-    """The serialised model: input `ids` (int64, n tokens, n <= 256), output `embedding` (float32, 384)."""
+    """The serialised model: input `ids` (int64, n tokens, n <= 256), outputs `embedding` (float32, 384) and `tokens`
+    (float32, n x `TOKEN_DIMENSIONS`): the text's unit vector, and that of each of its tokens."""
     from onnx import TensorProto, helper
 
     graph = _Graph()
@@ -71,15 +74,35 @@ def build_graph(weights: Weights) -> bytes:
     first_axis = graph.constant("first_axis", np.array([0], dtype=np.int64))
     mean = graph.add("ReduceMean", x, first_axis, out="mean", keepdims=0)
     graph.add("LpNormalization", mean, out="embedding", axis=0, p=2)
+    unit = graph.add("LpNormalization", x, out="unit", axis=-1, p=2)
+    directions = graph.constant("directions", _main_directions(weights["embeddings.word_embeddings.weight"]))
+    fewer = graph.add("MatMul", unit, directions, out="fewer")
+    graph.add("LpNormalization", fewer, out="tokens", axis=-1, p=2)
     built = helper.make_graph(
         graph.nodes,
         "sentence-encoder",
         [helper.make_tensor_value_info("ids", TensorProto.INT64, ["tokens"])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [HIDDEN])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [HIDDEN]),
+            helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["tokens", TOKEN_DIMENSIONS]),
+        ],
         graph.constants,
     )
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _main_directions(words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The directions in which the words of the model's own vocabulary spread most: its principal components.
+
+    Token vectors keep only these. They are the same everywhere, and owe nothing to any document.
+    """
+    wide = words.astype(np.float64)
+    unit = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    _, vectors = np.linalg.eigh(unit.T @ unit)  # in ascending order of spread
+    most = vectors[:, ::-1][:, :TOKEN_DIMENSIONS]
+    signs = np.sign(most[np.abs(most).argmax(axis=0), np.arange(TOKEN_DIMENSIONS)])  # libraries differ in the sign
+    return np.asarray(most * signs, dtype=np.float32)
 
 
 def _embed_tokens(graph: _Graph, weights: Weights) -> str:

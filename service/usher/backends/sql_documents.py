@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing, seal, unseal
 from usher.backends.sql import AnyRow, Database
+from usher.core.late import TOKEN_DIMENSIONS, TokenVectors
 from usher.core.passages import Label, Passage
 from usher.ports import DocumentInfo
 
@@ -35,6 +37,15 @@ def seal_text(ring: KeyRing, key: bytes, document: UUID, version: int, content: 
 def open_text(ring: KeyRing, wrapped: bytes, sealed: bytes, document: UUID, version: int) -> SealedText:
     bound = _bound(document, version)
     return msgspec.msgpack.decode(unseal(ring.unwrap(wrapped, bound), sealed, bound), type=SealedText)
+
+
+def seal_tokens(key: bytes, document: UUID, version: int, position: int, tokens: TokenVectors | None) -> bytes | None:
+    """A chunk's token vectors under its version's key, bound to their place in it."""
+    return None if tokens is None else seal(key, tokens.tobytes(), _place(document, version, position))
+
+
+def _place(document: UUID, version: int, position: int) -> bytes:
+    return _bound(document, version) + f":tokens:{position}".encode()
 
 
 def _bound(document: UUID, version: int) -> bytes:
@@ -84,6 +95,22 @@ class SqlDocuments:
 
         return await self._database.read(work)
 
+    async def token_vectors(self, chunks: Sequence[UUID]) -> dict[UUID, TokenVectors]:
+        statement = _TOKENS.where(t.chunk.c.id.in_(chunks))
+
+        def work(connection: sa.Connection) -> dict[UUID, TokenVectors]:
+            keys: dict[tuple[UUID, int], bytes] = {}
+            return {row.id: self._tokens(row, keys) for row in connection.execute(statement)}
+
+        return await self._database.read(work)
+
+    def _tokens(self, row: AnyRow, keys: dict[tuple[UUID, int], bytes]) -> TokenVectors:
+        version = (row.document, row.version)
+        if version not in keys:
+            keys[version] = self._ring.unwrap(row.wrapped_key, _bound(*version))
+        opened = unseal(keys[version], row.sealed_tokens, _place(*version, row.position))
+        return np.frombuffer(opened, dtype=np.int8).reshape(-1, TOKEN_DIMENSIONS)
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
         if after is not None:
@@ -117,10 +144,11 @@ _LABELS = (
     .join(t.document, t.document.c.id == t.chunk.c.document)
 )
 
-_PASSAGES = _LABELS.join(
-    t.document_version,
-    (t.document_version.c.document == t.chunk.c.document) & (t.document_version.c.version == t.chunk.c.version),
-).add_columns(
+_OF_VERSION = (t.document_version.c.document == t.chunk.c.document) & (
+    t.document_version.c.version == t.chunk.c.version
+)
+
+_PASSAGES = _LABELS.join(t.document_version, _OF_VERSION).add_columns(
     t.chunk.c.position,
     t.chunk.c.start,
     t.chunk.c.end,
@@ -130,6 +158,13 @@ _PASSAGES = _LABELS.join(
     t.document_version.c.digest,
     t.document_version.c.wrapped_key,
     t.document_version.c.sealed_text,
+)
+
+_TOKENS = (
+    sa.select(t.chunk.c.id, t.chunk.c.document, t.chunk.c.version, t.chunk.c.position, t.chunk.c.sealed_tokens)
+    .add_columns(t.document_version.c.wrapped_key)
+    .join(t.document_version, _OF_VERSION)
+    .where(t.chunk.c.sealed_tokens.is_not(None))
 )
 
 

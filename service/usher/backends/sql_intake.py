@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import AnyRow, Database
-from usher.backends.sql_documents import SealedText, seal_text
+from usher.backends.sql_documents import SealedText, seal_text, seal_tokens
 from usher.backends.sql_outbox import Finisher, enqueue, replaced
 from usher.ports import Change, LabelChange, Shelved, SourceState, Staged, Uncarried
 
@@ -85,14 +85,15 @@ class SqlIntake:
         def work(connection: sa.Connection) -> None:
             for staged in versions:
                 _place_document(connection, staged)
-                connection.execute(sa.insert(t.document_version).values(**self._version_row(staged, now)))
-                _insert_all(connection, t.chunk, _chunk_rows(staged))
+                key = secrets.token_bytes(32)
+                connection.execute(sa.insert(t.document_version).values(**self._version_row(staged, key, now)))
+                _insert_all(connection, t.chunk, _chunk_rows(staged, key))
 
         await self._database.write(work)
 
-    def _version_row(self, staged: Staged, now: datetime) -> dict[str, Any]:
+    def _version_row(self, staged: Staged, key: bytes, now: datetime) -> dict[str, Any]:
         content = SealedText(staged.text, [list(chunk.headings) for chunk in staged.chunks])
-        wrapped, sealed = seal_text(self._ring, secrets.token_bytes(32), staged.document, staged.version, content)
+        wrapped, sealed = seal_text(self._ring, key, staged.document, staged.version, content)
         copied = ("document", "version", "digest", "recipe", "title", "media_type", "size")
         row = {name: getattr(staged, name) for name in copied}
         row["title"] = staged.title.replace("\0", "")  # the one character that PostgreSQL keeps in no text
@@ -189,10 +190,11 @@ def _place_document(connection: sa.Connection, staged: Staged) -> None:
         connection.execute(sa.insert(t.document).values(id=staged.document, **place))
 
 
-def _chunk_rows(staged: Staged) -> list[dict[str, Any]]:
+def _chunk_rows(staged: Staged, key: bytes) -> list[dict[str, Any]]:
     owner = {"document": staged.document, "version": staged.version}
     return [
         {**owner, "id": chunk.id, "position": position, "start": chunk.start, "end": chunk.end}
+        | {"sealed_tokens": seal_tokens(key, staged.document, staged.version, position, chunk.tokens)}
         for position, chunk in enumerate(staged.chunks)
     ]
 

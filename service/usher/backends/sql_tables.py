@@ -163,5 +163,7 @@ chunk = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),
+    sa.Column("sealed_tokens", sa.LargeBinary),
     sa.Index("chunk_document_version", "document", "version"),
 )
+"""`sealed_tokens` are the token vectors, under the same key as the version's text."""

@@ -38,12 +38,12 @@ class Found:
 
 OVERFETCH = 100
 """How many of each list to ask of the store: enough that what is cut off does not matter to the first 100."""
-LEXICAL = 0.4
+LEXICAL = 0.2
 """The weight of the lexical side beside the cosine. More helps questions in the words of the text, less helps others;
-between 0.3 and 0.6 little changes."""
+between 0.1 and 0.3 little changes once the first are ranked again by their tokens (`late`)."""
 MOST_TF = 1.9
 """The most that one term's weight in a chunk can reach (k1 + 1 in BM25)."""
-_DECIMALS = 4
+DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ def fuse(found: Found, query: SparseVector, k: int) -> tuple[Ranked, ...]:
     by chunk id: equal lists give equal rankings, in whatever order they came. A chunk that one list lacks has the least
     score for it: 0 in BM25, the last one listed in cosine.
     """
-    dense = {hit.chunk: round(hit.score, _DECIMALS) for hit in found.dense}
-    sparse = {hit.chunk: round(hit.score, _DECIMALS) for hit in found.sparse}
+    dense = {hit.chunk: round(hit.score, DECIMALS) for hit in found.dense}
+    sparse = {hit.chunk: round(hit.score, DECIMALS) for hit in found.sparse}
     floor = min(dense.values(), default=0.0)
     bound = sum(found.idf[term] * weight for term, weight in zip(query.indices, query.values, strict=True)) * MOST_TF
     scale = LEXICAL / bound if bound > 0 else 0.0
     fused = {
-        chunk: round(dense.get(chunk, floor) + scale * sparse.get(chunk, 0.0), _DECIMALS)
+        chunk: round(dense.get(chunk, floor) + scale * sparse.get(chunk, 0.0), DECIMALS)
         for chunk in dense.keys() | sparse.keys()
     }
     best = sorted(fused.items(), key=lambda item: (-item[1], item[0]))[:k]

@@ -29,7 +29,7 @@ MOST_ASKED = 64
 """Distinct terms of a question that are searched for: each costs the store a query of its own."""
 
 # Stop words are compared before stemming. Question words are not among them: `who` and `when` cost nothing to keep.
-_STOP_WORDS = (
+_STOP_LIST = (
     "a about above after again all am an and any are as at be because been before being below between both but by"
     " can could did do does doing down during each few for from further had has have having he her here hers"
     " herself him himself his how i if in into is it its itself just me more most my myself no nor not now of off"
@@ -38,7 +38,7 @@ _STOP_WORDS = (
     " when where which while who whom why will with would you your yours yourself yourselves s t don isn doesn"
     " didn won ve ll re m d"
 )
-_STOP = frozenset(_STOP_WORDS.split())
+STOP_WORDS = frozenset(_STOP_LIST.split())
 # Letters, digits, and the signs that belong to a word in the scripts of South and South-East Asia, Hebrew and Arabic.
 _SIGNS = "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0e4e\u0e50-\u0fff\u1000-\u1049\u1780-\u17d3"
 _WORD = re.compile(rf"(?:[^\W_]|[{_SIGNS}])+")
@@ -102,7 +102,7 @@ def _term(word: str) -> int | None:
 
     Two stems may share an id (about one pair in a vocabulary of 100,000); they then count as one term.
     """
-    if word in _STOP:
+    if word in STOP_WORDS:
         return None
     stem = EnglishStemmer().stemWord(word) if word.isascii() and len(word) < 64 else word
     return int.from_bytes(blake2b(stem.encode(), digest_size=4).digest(), "big")

@@ -5,6 +5,7 @@ A backend of a port passes the contract suite of that port under `tests/backends
 """
 
 from usher.core.fusion import Found, Hit, SparseVector
+from usher.core.late import TokenVectors
 from usher.core.prompt import PromptPassage
 from usher.ports.data import (
     BadFile,
@@ -37,6 +38,7 @@ from usher.ports.engines import (
     Converter,
     Delta,
     Embedder,
+    Encoded,
     Model,
     ModelRequest,
     ModelUnavailable,
@@ -59,6 +61,7 @@ __all__ = [
     "DocumentInfo",
     "Documents",
     "Embedder",
+    "Encoded",
     "FileRefused",
     "Folder",
     "Found",
@@ -88,6 +91,7 @@ __all__ = [
     "StoreBatch",
     "StoreUnavailable",
     "StoredPolicy",
+    "TokenVectors",
     "Uncarried",
     "Vector",
 ]

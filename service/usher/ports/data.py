@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from usher.core.late import TokenVectors
 from usher.core.passages import Label, Passage
 from usher.core.standing import Credential, Standing, Versions
 from usher_policy.catalog import Catalog
@@ -118,6 +119,9 @@ class Documents(Protocol):
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]: ...
 
+    async def token_vectors(self, chunks: Sequence[UUID]) -> dict[UUID, TokenVectors]:
+        """Those of the chunks that have some. They say what the text says: ask only for what may be read."""
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
 
     async def get(self, document: UUID, classes: Sequence[int]) -> DocumentInfo | None:
@@ -166,6 +170,7 @@ class StagedChunk:
     start: int
     end: int
     headings: tuple[str, ...]
+    tokens: TokenVectors | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usher.core.fusion import Found, SparseVector
+from usher.core.late import TokenVectors
 from usher.core.prompt import PromptPassage
 from usher.core.scope import ScopeTooWide as ScopeTooWide
 
@@ -61,6 +62,14 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A text as one vector, and as the vectors of the tokens in it that say something (at least one)."""
+
+    vector: Vector
+    tokens: TokenVectors
+
+
 class Embedder(Protocol):
     """Texts to unit vectors. Equal texts give equal bytes, whatever else is in the call."""
 
@@ -72,6 +81,9 @@ class Embedder(Protocol):
     """True if no text leaves this process (the first barrier may overlap the embedding only then)."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]: ...
+
+    async def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """`embed` with the token vectors, at the cost of the same pass."""
 
     def count_tokens(self, text: str) -> int: ...
 
