@@ -141,8 +141,9 @@ class Retrieve:
         for chunk in kept.leaks:
             _log.error("leak", chunk=str(chunk))
         permitted = {passage.label.chunk: passage for passage in kept.passages}
-        tokens = await self._documents.token_vectors(list(permitted))
-        best = late.rerank((hit for hit in ranked if hit.chunk in permitted), encoded.tokens, tokens)[:k]
+        tokens = {chunk: passage.tokens for chunk, passage in permitted.items()}
+        weighed = fusion.fuse(found, terms, len(found.dense) + len(found.sparse), late.LEXICAL)
+        best = late.rerank((hit for hit in weighed if hit.chunk in permitted), encoded.tokens, tokens)[:k]
         passages = tuple(permitted[hit.chunk] for hit in best)
         return Retrieved(replace(kept, passages=passages), {hit.chunk: hit.score for hit in best})
 

@@ -150,9 +150,11 @@ def searches(index: Index) -> dict[str, Search]:
         return lambda question, scope, k: fused(halves(index.find(question, scope)), lexical.query(question), k)
 
     def reranked(question: str, scope: NDArray[np.bool_], k: int) -> list[int]:
-        candidates = fusion.fuse(index.find(question, scope), lexical.query(question), max(k, late.CANDIDATES))
-        tokens = {ranked.chunk: index.tokens[ranked.chunk.int] for ranked in candidates}
-        return [ranked.chunk.int for ranked in late.rerank(candidates, index.embed([question])[0].tokens, tokens)][:k]
+        found, terms = index.find(question, scope), lexical.query(question)
+        tokens = {r.chunk: index.tokens[r.chunk.int] for r in fusion.fuse(found, terms, max(k, late.CANDIDATES))}
+        weighed = fusion.fuse(found, terms, len(found.dense) + len(found.sparse), late.LEXICAL)
+        asked = index.embed([question])[0].tokens
+        return [r.chunk.int for r in late.rerank((r for r in weighed if r.chunk in tokens), asked, tokens)][:k]
 
     return {
         "cosine": by(lambda found: Found(found.dense, (), found.idf)),

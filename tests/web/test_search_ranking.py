@@ -9,6 +9,8 @@ import pytest
 from tests.web.world import World, world
 
 from usher.backends.memory import MemoryStore
+from usher.core import late
+from usher.core.fusion import Ranked
 from usher.core.late import TokenVectors
 from usher.ports import Found, SparseVector, Vector
 
@@ -26,19 +28,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield opened
 
 
-def test_no_token_is_looked_at_before_the_label(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the tokens of passages that the person may read are opened, whatever the store returned."""
-    documents, asked = made.services.retrieve._documents, set[UUID]()
-    read = documents.token_vectors
+def test_no_passage_is_ranked_again_before_its_label_is_judged(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only passages that the person may read reach the ranking by tokens, whatever the store returned."""
+    ranked = set[UUID]()
+    rerank = late.rerank
 
-    async def noted(chunks: Sequence[UUID]) -> dict[UUID, TokenVectors]:
-        asked.update(chunks)
-        return await read(chunks)
+    def noted(
+        hits: Iterable[Ranked], question: TokenVectors, chunks: Mapping[UUID, TokenVectors | None]
+    ) -> tuple[Ranked, ...]:
+        best = rerank(hits, question, chunks)
+        ranked.update(chunks, (hit.chunk for hit in best))
+        return best
 
-    monkeypatch.setattr(documents, "token_vectors", noted)
+    monkeypatch.setattr(late, "rerank", noted)
     hits = made.search("What is the travel budget of the whole company?").json()["hits"]
     assert hits
-    assert asked == {UUID(hit["chunk"]) for hit in hits}
+    assert ranked == {UUID(hit["chunk"]) for hit in hits}
     assert all(hit["path"].startswith("handbook/") for hit in hits)
     assert made.newest()[-1]["leaks"]
 

@@ -1,6 +1,6 @@
-"""Reading documents, in SQL: a passage's label and its text come from one query.
+"""Reading documents, in SQL: a passage's label, its text and its token vectors come from one query.
 
-A version's text and headings are sealed under that version's own key, which the key ring wraps.
+A version's text, headings and token vectors are sealed under that version's own key, which the key ring wraps.
 """
 
 from __future__ import annotations
@@ -34,14 +34,23 @@ def seal_text(ring: KeyRing, key: bytes, document: UUID, version: int, content: 
     return ring.wrap(key, bound), seal(key, msgspec.msgpack.encode(content), bound)
 
 
-def open_text(ring: KeyRing, wrapped: bytes, sealed: bytes, document: UUID, version: int) -> SealedText:
+def _open_text(ring: KeyRing, wrapped: bytes, sealed: bytes, document: UUID, version: int) -> tuple[bytes, SealedText]:
+    """The version's key, and what it sealed."""
     bound = _bound(document, version)
-    return msgspec.msgpack.decode(unseal(ring.unwrap(wrapped, bound), sealed, bound), type=SealedText)
+    key = ring.unwrap(wrapped, bound)
+    return key, msgspec.msgpack.decode(unseal(key, sealed, bound), type=SealedText)
 
 
 def seal_tokens(key: bytes, document: UUID, version: int, position: int, tokens: TokenVectors | None) -> bytes | None:
     """A chunk's token vectors under its version's key, bound to their place in it."""
     return None if tokens is None else seal(key, tokens.tobytes(), _place(document, version, position))
+
+
+def _open_tokens(key: bytes, sealed: bytes | None, document: UUID, version: int, position: int) -> TokenVectors | None:
+    if sealed is None:
+        return None
+    opened = unseal(key, sealed, _place(document, version, position))
+    return np.frombuffer(opened, dtype=np.int8).reshape(-1, TOKEN_DIMENSIONS)
 
 
 def _place(document: UUID, version: int, position: int) -> bytes:
@@ -63,16 +72,16 @@ class SqlDocuments:
         statement = _PASSAGES.where(t.chunk.c.id.in_(chunks))
 
         def work(connection: sa.Connection) -> dict[UUID, Passage]:
-            texts: dict[tuple[UUID, int], SealedText] = {}
+            texts: dict[tuple[UUID, int], tuple[bytes, SealedText]] = {}
             return {row.chunk: self._passage(row, texts) for row in connection.execute(statement)}
 
         return await self._database.read(work)
 
-    def _passage(self, row: AnyRow, texts: dict[tuple[UUID, int], SealedText]) -> Passage:
+    def _passage(self, row: AnyRow, texts: dict[tuple[UUID, int], tuple[bytes, SealedText]]) -> Passage:
         version = (row.document, row.chunk_version)
         if version not in texts:
-            texts[version] = open_text(self._ring, row.wrapped_key, row.sealed_text, *version)
-        content = texts[version]
+            texts[version] = _open_text(self._ring, row.wrapped_key, row.sealed_text, *version)
+        key, content = texts[version]
         return Passage(
             label=_label(row),
             document=row.document,
@@ -85,6 +94,7 @@ class SqlDocuments:
             end=row.end,
             text=content.text[row.start : row.end],
             digest=row.digest,
+            tokens=_open_tokens(key, row.sealed_tokens, *version, row.position),
         )
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]:
@@ -94,22 +104,6 @@ class SqlDocuments:
             return {row.chunk: _label(row) for row in connection.execute(statement)}
 
         return await self._database.read(work)
-
-    async def token_vectors(self, chunks: Sequence[UUID]) -> dict[UUID, TokenVectors]:
-        statement = _TOKENS.where(t.chunk.c.id.in_(chunks))
-
-        def work(connection: sa.Connection) -> dict[UUID, TokenVectors]:
-            keys: dict[tuple[UUID, int], bytes] = {}
-            return {row.id: self._tokens(row, keys) for row in connection.execute(statement)}
-
-        return await self._database.read(work)
-
-    def _tokens(self, row: AnyRow, keys: dict[tuple[UUID, int], bytes]) -> TokenVectors:
-        version = (row.document, row.version)
-        if version not in keys:
-            keys[version] = self._ring.unwrap(row.wrapped_key, _bound(*version))
-        opened = unseal(keys[version], row.sealed_tokens, _place(*version, row.position))
-        return np.frombuffer(opened, dtype=np.int8).reshape(-1, TOKEN_DIMENSIONS)
 
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
@@ -144,27 +138,20 @@ _LABELS = (
     .join(t.document, t.document.c.id == t.chunk.c.document)
 )
 
-_OF_VERSION = (t.document_version.c.document == t.chunk.c.document) & (
-    t.document_version.c.version == t.chunk.c.version
-)
-
-_PASSAGES = _LABELS.join(t.document_version, _OF_VERSION).add_columns(
+_PASSAGES = _LABELS.join(
+    t.document_version,
+    (t.document_version.c.document == t.chunk.c.document) & (t.document_version.c.version == t.chunk.c.version),
+).add_columns(
     t.chunk.c.position,
     t.chunk.c.start,
     t.chunk.c.end,
+    t.chunk.c.sealed_tokens,
     t.document.c.source,
     t.document.c.path,
     t.document_version.c.title,
     t.document_version.c.digest,
     t.document_version.c.wrapped_key,
     t.document_version.c.sealed_text,
-)
-
-_TOKENS = (
-    sa.select(t.chunk.c.id, t.chunk.c.document, t.chunk.c.version, t.chunk.c.position, t.chunk.c.sealed_tokens)
-    .add_columns(t.document_version.c.wrapped_key)
-    .join(t.document_version, _OF_VERSION)
-    .where(t.chunk.c.sealed_tokens.is_not(None))
 )
 
 

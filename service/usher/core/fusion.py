@@ -38,9 +38,9 @@ class Found:
 
 OVERFETCH = 100
 """How many of each list to ask of the store: enough that what is cut off does not matter to the first 100."""
-LEXICAL = 0.2
+LEXICAL = 0.4
 """The weight of the lexical side beside the cosine. More helps questions in the words of the text, less helps others;
-between 0.1 and 0.3 little changes once the first are ranked again by their tokens (`late`)."""
+between 0.3 and 0.6 little changes."""
 MOST_TF = 1.9
 """The most that one term's weight in a chunk can reach (k1 + 1 in BM25)."""
 DECIMALS = 4
@@ -54,8 +54,8 @@ class Ranked:
     score: float
 
 
-def fuse(found: Found, query: SparseVector, k: int) -> tuple[Ranked, ...]:
-    """The `k` best chunks of both lists: cosine + `LEXICAL` * BM25 / the most that BM25 could be for this query.
+def fuse(found: Found, query: SparseVector, k: int, lexical: float = LEXICAL) -> tuple[Ranked, ...]:
+    """The `k` best chunks of both lists: cosine + `lexical` * BM25 / the most that BM25 could be for this query.
 
     That bound is absolute, so a question whose words the scope does not know leans on the cosine, and nothing outside
     the scope moves a score. Raw scores are rounded first (engines differ in the last bits from build to build), ties go
@@ -66,7 +66,7 @@ def fuse(found: Found, query: SparseVector, k: int) -> tuple[Ranked, ...]:
     sparse = {hit.chunk: round(hit.score, DECIMALS) for hit in found.sparse}
     floor = min(dense.values(), default=0.0)
     bound = sum(found.idf[term] * weight for term, weight in zip(query.indices, query.values, strict=True)) * MOST_TF
-    scale = LEXICAL / bound if bound > 0 else 0.0
+    scale = lexical / bound if bound > 0 else 0.0
     fused = {
         chunk: round(dense.get(chunk, floor) + scale * sparse.get(chunk, 0.0), DECIMALS)
         for chunk in dense.keys() | sparse.keys()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+from usher.core.late import TokenVectors
 from usher_policy.decide import Scope
 
 
@@ -39,6 +40,7 @@ class Passage:
     end: int
     text: str
     digest: str
+    tokens: TokenVectors | None = field(default=None, compare=False, repr=False)
 
 
 class Recheck(StrEnum):

@@ -113,14 +113,11 @@ class Policies(Protocol):
 
 
 class Documents(Protocol):
-    """Reading documents: the label and the text of a passage come from one query."""
+    """Reading documents: the label, the text and the token vectors of a passage come from one query."""
 
     async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]: ...
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]: ...
-
-    async def token_vectors(self, chunks: Sequence[UUID]) -> dict[UUID, TokenVectors]:
-        """Those of the chunks that have some. They say what the text says: ask only for what may be read."""
 
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
 

@@ -34,14 +34,14 @@ def blobs(sql: Ports) -> dict[UUID, bytes]:
 
 
 def test_they_come_back_as_they_were(sql: Ports) -> None:
-    """By chunk; one that has none, or is unknown, is left out."""
+    """With the passage; a chunk may have none."""
     made = with_tokens()
     run(sql.intake.stage([made], NOW))
     one, two, three = (chunk.id for chunk in made.chunks)
-    found = run(sql.documents.token_vectors([one, two, three, UUID(int=1)]))
-    assert found.keys() == {one, two}
-    assert found[one].tolist() == tokens(2).tolist()
-    assert found[two].tolist() == tokens(3, 50).tolist()
+    found = {chunk: passage.tokens for chunk, passage in run(sql.documents.passages([one, two, three])).items()}
+    assert np.array_equal(found[one], tokens(2))
+    assert np.array_equal(found[two], tokens(3, 50))
+    assert found[three] is None
 
 
 def test_they_lie_sealed(sql: Ports) -> None:
@@ -63,9 +63,8 @@ def test_without_the_versions_key_they_are_gone(sql: Ports) -> None:
         connection.execute(sa.update(version).where(version.c.document == made.document).values(wrapped_key=foreign))
 
     run(sql.database.write(destroy))
-    for read in (sql.documents.token_vectors, sql.documents.passages):
-        with pytest.raises(SealBroken):
-            run(read([made.chunks[0].id]))
+    with pytest.raises(SealBroken):
+        run(sql.documents.passages([made.chunks[0].id]))
 
 
 def test_they_open_only_in_their_place(sql: Ports) -> None:
@@ -80,4 +79,4 @@ def test_they_open_only_in_their_place(sql: Ports) -> None:
     stored = blobs(sql)
     run(sql.database.write(swap))
     with pytest.raises(SealBroken):
-        run(sql.documents.token_vectors([one]))
+        run(sql.documents.passages([one]))
