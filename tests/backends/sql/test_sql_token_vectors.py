@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from uuid import UUID
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -21,12 +24,22 @@ def tokens(count: int, first: int = 0) -> TokenVectors:
 def with_tokens(path: str = "a.md") -> Staged:
     """A document of three chunks, the last without token vectors."""
     made = staged(path, texts=("one ", "two ", "three"))
+    one, two, three = made.chunks
+    return replace(made, chunks=(replace(one, tokens=tokens(2)), replace(two, tokens=tokens(3, 50)), three))
+
+
+def blobs(sql: Ports) -> dict[UUID, bytes]:
+    rows = sa.select(t.chunk.c.id, t.chunk.c.sealed_tokens)
+    return run(sql.database.read(lambda connection: {r.id: r.sealed_tokens for r in connection.execute(rows)}))
+
+
+def test_they_come_back_as_they_were(sql: Ports) -> None:
+    """With the passage; a chunk may have none."""
+    made = with_tokens()
+    run(sql.intake.stage([made], NOW))
     found = [run(sql.documents.passages([chunk.id]))[chunk.id].tokens for chunk in made.chunks]
-    assert [None if one is None else one.tolist() for one in found] == [
-        tokens(2).tolist(),
-        tokens(3, 50).tolist(),
-        None,
-    ]
+    kept = [None if one is None else one.tolist() for one in found]
+    assert kept == [tokens(2).tolist(), tokens(3, 50).tolist(), None]
 
 
 def test_they_lie_sealed(sql: Ports) -> None:
