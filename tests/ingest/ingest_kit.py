@@ -36,7 +36,7 @@ from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin, PolicySource
-from usher.ports import ConversionFailed, Converted, Folder, Store, Vector
+from usher.ports import ConversionFailed, Converted, Encoded, Folder, Store
 from usher.retrieve import Retrieve
 
 T = TypeVar("T")
@@ -72,9 +72,9 @@ class CountingEmbedder(HashEmbedder):
         super().__init__()
         self.texts = 0
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def encode(self, texts: Sequence[str]) -> list[Encoded]:
         self.texts += len(texts)
-        return await super().embed(texts)
+        return await super().encode(texts)
 
 
 class PlainConverter:
@@ -121,10 +121,10 @@ class Rooms:
     async def seen(self, keys: Mapping[str, str]) -> Seen:
         """What each person finds, and lists: both say the same of what they show."""
         found: dict[str, dict[str, frozenset[str]]] = {}
-        vector = (await HashEmbedder().embed(["word"]))[0]
+        encoded = (await HashEmbedder().encode(["word"]))[0]
         for user in keys:
             scope = (await self.grant(user, keys)).scope
-            passages = (await self.retrieve.find(scope, "word", vector, 100)).passages
+            passages = (await self.retrieve.find(scope, "word", encoded, 100)).passages
             texts: dict[str, set[str]] = {}
             for passage in passages:
                 texts.setdefault(f"{passage.source}/{passage.path}", set()).add(passage.text)

@@ -179,7 +179,7 @@ def test_every_step_of_commitment_is_among_the_calls(stage: Stage) -> None:
     places = [stage.calls.index(step, stage.calls.index("intake.stage")) for step in steps]
     assert places == sorted(places)
     assert len(stage.calls) < CALLS
-    assert {"folder.read", "converter.convert", "embedder.embed", "intake.remember_source"} <= set(stage.calls)
+    assert {"folder.read", "converter.convert", "embedder.encode", "intake.remember_source"} <= set(stage.calls)
 
 
 @pytest.mark.slow
