@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,14 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
                 listener.should_exit = True
             await services.chat.drain()
             await asyncio.gather(*tasks)
+            await _cancelled_ended([listener for listener, _ in listeners])
+            await services.chat.drain()  # what had come in meanwhile
+
+
+async def _cancelled_ended(listeners: Sequence[Listener]) -> None:
+    """Let the requests end that were cancelled after `GRACE`: the record closes next, and their ends belong there."""
+    if cancelled := {task for listener in listeners for task in listener.server_state.tasks}:
+        await asyncio.wait(cancelled, timeout=1)
 
 
 @asynccontextmanager
