@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from usher_policy.compile import Snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import Decision, may
-from usher_policy.vocabulary import Action, Effect, Principal
+from usher_policy.vocabulary import Action, Effect, Principal, fits, is_name, objects_of
 
 DEFAULT_NOW: Final = datetime(2026, 1, 7, 12, 0, tzinfo=UTC)
 """The instant of a case that names none: a Wednesday noon."""
@@ -33,6 +33,17 @@ class Case:
     expect: Effect
     name: str = ""
 
+    @property
+    def problem(self) -> str | None:
+        """Why this is no question to a policy, or None: the answer would be a denial whatever the rules say."""
+        if not is_name(self.user, frozenset({"user"})):
+            return "user must be a user: name as rules write it, such as user:alice"
+        if not all(is_name(group, frozenset({"group"})) for group in self.groups):
+            return "groups must be group: names as rules write them, such as group:staff"
+        if not is_name(self.object) or not fits(self.action, self.object):
+            return f"object must be what {self.action} is asked of: a name of {', '.join(objects_of(self.action))}"
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
@@ -43,8 +54,8 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the answer is the expected one."""
-        return self.decision.allowed == (self.case.expect == Effect.ALLOW)
+        """Whether the answer is the expected one, to a question that has one."""
+        return self.case.problem is None and self.decision.allowed == (self.case.expect == Effect.ALLOW)
 
 
 def run_cases(snapshot: Snapshot, cases: Iterable[Case]) -> list[CaseResult]:
@@ -58,12 +69,13 @@ def run_cases(snapshot: Snapshot, cases: Iterable[Case]) -> list[CaseResult]:
 def read_case(value: Mapping[str, object], name: str) -> Case:
     """A case from parsed YAML. `name` stands where the case has none.
 
-    Raises ValueError, naming the field and the remedy, for an unknown or missing key or a value of a wrong form.
+    Raises ValueError, naming the field and the remedy, for an unknown or missing key, a value of a wrong form, or a
+    question that no rule could be about.
     """
     unknown = sorted(set(value) - _KEYS)
     if unknown:
         raise ValueError(f"{name}: {unknown[0]!r} is unknown; a case has {', '.join(sorted(_KEYS))}")
-    return Case(
+    case = Case(
         user=_text(value, "user", name),
         groups=_groups(value.get("groups", []), name),
         object=_text(value, "object", name),
@@ -72,6 +84,9 @@ def read_case(value: Mapping[str, object], name: str) -> Case:
         expect=_member(Effect, value, "expect", name),
         name=str(value.get("name", name)),
     )
+    if case.problem is not None:
+        raise ValueError(f"{name}: {case.problem}")
+    return case
 
 
 def _text(value: Mapping[str, object], key: str, name: str) -> str:

@@ -7,85 +7,67 @@ the directory, the policy and the labels are asked again.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import anyio
 import structlog
 
 from usher.authority import Authority, Grant
 from usher.chat_answer import Answer, Ended
+from usher.chat_exchange import ACCESS_CHANGED, CANCELLED, ChatRefused, Exchange, end_of, outcome_of
 from usher.chat_stream import Interrupted, Parts
 from usher.core import prompt as prompts
 from usher.core.evidence import decision_body, retrieval_body
 from usher.core.history import Asked
-from usher.core.prompt import NO_ANSWER, Prompt, PromptPassage
-from usher.core.routing import CHAT_NOT_ALLOWED, Route, RouteKind, route
-from usher.ledger.content import Conversation
-from usher.ledger.log import LedgerUnavailable
-from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, Who, uuid7
+from usher.core.prompt import NO_ANSWER, PromptPassage
+from usher.core.routing import CHAT_NOT_ALLOWED, RouteKind, route
+from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.ports import Delta, Model, ModelRequest, ModelUnavailable
 from usher.retrieve import CHAT as CHAT_OBJECT
-from usher.retrieve import NOTHING, Retrieve, Retrieved, denied, who
+from usher.retrieve import Retrieve, denied, who
 from usher_policy.vocabulary import Action
 
 PASSAGES = 8
 """Passages that a prompt gets, if they fit."""
 MAX_TOKENS = 1024
 """Tokens of an answer, unless the client asks for fewer."""
-ACCESS_CHANGED = "access_changed"
+SETTLE = 0.5
+"""Seconds that exchanges get to end by themselves when the server stops."""
 
 _log = structlog.stdlib.get_logger("usher.chat")
 
 
-class ChatRefused(Exception):
-    """The exchange ended without an answer, recorded as such; `code` is the reason."""
-
-    def __init__(self, code: str, audit_id: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.audit_id = audit_id
-
-
-@dataclass(slots=True)
-class Exchange:
-    """An exchange whose decision is recorded. `begin` sets `retrieved`, `prompt` and `request`."""
-
-    audit_id: str
-    conversation: Conversation
-    by: Who
-    grant: Grant
-    route: Route
-    retrieved: Retrieved = NOTHING
-    prompt: Prompt = field(default_factory=lambda: Prompt((), (), "", 0))
-    request: ModelRequest = field(default_factory=lambda: ModelRequest((), "", (), 0))
-    rows: int = 1
-    began: float = field(default_factory=time.monotonic)
-    closed: bool = False
-
-
 class Chat:
-    """The use case. `drain` ends what runs when the server stops."""
+    """The use case. An exchange that `begin` gave is ended by its `stream`, or else by `abandon` or `drain`."""
 
     def __init__(self, authority: Authority, ledger: Ledger, retrieve: Retrieve, model: Model) -> None:
         self._authority = authority
         self._ledger = ledger
         self._retrieve = retrieve
         self._model = model
-        self._running: set[Parts] = set()
+        self._open: dict[str, Exchange] = {}
         self._draining = False
 
     async def drain(self) -> None:
-        """End every flowing answer, recorded as cancelled; start no more."""
+        """End every exchange, recorded as cancelled; start no more. Answers that flow are told to end; what has not
+        come to its end within `SETTLE`, such as an answer whose client does not read, is closed as it is."""
         self._draining = True
-        for parts in tuple(self._running):
-            parts.stop()
+        for exchange in tuple(self._open.values()):
+            if exchange.parts is not None:
+                exchange.parts.stop()
+        with anyio.move_on_after(SETTLE):
+            for exchange in tuple(self._open.values()):
+                await exchange.ended.wait()
+        await asyncio.gather(*(self.abandon(exchange) for exchange in tuple(self._open.values())))
+
+    async def abandon(self, exchange: Exchange) -> None:
+        """Record the exchange as cancelled, unless its end is recorded. Whatever still flows of it ends."""
+        await self._close(exchange, CANCELLED)
 
     async def begin(self, grant: Grant, asked: Asked, max_tokens: int, temperature: float) -> Exchange:
         """Decide, retrieve and make the prompt, each recorded before the next.
@@ -95,18 +77,20 @@ class Chat:
         exchange, entries, question = await self._decide(grant, asked)
         if exchange.route.kind is RouteKind.REFUSE:
             code = _denial(grant) or exchange.route.reasons[0]
-            await self._ledger.append([*entries, _end(exchange, "refused", {"reason": code})], [question])
+            await self._ledger.append([*entries, end_of(exchange, "refused", {"reason": code})], [question])
             raise ChatRefused(code, exchange.audit_id)
+        self._open[exchange.audit_id] = exchange
         try:
             encoded = await self._retrieve.recorded_then_embedded(entries, asked.question, [question])
             exchange.grant = await self._authority.again(grant)
             _refuse_if(exchange, _denial(exchange.grant))
             exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, encoded, PASSAGES)
             self._make_prompt(exchange, asked, max_tokens, temperature)
+            _refuse_if(exchange, CANCELLED if exchange.closed else None)
             await self._ledger.append(self._retrieval_and_generation(exchange))
             await self._barrier(exchange)
         except BaseException as error:
-            await self._close(exchange, _outcome_of(error), {})
+            await self._close(exchange, outcome_of(error))
             raise
         return exchange
 
@@ -165,7 +149,7 @@ class Chat:
             Entry(EventType.GENERATION, exchange.audit_id, exchange.by, generation),
         ]
 
-    async def stream(self, exchange: Exchange) -> AsyncIterator[str | Ended]:
+    async def stream(self, exchange: Exchange) -> AsyncGenerator[str | Ended, None]:
         """The answer's parts, each durable before it is given, then one `Ended`. Closing it records `cancelled`.
 
         Raises `LedgerUnavailable`: then nothing more is shown.
@@ -173,7 +157,7 @@ class Chat:
         found = exchange.retrieved
         answer = Answer(found.passages, found.scores, exchange.prompt.used, exchange.grant.documents.link_hosts)
         parts = Parts(self._deltas(exchange))
-        self._running.add(parts)
+        exchange.answer, exchange.parts = answer, parts
         if self._draining:
             parts.stop()
         try:
@@ -187,13 +171,12 @@ class Chat:
             await self._finish(exchange, answer)
             yield answer.ended()
         except BaseException as error:
-            outcome = _outcome_of(error)
-            await self._close(exchange, outcome, answer.facts())
+            outcome = outcome_of(error)
+            await self._close(exchange, outcome)
             if not isinstance(error, ModelUnavailable | Interrupted | ChatRefused):
                 raise
             yield Ended(outcome, "error")
         finally:
-            self._running.discard(parts)
             with anyio.CancelScope(shield=True):
                 await parts.aclose()
 
@@ -202,6 +185,8 @@ class Chat:
 
     async def _record(self, exchange: Exchange, text: str) -> None:
         """The barrier before a flush: durable first, then asked again."""
+        if exchange.closed:
+            raise Interrupted
         row = exchange.conversation.seal(exchange.audit_id, exchange.rows, Kind.ANSWER, text)
         await self._ledger.append([], [row])
         exchange.rows += 1
@@ -210,8 +195,11 @@ class Chat:
     async def _finish(self, exchange: Exchange, answer: Answer) -> None:
         """The barrier before the citations: whatever is asked again comes first, so that the end recorded is true."""
         await self._barrier(exchange)
-        await self._ledger.append([_end(exchange, answer.ended().outcome, answer.facts())])
+        if exchange.closed:
+            raise Interrupted
+        await self._ledger.append([end_of(exchange, answer.ended().outcome, answer.facts())])
         exchange.closed = True
+        self._forget(exchange)
 
     async def _barrier(self, exchange: Exchange) -> None:
         """Ask again whether all that the prompt holds, and each link, is still permitted. Raises `ChatRefused`."""
@@ -222,23 +210,23 @@ class Chat:
         narrowed = not hosts <= exchange.grant.documents.link_hosts
         _refuse_if(exchange, ACCESS_CHANGED if gone or narrowed else None)
 
-    async def _close(self, exchange: Exchange, outcome: str, facts: dict[str, Any]) -> None:
+    async def _close(self, exchange: Exchange, outcome: str) -> None:
         """Record the end of an exchange that did not come to its end; once, also for a client that has left."""
         if exchange.closed:
             return
         exchange.closed = True
+        facts = {} if exchange.answer is None else exchange.answer.facts()
         try:
             with anyio.CancelScope(shield=True):
-                await self._ledger.append([_end(exchange, outcome, facts)])
+                await self._ledger.append([end_of(exchange, outcome, facts)])
         except Exception as failed:  # the next start of the ledger records it as interrupted
             _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
+        finally:
+            self._forget(exchange)
 
-
-def _end(exchange: Exchange, outcome: str, facts: dict[str, Any]) -> Entry:
-    duration = round((time.monotonic() - exchange.began) * 1000)
-    return Entry(
-        EventType.ANSWER, exchange.audit_id, exchange.by, {"outcome": outcome, "duration_ms": duration, **facts}
-    )
+    def _forget(self, exchange: Exchange) -> None:
+        self._open.pop(exchange.audit_id, None)
+        exchange.ended.set()
 
 
 def _denial(grant: Grant) -> str | None:
@@ -255,15 +243,3 @@ async def _nothing_found() -> AsyncIterator[Delta]:
     """Nothing was found: no model is asked, and the words are the same whatever else there is."""
     yield Delta(NO_ANSWER)
     yield Delta(finish_reason="stop", prompt_tokens=0, completion_tokens=0)
-
-
-def _outcome_of(error: BaseException) -> str:
-    if isinstance(error, ChatRefused):
-        return error.code
-    if isinstance(error, ModelUnavailable):
-        return "model_unavailable"
-    if isinstance(error, LedgerUnavailable):
-        return "unrecorded"
-    if isinstance(error, Interrupted | GeneratorExit | anyio.get_cancelled_exc_class()):
-        return "cancelled"
-    return "failed"

@@ -10,19 +10,18 @@ import logging
 import os
 import signal
 import socket
-import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from usher.data_folder import hold, socket_address
 from usher.errors import UserError
 from usher.logs import AccessLog, configure_logs
+from usher.protocol import OperatorProtocol, Protocol
 from usher.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ GRACE = 4
 """Seconds that requests get to end after their streams were told to."""
 LAST_RESORT = 9.0
 """Seconds after a stop signal when the process ends whatever is left: what was acknowledged is durable already."""
+MOST_CONNECTIONS = 512
+"""More are answered 503: with the limit on heads of requests, strangers make the process hold some 50 MiB at most."""
 
 _log = structlog.stdlib.get_logger("usher.server")
 
@@ -109,6 +110,14 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
                 listener.should_exit = True
             await services.chat.drain()
             await asyncio.gather(*tasks)
+            await _cancelled_ended([listener for listener, _ in listeners])
+            await services.chat.drain()  # what had come in meanwhile
+
+
+async def _cancelled_ended(listeners: Sequence[Listener]) -> None:
+    """Let the requests end that were cancelled after `GRACE`: the record closes next, and their ends belong there."""
+    if cancelled := {task for listener in listeners for task in listener.server_state.tasks}:
+        await asyncio.wait(cancelled, timeout=1)
 
 
 @asynccontextmanager
@@ -149,7 +158,8 @@ class Listener(uvicorn.Server):
 def public_config(app: Litestar, settings: Settings) -> uvicorn.Config:
     return _config(
         app,
-        http=HttpToolsProtocol,
+        http=Protocol,
+        limit_concurrency=MOST_CONNECTIONS,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         proxy_headers=settings.trusted_proxy is not None,
@@ -172,16 +182,6 @@ def _config(app: Litestar, **different: Any) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE,
         **different,
     )
-
-
-class OperatorProtocol(HttpToolsProtocol):
-    """HTTP on the operator's socket; the connection's client is `uid:N`, the OS user at its other end."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's type
-        super().connection_made(transport)
-        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid, uid, _gid = struct.unpack("3i", peer)
-        self.client = (f"uid:{uid}", pid)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from usher.core.extract import MOST_QUOTED, Candidate, answer, candidates, shortlist
 from usher.core.prompt import PromptPassage
 
@@ -58,6 +60,16 @@ def test_copies_are_quoted_once_and_the_answer_is_short() -> None:
         for n in range(1, 6)
     ]
     assert len(quoted("parental leave parents get weeks", many)) == MOST_QUOTED
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("6 months", "12 months"), ("six months", "twelve months"), ("1.5 years", "1,5 weeks")]
+)
+def test_sentences_that_differ_in_a_number_are_both_quoted(one: str, other: str) -> None:
+    """A contradiction between two pages is shown, not taken for a copy."""
+    sentence = "The password of each account in the whole company must be changed every"
+    pages = [PromptPassage(n, "Passwords", (), f"{sentence} {often}.") for n, often in enumerate((one, other), 1)]
+    assert quoted("How often must the password be changed?", pages) == [f"{sentence} {one}.", f"{sentence} {other}."]
 
 
 def test_the_words_of_title_heading_and_neighbour_count_half() -> None:

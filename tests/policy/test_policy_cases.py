@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -62,6 +63,39 @@ def test_each_case_is_answered_in_order() -> None:
     assert [result.passed for result in results] == [True, False, True, False]
     assert [result.case for result in results] == cases
     assert results[1].decision.reason == "a rule denies it"
+
+
+VACUOUS: dict[str, tuple[dict[str, object], str]] = {
+    "no kind of user": ({"user": "alice"}, "user must be"),
+    "a group as user": ({"user": "group:temps"}, "user must be"),
+    "a user not as written": ({"user": "user:a,b"}, "user must be"),
+    "a role as group": ({"groups": ["role:finance"]}, "groups must be"),
+    "no kind of group": ({"groups": ["group:a", "temps"]}, "groups must be"),
+    "no kind of object": ({"object": "finance"}, "object must be"),
+    "an object not as written": ({"object": "coll:finance/"}, "object must be"),
+    "an object of another action": ({"object": "sys:chat"}, "object must be"),
+    "an action of another object": ({"action": "chat.ask"}, "object must be"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), VACUOUS.values(), ids=VACUOUS)
+def test_a_question_that_only_a_denial_can_answer_is_refused(change: dict[str, object], problem: str) -> None:
+    """It would pass under every policy."""
+    with pytest.raises(ValueError, match=f"^file 1: {problem}"):
+        read_case({**GOOD, **change, "expect": "deny"}, "file 1")
+
+
+def test_such_a_question_fails_where_it_was_not_read_from_yaml() -> None:
+    """A case that a program hands over is judged like one of a file."""
+    good = read_case({**GOOD, "expect": "deny"}, "file 1")
+    vacuous = [
+        replace(good, user="alice"),
+        replace(good, groups=frozenset({"role:finance"})),
+        replace(good, object="finance"),
+        replace(good, action=Action.CHAT_ASK),
+    ]
+    results = run_cases(SNAPSHOT, vacuous)
+    assert [(result.decision.allowed, result.passed) for result in results] == [(False, False)] * 4
 
 
 @pytest.mark.parametrize(

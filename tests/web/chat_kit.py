@@ -130,7 +130,7 @@ async def streamed(
         if whole or (leave_after is not None and len(got.text) >= leave_after):
             gone.set()
 
-    await cast(Any, world.app)(_scope(world.bearer(who)), receive, send)
+    await cast(Any, world.app)(chat_scope(world.bearer(who)), receive, send)
     return got
 
 
@@ -144,7 +144,8 @@ def _take(got: Streamed, event: str, on_text: OnText | None) -> None:
     got.events.append(event)
 
 
-def _scope(headers: dict[str, str]) -> dict[str, Any]:
+def chat_scope(headers: dict[str, str]) -> dict[str, Any]:
+    """An ASGI request of chat, with these headers."""
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

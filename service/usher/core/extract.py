@@ -30,9 +30,11 @@ NEAR_BEST = 0.3
 _NUMBER_WANTED = re.compile(
     r"\b(?:how (?:many|much|long|old|often|far|big|large)|when|what (?:year|date|percentage))\b", re.I
 )
-_NUMBER = re.compile(
-    r"[0-9]|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|hundred|thousand|million)\b", re.I
+_NUMBER_WORDS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety"
+    "|hundred|thousand|million"
 )
+_NUMBER = re.compile(rf"\d+(?:[.,:/]\d+)*|\b(?:{_NUMBER_WORDS})\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,13 @@ def _scored(found: Sequence[Candidate], similarity: Sequence[float] | None) -> l
 
 
 def _differs(one: Candidate, other: Candidate) -> bool:
-    """False if one sentence says little more than the other: near-copies of a page are common."""
+    """False if one sentence says little more than the other: near-copies of a page are common. Two that differ in a
+    number contradict each other, and whoever asks must see both."""
+    if _numbers(one.text) != _numbers(other.text):
+        return True
     a, b = set(one.text.lower().split()), set(other.text.lower().split())
     return len(a & b) < 0.7 * min(len(a), len(b))
+
+
+def _numbers(text: str) -> frozenset[str]:
+    return frozenset(found.lower() for found in _NUMBER.findall(text))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 
+import anyio
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
@@ -15,16 +16,17 @@ from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
 from litestar.openapi import ResponseSpec
 from litestar.params import BodyKwarg
-from litestar.response import Stream
 from pydantic import BaseModel, ConfigDict, Field
 
 from usher.authority import Grant
-from usher.chat import MAX_TOKENS, Exchange
+from usher.chat import MAX_TOKENS, Chat
 from usher.chat_answer import Citation, Ended
+from usher.chat_exchange import Exchange
 from usher.core.history import Asked, split
 from usher.errors import UserError
 from usher.services import Services
 from usher.web.auth import KEY, needs
+from usher.web.closing_stream import ClosingStream
 from usher.web.openai_errors import ModelNotFound, error_body, error_response, stream_error
 from usher.web.schema import BY_KEY, OPENAI_ERRORS, example
 from usher_policy.vocabulary import Action
@@ -98,12 +100,17 @@ async def chat_completions(
     exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0)
     frames = services.chat.stream(exchange)
     if not data.stream:
-        return await _while_there(request, _whole(exchange, frames))
+        try:
+            return await _while_there(request, _whole(exchange, frames))
+        finally:
+            await _ended(services.chat, exchange, frames)
     first = await anext(frames)
     if isinstance(first, Ended) and not first.whole:
         return error_response(first.outcome, exchange.audit_id)
     usage = data.stream_options is not None and data.stream_options.include_usage
-    return Stream(_events(exchange, first, frames, usage), media_type="text/event-stream", headers=_NO_STORE)
+    flowing = _events(exchange, first, frames, usage)
+    close = partial(_ended, services.chat, exchange, flowing, frames)
+    return ClosingStream(flowing, close, media_type="text/event-stream", headers=_NO_STORE)
 
 
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -119,6 +126,15 @@ async def _while_there(request: AnyRequest, answering: Coroutine[Any, Any, Respo
         answer.cancel()
         leaving.cancel()
         await asyncio.wait({answer, leaving})
+
+
+async def _ended(chat: Chat, exchange: Exchange, *flowing: AsyncGenerator[Any, None]) -> None:
+    """Nobody takes more of the answer: its generators are closed from the outermost on, and its end is recorded, also
+    if it never began to flow."""
+    with anyio.CancelScope(shield=True):
+        for generator in flowing:
+            await generator.aclose()
+        await chat.abandon(exchange)
 
 
 async def _left(request: AnyRequest) -> None:
@@ -150,24 +166,24 @@ async def _whole(exchange: Exchange, frames: AsyncIterator[str | Ended]) -> Resp
 
 async def _events(
     exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended], usage: bool
-) -> AsyncIterator[bytes]:
-    """The answer as server-sent events; the last chunk carries `usher`. An error ends it without `[DONE]`."""
-    head = _head(exchange, "chat.completion.chunk")
+) -> AsyncGenerator[bytes, None]:
+    """The answer as server-sent events; the last chunk carries `usher`. An error ends it without `[DONE]`. Whoever
+    takes it closes `frames`."""
+    head, frame = _head(exchange, "chat.completion.chunk"), first
     yield _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
-    try:
-        async with aclosing(_all(first, frames)) as flowing:
-            async for frame in flowing:
-                if isinstance(frame, str):
-                    yield _event({**head, "choices": [_choice({"content": frame})]})
-                elif not frame.whole:
-                    yield _event(error_body(frame.outcome))
-                    return
-                else:
-                    for chunk in _last(head, exchange, frame, usage):
-                        yield _event(chunk)
-        yield b"data: [DONE]\n\n"
-    except Exception as error:
-        yield _event(stream_error(error))
+    while isinstance(frame, str):
+        yield _event({**head, "choices": [_choice({"content": frame})]})
+        try:
+            frame = await anext(frames)
+        except Exception as error:
+            yield _event(stream_error(error))
+            return
+    if not frame.whole:
+        yield _event(error_body(frame.outcome))
+        return
+    for chunk in _last(head, exchange, frame, usage):
+        yield _event(chunk)
+    yield b"data: [DONE]\n\n"
 
 
 def _last(head: dict[str, Any], exchange: Exchange, ended: Ended, usage: bool) -> list[dict[str, Any]]:
@@ -176,14 +192,6 @@ def _last(head: dict[str, Any], exchange: Exchange, ended: Ended, usage: bool) -
         chunks.append({**head, "choices": [], "usage": _usage(ended)})
     chunks[-1]["usher"] = _usher(exchange, ended)
     return chunks
-
-
-async def _all(first: str | Ended, frames: AsyncIterator[str | Ended]) -> AsyncGenerator[str | Ended, None]:
-    """The frames with the one already taken; closing it closes them."""
-    async with aclosing(frames):  # type: ignore[type-var]  # a generator, typed as what it gives
-        yield first
-        async for frame in frames:
-            yield frame
 
 
 def _head(exchange: Exchange, kind: str) -> dict[str, Any]:

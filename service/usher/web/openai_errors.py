@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from usher.chat import ACCESS_CHANGED, ChatRefused
+from usher.chat_exchange import ACCESS_CHANGED, ChatRefused
 from usher.core.history import InvalidMessages
 from usher.core.prompt import QuestionTooLong
 from usher.core.routing import CHAT_NOT_ALLOWED
