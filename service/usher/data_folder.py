@@ -21,11 +21,24 @@ _SOCKET_PATH_LIMIT = 107
 def hold(home: Path) -> Iterator[None]:
     """Own the data folder (made if absent) until the end of the block, or of the process however it ends.
 
+    Files that the process makes meanwhile, whichever library makes them, are its user's alone: they stay so when they
+    are copied out of the folder.
+
     Raises:
         DataFolderBusy: another process owns it.
         UserError: the folder is not Usher's, or cannot be made private.
     """
     _prepare(home)
+    before = os.umask(0o077)
+    try:
+        with _locked(home):
+            yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
     descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(descriptor, home)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,26 @@ def test_a_new_folder_is_private(tmp_path: Path) -> None:
     """It is made with mode 0700, parents included if absent."""
     with hold(tmp_path / "a" / "home"):
         assert (tmp_path / "a" / "home").stat().st_mode & 0o777 == 0o700
+
+
+def test_files_made_in_it_are_private_whatever_makes_them(tmp_path: Path) -> None:
+    """A database's files and a folder's too; parents of the folder, and the process afterwards, keep their ways."""
+    before = os.umask(0o022)
+    try:
+        with hold(tmp_path / "a" / "home"):
+            home = tmp_path / "a" / "home"
+            with closing(sqlite3.connect(home / "usher.sqlite")) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("CREATE TABLE t (x)")
+                (home / "vectors").mkdir()
+                (home / "vectors" / "index.json").touch()
+                files = {file.name: file.stat().st_mode & 0o077 for file in home.rglob("*")}
+        assert files.keys() > {"usher.sqlite", "usher.sqlite-wal", "usher.sqlite-shm", "vectors", "index.json"}
+        assert set(files.values()) == {0}
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
 
 
 def test_an_empty_folder_is_made_private(tmp_path: Path) -> None:
