@@ -87,7 +87,9 @@ class Chat:
             exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, encoded, PASSAGES)
             self._make_prompt(exchange, asked, max_tokens, temperature)
             _refuse_if(exchange, CANCELLED if exchange.closed else None)
-            await self._ledger.append(self._retrieval_and_generation(exchange))
+            turns = _turns_in_prompt(exchange, asked)
+            await self._ledger.append(self._retrieval_and_generation(exchange), turns)
+            exchange.rows += len(turns)
             await self._barrier(exchange)
         except BaseException as error:
             await self._close(exchange, outcome_of(error))
@@ -227,6 +229,15 @@ class Chat:
     def _forget(self, exchange: Exchange) -> None:
         self._open.pop(exchange.audit_id, None)
         exchange.ended.set()
+
+
+def _turns_in_prompt(exchange: Exchange, asked: Asked) -> list[ContentRow]:
+    """The client's turns that the model will be shown (the oldest may not have fit), sealed."""
+    turns = asked.client_turns[len(asked.client_turns) - exchange.prompt.client_turns :]
+    return [
+        exchange.conversation.seal(exchange.audit_id, position, Kind.CLIENT, f"{turn.role}\n{turn.text}")
+        for position, turn in enumerate(turns, exchange.rows)
+    ]
 
 
 def _denial(grant: Grant) -> str | None:

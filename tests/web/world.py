@@ -25,7 +25,7 @@ from usher.backends.model_extractive import ExtractiveModel
 from usher.backends.sql import Database, migrate
 from usher.core.standing import Actor
 from usher.ingest import IngestOptions
-from usher.ledger.content import Subject
+from usher.ledger.content import Conversation, Subject
 from usher.ledger.record import Kind, subject_key_aad
 from usher.ledger.sequencer import Ledger
 from usher.policy_admin import PolicySource
@@ -128,17 +128,19 @@ class World:
 
     def recorded(self, audit_id: str, kind: Kind = Kind.ANSWER) -> str:
         """The durable text of an exchange, opened with the person's key from the key ring."""
+        return "".join(text for of, text in self.opened(audit_id)[1] if of is kind)
+
+    def opened(self, audit_id: str) -> tuple[Conversation, list[tuple[Kind, str]]]:
+        """The conversation of an exchange, and its rows in order, opened."""
         log = SqlLog(self.folder / "home" / "ledger.sqlite", 0)
         ring = KeyRing.open(self.folder / "home.keys")
         try:
-            texts = []
-            for row in log.content(audit_id):
-                stored = log.subject_by_pseudonym(row.pseudonym)
-                assert stored is not None
-                key = ring.unwrap(stored.wrapped_key, subject_key_aad(row.pseudonym))
-                if row.kind is kind:
-                    texts.append(Subject(row.pseudonym, key).conversation(row.conversation).open(row))
-            return "".join(texts)
+            rows = log.content(audit_id)
+            stored = log.subject_by_pseudonym(rows[0].pseudonym)
+            assert stored is not None
+            key = ring.unwrap(stored.wrapped_key, subject_key_aad(stored.pseudonym))
+            conversation = Subject(stored.pseudonym, key).conversation(rows[0].conversation)
+            return conversation, [(row.kind, conversation.open(row)) for row in rows]
         finally:
             log.close()
 

@@ -55,9 +55,11 @@ SEARCH = "search"
 
 
 class Kind(StrEnum):
-    """What a content row holds."""
+    """What a content row holds. A `client` row is a turn of the client program that stood in the prompt: its role on
+    the first line, then its text."""
 
     QUESTION = "question"
+    CLIENT = "client"
     ANSWER = "answer"
 
 
