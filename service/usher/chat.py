@@ -101,7 +101,7 @@ class Chat:
         decision = grant.may(Action.CHAT_ASK, CHAT_OBJECT)
         chosen = route(may_chat=decision.allowed, classes=grant.scope.classes, dropped_turns=asked.dropped)
         by, conversation = who(grant, subject.pseudonym), subject.conversation(uuid7())
-        exchange = Exchange(uuid7(), conversation, by, grant, chosen)
+        exchange = Exchange(uuid7(), conversation, by, grant, chosen, subject.cache_salt)
         request = {"operation": CHAT, "conversation": conversation.id, "credential_id": grant.credential.id}
         body = decision_body(Action.CHAT_ASK, CHAT_OBJECT, decision, grant.scope, chosen)
         entries = [
@@ -128,6 +128,7 @@ class Chat:
             passages=tuple(passage for passage in shown if passage.n in exchange.prompt.used),
             max_tokens=max_tokens,
             temperature=temperature,
+            cache_salt=exchange.cache_salt,
         )
 
     def _retrieval_and_generation(self, exchange: Exchange) -> list[Entry]:

@@ -43,6 +43,7 @@ class Exchange:
     by: Who
     grant: Grant
     route: Route
+    cache_salt: str
     retrieved: Retrieved = NOTHING
     prompt: Prompt = field(default_factory=lambda: Prompt((), (), "", 0))
     request: ModelRequest = field(default_factory=lambda: ModelRequest((), "", (), 0))

@@ -80,3 +80,17 @@ def test_a_turn_that_did_not_fit_is_not_recorded(tmp_path: Path) -> None:
         (generation,) = [event for event in usher.events(audit_id) if event["type"] == "generation"]
         assert generation["client_turns"] == 1
         assert usher.recorded(audit_id, Kind.CLIENT) == "tool\nThe calendar says Monday."
+
+
+def test_two_people_share_no_cache_of_the_model_server(usher: World) -> None:
+    """Each request carries a salt: the same for one person's, another for anybody else's, and no one's name."""
+    MODEL.steps = ("It is twenty-eight [1].",)
+    salts = []
+    for who in ("bob", "bob", "alice"):
+        ask(usher, who=who)
+        salts.append(MODEL.requests[-1].cache_salt)
+    mine, again, other = salts
+    assert mine == again != other
+    assert mine is not None
+    assert other is not None
+    assert len(bytes.fromhex(mine)) == len(bytes.fromhex(other)) == 32

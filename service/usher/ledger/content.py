@@ -47,6 +47,12 @@ class Subject:
     pseudonym: str
     key: bytes = field(repr=False)
 
+    @property
+    def cache_salt(self) -> str:
+        """What a model server's prefix cache is parted by: equal for the person's own requests, for nobody else's.
+        Hex of `HMAC-SHA-256(subject key, "usher cache salt")`, so that it tells nothing and dies with the key."""
+        return hmac.digest(self.key, b"usher cache salt", hashlib.sha256).hex()
+
     def conversation(self, id: str) -> Conversation:
         """The conversation with its key, `HKDF-SHA-256(subject key, info = conversation id)`."""
         derive = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=conversation_info(id))
