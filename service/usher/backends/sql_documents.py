@@ -5,6 +5,7 @@ A version's text, headings and token vectors are sealed under that version's own
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -69,33 +70,28 @@ class SqlDocuments:
         self._ring = ring
 
     async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]:
+        """Labels and texts of one moment. Each version is opened once, and let go before the next is opened."""
         statement = _PASSAGES.where(t.chunk.c.id.in_(chunks))
 
         def work(connection: sa.Connection) -> dict[UUID, Passage]:
-            texts: dict[tuple[UUID, int], tuple[bytes, SealedText]] = {}
-            return {row.chunk: self._passage(row, texts) for row in connection.execute(statement)}
+            by_version: dict[tuple[UUID, int], list[AnyRow]] = defaultdict(list)
+            for row in connection.execute(statement):
+                by_version[row.document, row.chunk_version].append(row)
+            return {
+                row.chunk: passage
+                for version, rows in by_version.items()
+                for row, passage in self._passages_of(connection, version, rows)
+            }
 
         return await self._database.read(work)
 
-    def _passage(self, row: AnyRow, texts: dict[tuple[UUID, int], tuple[bytes, SealedText]]) -> Passage:
-        version = (row.document, row.chunk_version)
-        if version not in texts:
-            texts[version] = _open_text(self._ring, row.wrapped_key, row.sealed_text, *version)
-        key, content = texts[version]
-        return Passage(
-            label=_label(row),
-            document=row.document,
-            source=row.source,
-            path=row.path,
-            title=row.title,
-            headings=tuple(content.headings[row.position]),
-            position=row.position,
-            start=row.start,
-            end=row.end,
-            text=content.text[row.start : row.end],
-            digest=row.digest,
-            tokens=_open_tokens(key, row.sealed_tokens, *version, row.position),
-        )
+    def _passages_of(
+        self, connection: sa.Connection, version: tuple[UUID, int], rows: Sequence[AnyRow]
+    ) -> list[tuple[AnyRow, Passage]]:
+        document, number = version
+        sealed = connection.execute(_SEALED, {"document": document, "version": number}).one()
+        key, content = _open_text(self._ring, sealed.wrapped_key, sealed.sealed_text, *version)
+        return [(row, _passage(row, key, content)) for row in rows]
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]:
         statement = _LABELS.where(t.chunk.c.id.in_(chunks))
@@ -150,9 +146,30 @@ _PASSAGES = _LABELS.join(
     t.document.c.path,
     t.document_version.c.title,
     t.document_version.c.digest,
-    t.document_version.c.wrapped_key,
-    t.document_version.c.sealed_text,
 )
+
+_SEALED = sa.select(t.document_version.c.wrapped_key, t.document_version.c.sealed_text).where(
+    t.document_version.c.document == sa.bindparam("document"),
+    t.document_version.c.version == sa.bindparam("version"),
+)
+"""Read once for each version, not with each of its chunks: a text may be megabytes."""
+
+
+def _passage(row: AnyRow, key: bytes, content: SealedText) -> Passage:
+    return Passage(
+        label=_label(row),
+        document=row.document,
+        source=row.source,
+        path=row.path,
+        title=row.title,
+        headings=tuple(content.headings[row.position]),
+        position=row.position,
+        start=row.start,
+        end=row.end,
+        text=content.text[row.start : row.end],
+        digest=row.digest,
+        tokens=_open_tokens(key, row.sealed_tokens, row.document, row.chunk_version, row.position),
+    )
 
 
 def _label(row: AnyRow) -> Label:
