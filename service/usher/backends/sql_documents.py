@@ -5,8 +5,7 @@ A version's text, headings and token vectors are sealed under that version's own
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -70,28 +69,19 @@ class SqlDocuments:
         self._ring = ring
 
     async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]:
-        """Labels and texts of one moment. Each version is opened once, and let go before the next is opened."""
-        statement = _PASSAGES.where(t.chunk.c.id.in_(chunks))
+        """Labels and texts from one query. Each version is opened once, and let go before the next is opened."""
 
         def work(connection: sa.Connection) -> dict[UUID, Passage]:
-            by_version: dict[tuple[UUID, int], list[AnyRow]] = defaultdict(list)
-            for row in connection.execute(statement):
-                by_version[row.document, row.chunk_version].append(row)
-            return {
-                row.chunk: passage
-                for version, rows in by_version.items()
-                for row, passage in self._passages_of(connection, version, rows)
-            }
+            return dict(self._passages(connection.execute(_PASSAGES, {"chunks": list(chunks)})))
 
         return await self._database.read(work)
 
-    def _passages_of(
-        self, connection: sa.Connection, version: tuple[UUID, int], rows: Sequence[AnyRow]
-    ) -> list[tuple[AnyRow, Passage]]:
-        document, number = version
-        sealed = connection.execute(_SEALED, {"document": document, "version": number}).one()
-        key, content = _open_text(self._ring, sealed.wrapped_key, sealed.sealed_text, *version)
-        return [(row, _passage(row, key, content)) for row in rows]
+    def _passages(self, rows: Iterable[AnyRow]) -> Iterator[tuple[UUID, Passage]]:
+        key, content = b"", SealedText("", [])
+        for row in rows:
+            if row.sealed_text is not None:  # the first of its version
+                key, content = _open_text(self._ring, row.wrapped_key, row.sealed_text, row.document, row.chunk_version)
+            yield row.chunk, _passage(row, key, content)
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]:
         statement = _LABELS.where(t.chunk.c.id.in_(chunks))
@@ -134,25 +124,37 @@ _LABELS = (
     .join(t.document, t.document.c.id == t.chunk.c.document)
 )
 
-_PASSAGES = _LABELS.join(
-    t.document_version,
-    (t.document_version.c.document == t.chunk.c.document) & (t.document_version.c.version == t.chunk.c.version),
-).add_columns(
-    t.chunk.c.position,
-    t.chunk.c.start,
-    t.chunk.c.end,
-    t.chunk.c.sealed_tokens,
-    t.document.c.source,
-    t.document.c.path,
-    t.document_version.c.title,
-    t.document_version.c.digest,
+_ROWS = (
+    _LABELS.join(
+        t.document_version,
+        (t.document_version.c.document == t.chunk.c.document) & (t.document_version.c.version == t.chunk.c.version),
+    )
+    .add_columns(
+        t.chunk.c.position,
+        t.chunk.c.start,
+        t.chunk.c.end,
+        t.chunk.c.sealed_tokens,
+        t.document.c.source,
+        t.document.c.path,
+        t.document_version.c.title,
+        t.document_version.c.digest,
+        t.document_version.c.wrapped_key,
+        sa.func.row_number()
+        .over(partition_by=(t.chunk.c.document, t.chunk.c.version), order_by=t.chunk.c.position)
+        .label("nth"),
+    )
+    .where(t.chunk.c.id.in_(sa.bindparam("chunks", type_=sa.Uuid, expanding=True)))
+    .subquery()
 )
-
-_SEALED = sa.select(t.document_version.c.wrapped_key, t.document_version.c.sealed_text).where(
-    t.document_version.c.document == sa.bindparam("document"),
-    t.document_version.c.version == sa.bindparam("version"),
+_TEXT = (
+    sa.select(t.document_version.c.sealed_text)
+    .where(t.document_version.c.document == _ROWS.c.document, t.document_version.c.version == _ROWS.c.chunk_version)
+    .scalar_subquery()
 )
-"""Read once for each version, not with each of its chunks: a text may be megabytes."""
+_PASSAGES = sa.select(_ROWS, sa.case((_ROWS.c.nth == 1, _TEXT)).label("sealed_text")).order_by(
+    _ROWS.c.document, _ROWS.c.chunk_version, _ROWS.c.nth
+)
+"""The text, which may be megabytes, comes with the first passage of its version only."""
 
 
 def _passage(row: AnyRow, key: bytes, content: SealedText) -> Passage:
