@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+import anyio
 import structlog
 
 from usher.authority import Authority, Grant
@@ -14,6 +15,7 @@ from usher.core import fusion, late, lexical
 from usher.core.evidence import decision_body, retrieval_body
 from usher.core.passages import Checked, Passage, check_all, still_readable
 from usher.errors import UserError
+from usher.ledger.log import LedgerUnavailable, OutOfOrder
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.ports import Documents, Embedder, Encoded, Store
@@ -87,6 +89,8 @@ class Retrieve:
         2. the credential is judged again, and the store asked under the scope of that instant
         3. what was found is durable before it is returned, and the credential is judged a last time
 
+        A search that fails or is cancelled on the way is recorded as such.
+
         Raises `UserError`, `LedgerUnavailable`, `StoreUnavailable`.
         """
         question = checked_question(text, "q")
@@ -104,15 +108,29 @@ class Retrieve:
         if not decision.allowed:
             await self._ledger.append(entries, rows)
             return SearchAnswer(audit_id, grant.scope.policy_version, NOTHING, decision.reason)
-        encoded = await self.recorded_then_embedded(entries, question, rows)
-        before = await self._authority.again(grant)
-        refusal = denied(before)
-        found = NOTHING if refusal else await self.find(before.scope, question, encoded, k)
+        try:
+            encoded = await self.recorded_then_embedded(entries, question, rows)
+            before = await self._authority.again(grant)
+            refusal = denied(before)
+            found = NOTHING if refusal else await self.find(before.scope, question, encoded, k)
+        except BaseException as error:
+            await self._record_failure(audit_id, by, grant.scope, error)
+            raise
         body = retrieval_body(before.scope, found.checked, found.scores, (), refusal)
         await self._ledger.append([Entry(EventType.RETRIEVAL, audit_id, by, body)])
         after, found = await self.still_permitted(before, found)
         refusal = refusal or denied(after)
         return SearchAnswer(audit_id, after.scope.policy_version, NOTHING if refusal else found, refusal)
+
+    async def _record_failure(self, audit_id: str, by: Who, scope: Scope, error: BaseException) -> None:
+        """End a search that found nothing because something failed; also one whose client has left."""
+        outcome = "cancelled" if isinstance(error, anyio.get_cancelled_exc_class()) else "failed"
+        body = retrieval_body(scope, NOTHING.checked, {}, (), outcome=outcome)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._ledger.append([Entry(EventType.RETRIEVAL, audit_id, by, body)])
+        except (LedgerUnavailable, OutOfOrder) as failed:  # out of order: its request was never recorded
+            _log.error("end_not_recorded", audit_id=audit_id, error=type(failed).__name__)
 
     async def recorded_then_embedded(
         self, entries: list[Entry], question: str, rows: Sequence[ContentRow] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -147,3 +148,55 @@ def test_without_its_ledger_nothing_is_answered(usher: World) -> None:
     assert len(usher.events()) == before
     assert usher.search(QUESTION).status_code == usher.chat(QUESTION).status_code == 200
     assert usher.ask("GET", "/health/ready", None).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (StoreUnavailable("gone"), "failed"),
+        (RuntimeError("a mistake"), "failed"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
+)
+def test_a_search_that_fails_has_an_end_in_the_record(
+    usher: World, monkeypatch: pytest.MonkeyPatch, error: BaseException, outcome: str
+) -> None:
+    """Three leaves, the last of which says that it failed and shows no passage."""
+
+    async def search(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(STORE, "search", search)
+
+    async def work() -> None:
+        grant = await usher.services.authority.admit(usher.keys["bob"])
+        assert grant is not None
+        with pytest.raises(type(error)):
+            await usher.services.retrieve.search(grant, QUESTION)
+
+    usher.run(work())
+    events = usher.newest()
+    assert [event["type"] for event in events] == ["request", "decision", "retrieval"]
+    assert (events[-1]["outcome"], events[-1]["passages"]) == (outcome, [])
+
+
+def test_a_search_given_up_is_recorded_as_cancelled(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task is cancelled while the store works; the end is recorded all the same."""
+    asked = asyncio.Event()
+
+    async def search(*_: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(STORE, "search", search)
+
+    async def work() -> None:
+        grant = await usher.services.authority.admit(usher.keys["bob"])
+        assert grant is not None
+        task = asyncio.create_task(usher.services.retrieve.search(grant, QUESTION))
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait({task})
+
+    usher.run(work())
+    assert usher.newest()[-1]["outcome"] == "cancelled"
