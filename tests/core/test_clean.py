@@ -31,6 +31,40 @@ def test_no_attack_leaves_however_it_is_cut(attack: str) -> None:
         assert streamed([attack[:cut], attack[cut:]]) == whole
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "evil.bank/{}",
+        "evil.email/q?x={}",
+        "evil.xxx/a?d={}",
+        "evil.dog?{}",
+        "evil.zz:80#{}",
+        "evil.xn--p1ai/a?d={}",
+        "evil.\u0440\u0444/a?d={}",
+        "\u0437\u043b\u043e.\u0440\u0444:8080?{}",
+        "evil.\u092d\u093e\u0930\u0924/{}",
+        "\u0437\u043b\u043e\uff0e\u0440\u0444\uff0f{}",
+        "\u4f8b.bank/{}",
+        "1.2.3.4/{}",
+        "1.2.3.4:80/{}",
+        "1.2.3.4/24/{}",
+        "tel:{}",
+        "sms:1?body={}",
+        "magnet:?xt={}",
+        "xmpp:{}",
+        "https://allowed.example/go?to=evil.bank/{}",
+        "[t](https://allowed.example/go?to=evil.bank/{})",
+        "<https://allowed.example/go?to=evil.bank/{}>",
+    ],
+)
+def test_no_address_carries_anything_out(address: str) -> None:
+    """Neither under an unusual or foreign top-level domain, nor by a scheme that opens another program."""
+    for text in (address, f"see ({address}).", f"\u4f60{address}"):
+        assert "secret" not in clean(text.format("secret"), ALLOWED)
+    for host in ("allowed.example", "docs.allowed.example"):
+        assert clean(f"{host}/secret?x=1", ALLOWED) == f"{host}/secret?x=1"
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
 def test_cleaning_twice_is_cleaning_once(attack: str) -> None:
     """The output holds nothing that the filter would take out."""
@@ -44,6 +78,7 @@ _SHARDS = (
     " %2e { } mailto:a@b.c @evil.example allowed.example //evil.example <a href= <img src= img b> <b> <br> <b script"
     " svg a b https://evil.example/x https://allowed.example/p <https://allowed.example/x>"
     " [t](https://allowed.example/x) https:\\\\evil.com"
+    " evil.bank/p .\u0440\u0444 \u0440\u0444/x 1.2.3.4/x /24 tel:1 node.js/x"
     " \u00e9 \u4e2d \u200b \u200d \ufeff \u3002 \uff0e \uff48 \u2028 \x00 \x01"
 )
 SHARDS = (*_SHARDS.split(" "), " ", "\n", "\n\n", "\t", "\r", '"t"', "- ", "> ", "1. ", "\ud800", "(link removed)")
@@ -95,6 +130,10 @@ INNOCENT = (
     "| Name | Days |\n|:---|---:|\n| A | **5** |\n",
     "# Head\n\n- *one* [1]\n- __two__ [2, 3]\n\n> quote [4]\n\n1. `code`\n\n---\n",
     "[sic] and [x] done, [ ] open, [1][2], (a) [b] (c)",
+    "See handbook/travel.md, and/or, km/h, node.js/express, a.m./p.m., i.e./e.g., policy.pdf/annex.docx, (README.md?)",
+    'Is it in travel.md? Or example.com? "Or company.example?" Tel: 1, Hotel:x, motel: none, 10.0.0.0/8, (1.2.3.4/32).',
+    "\u6c34\u3002\u662f/\u5426 \u5b89\u88c5Python\u3002Email/\u7535\u8bdd",
+    "\u0442.\u0435./\u0442.\u0434. \u043f.\u0430/\u0431 \u0438/\u0438\u043b\u0438",
     "Write to hr@company.example or see README.md, node.js, company.example, v1.2.3, Ph.D., U.S., 10.0.0.1/24.",
     "// a comment\n/* another */ std::vector, s/a/b/, ~/x, ../y, src/app/main.py:12, 2026-11-01T10:00:00Z",
     "R&D, Q&A, AT&T; a && b; 'quoted' \"twice\" \u2013 \u201csmart\u201d \u2026 caf\u00e9",
@@ -168,7 +207,25 @@ def test_what_is_held_back_is_bounded(opening: str) -> None:
 
 def test_a_long_answer_in_one_delta_takes_linear_time() -> None:
     """Hostile repetition does not make the filter slow (about 0.05 s for each of these)."""
-    for shard in ("[a](", "<a b=c ", "&amp;", "a.", "](x", "<http://", "[", "https:", "\\", "-a", "a-.", "//"):
+    for shard in (
+        "[a](",
+        "<a b=c ",
+        "&amp;",
+        "a.",
+        "](x",
+        "<http://",
+        "[",
+        "https:",
+        "\\",
+        "-a",
+        "a-.",
+        "//",
+        "a.b?",
+        "\u00e9.",
+        "1.1",
+        "tel:",
+        "?*",
+    ):
         clean(shard * (20_000 // len(shard)), ALLOWED)
 
 

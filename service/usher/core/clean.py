@@ -7,17 +7,19 @@ definition could begin; `<` before a letter, `/`, `!` or `?` unless it opens an 
 anything that a renderer, a linkifier or a browser could take for an address. So a reference (`[text][name]`) may stay:
 it has no definition to refer to.
 
-Decided: bare e-mail addresses stay, `mailto:` goes. A host name alone (`example.com`) stays; with a path or query it
-goes. Links relative to the page go: an answer stands on no page of ours. A port does not change a host.
+Decided: bare e-mail addresses stay, `mailto:` and `tel:` go. A host name alone (`example.com`) stays; with a path or
+query it goes, under any top-level domain. Links relative to the page go: an answer stands on no page of ours. A port
+does not change a host.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from usher.core.urls import find_address, fold, is_allowed_url
+from usher.core.urls import AFTER_NAME, find_address, fold, is_allowed_url
 from usher.core.visible import JOINER, Visible
 
 REMOVED = "(link removed)"
@@ -40,6 +42,9 @@ _CLOSE = re.compile(r"[<>]")
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s+[\w:@.-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+))*\s*/?>")
 _AUTOLINK = re.compile(r"<(https?://[^\s<>]*)")
+_BEFORE_LABEL = re.compile(r"(?:\w|[^\x00-\x7f\s])[.\uff0e]\Z")
+SHORTEST_NAME = 2
+"""Letters of a top-level domain that is not ASCII."""
 _WORDS_ONLY = re.compile(r"[\w ,;!']*")
 _TARGET = re.compile(r"\s*(?:<([^<>\n]*)>|(\S*))(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*")
 _TARGET_MARK = re.compile(r"\\.|[()]|\n[ \t]*\n", re.DOTALL)
@@ -59,6 +64,7 @@ class Cleaner:
         self._visible = Visible()
         self._held = ""
         self._last = ""
+        self._label: int | None = None  # letters that are not ASCII since the dot of a name; None: there is none
         self._indexed = False  # the last "[" followed a letter or digit: an index, not a label
         self._swallowing = False  # inside a word that was too long
         self._removed: Counter[str] = Counter()
@@ -87,10 +93,17 @@ class Cleaner:
             if end == at:
                 break
             out.append(piece)
-            self._last = piece[-1:] or self._last
+            self._follow(piece)
             at = end
         self._held = text[at:]
         return "".join(out)
+
+    def _follow(self, piece: str) -> None:
+        if self._label is not None and len(piece) == 1 and _is_letter(piece):
+            self._label += 1
+        elif piece:
+            self._label = 0 if _BEFORE_LABEL.search(self._last + piece[-2:]) else None
+        self._last = piece[-1:] or self._last
 
     def _step(self, text: str, folded: str, at: int, final: bool) -> tuple[int, str]:
         """What becomes of the text at `at`: where it goes on, and what leaves. `at` itself: wait for more."""
@@ -116,26 +129,28 @@ class Cleaner:
             return end, REMOVED
         if unfinished:
             return at, ""
-        cleaned = self._without_addresses(text[at:end], folded[at:end])
+        more = end < len(text) and not (text[end].isascii() or text[end].isspace())  # an address can go on there
+        cleaned = self._without_addresses(text[at : end + more], folded[at : end + more], end - at)
         before, bracket, _ = (self._last + cleaned).rpartition("[")
         if bracket:
             self._indexed = before[-1:].isalnum() or before.endswith("_")
         return end, cleaned
 
-    def _without_addresses(self, word: str, folded: str) -> str:
-        folded = (self._last or " ") + folded
-        word = (self._last or " ") + word
+    def _without_addresses(self, word: str, folded: str, length: int) -> str:
+        """The first `length` characters of `word`, cleaned; what follows them is only looked at."""
+        before = AFTER_NAME if (self._label or 0) >= SHORTEST_NAME else self._last or " "
+        word, folded, end = before + word, before + folded, 1 + length
         out: list[str] = []
         at = 1
-        while (address := find_address(word, folded, at, self._hosts)) is not None:
+        while (address := find_address(word, folded, at, self._hosts)) is not None and address.start < end:
             out.append(word[at : address.start])
             if address.allowed:  # the slash ends its authority, whatever comes next
                 out.append(word[address.start : address.end] + "/" * (not word.startswith("/", address.end)))
             else:
                 self._removed["address"] += 1
                 out.append(" " * word[: address.start].endswith("]") + REMOVED)
-            at = address.end
-        return "".join(out) + word[at:]
+            at = min(address.end, end)
+        return "".join(out) + word[at:end]
 
     def _angle(self, text: str, at: int, final: bool) -> tuple[int, str]:
         following = text[at + 1 : at + 2]
@@ -223,6 +238,10 @@ def _target_end(text: str, at: int) -> int | None:
         elif mark[0][0] == "\n":
             return -1
     return None
+
+
+def _is_letter(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] in "LM"
 
 
 def clean(text: str, allowed_hosts: Iterable[str]) -> str:
