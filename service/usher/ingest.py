@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from usher.authority import Authority, Clock, utc_now
 from usher.core.shelving import (
     Refused,
@@ -110,7 +112,7 @@ class Ingest:
                 await task
             finally:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
+                with anyio.CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
                     await task
 
     async def _run(self, options: IngestOptions, by: str, emit: Callable[[dict[str, Any]], None]) -> None:

@@ -2,14 +2,17 @@
 
 new version's row and text -> its chunks in class 0 -> flush -> label pending beside the old one, with its outbox row
 -> event -> label active and this version current -> chunks moved to the class, the old version's deleted, flush ->
-noted as carried. Killed anywhere, `recover` completes it, and nothing half-labelled is ever visible.
+noted as carried. Killed anywhere, `recover` completes it, and nothing half-labelled is ever visible. A cancellation
+takes effect between two batches: within one, a thread that writes would go on behind the back of the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from usher.authority import Clock
 from usher.outbox import Courier
@@ -37,15 +40,21 @@ class Committer:
 
     async def put(self, batch: Sequence[Prepared], by: str) -> None:
         """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
+        await _to_its_end(self._put(batch, by))
+
+    async def label(self, changes: Sequence[LabelChange], by: str) -> None:
+        """Bring label changes into force and carry them to the store."""
+        await _to_its_end(self._label(changes, by))
+
+    async def _put(self, batch: Sequence[Prepared], by: str) -> None:
         await self._intake.stage([prepared.staged for prepared in batch], self._clock())
         points = [point for prepared in batch for point in prepared.points]
         if points:
             await self._store.write(StoreBatch(upsert=points))
         changes = [LabelChange("put", p.staged.document, p.staged.version, p.access_class) for p in batch]
-        await self.label(changes, by)
+        await self._label(changes, by)
 
-    async def label(self, changes: Sequence[LabelChange], by: str) -> None:
-        """Bring label changes into force and carry them to the store."""
+    async def _label(self, changes: Sequence[LabelChange], by: str) -> None:
         await self._courier.carry(await self._intake.begin(changes, by, self._clock()))
         await self._carry_to_store()
 
@@ -55,6 +64,9 @@ class Committer:
 
     async def recover(self) -> None:
         """Finish what was cut off; forget staged versions that no change names. No other change may be under way."""
+        await _to_its_end(self._recover())
+
+    async def _recover(self) -> None:
         await self._courier.recover()
         await self._carry_to_store()
         leftovers = await self._intake.leftovers()
@@ -70,3 +82,16 @@ class Committer:
                 moves = [(document.move, document.access_class) for document in waiting if document.move]
                 await self._store.write(StoreBatch(delete=delete, move=moves))
                 await self._intake.carried([document.document for document in waiting])
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work. A cancellation, or several, takes effect when it is done."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # it failed after its caller had gone: the next `recover` finishes it

@@ -9,7 +9,7 @@ import pytest
 from tests.ingest.faults import Killed
 from tests.ingest.ingest_kit import House, Rooms, Seen
 
-from usher.ports import Vector
+from usher.ports import Encoded
 
 BOTH, ANN, BOB, EVE = ["user:ann", "user:bob"], ["user:ann"], ["user:bob"], ["user:eve"]
 
@@ -25,13 +25,13 @@ class Watching:
         self.seen: list[Seen] = []
         self.dies = False
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def encode(self, texts: Sequence[str]) -> list[Encoded]:
         if self.rooms is not None:
             self.seen.append(await self.rooms.seen(self.house.keys))
         if self.dies:
-            raise Killed("embed")
-        vectors: list[Vector] = await self.embedder.embed(texts)
-        return vectors
+            raise Killed("encode")
+        encoded: list[Encoded] = await self.embedder.encode(texts)
+        return encoded
 
 
 def _second_run(house: House, dies: bool = False, **options: Any) -> list[Seen]:
