@@ -8,7 +8,6 @@ carried, and at start: a change whose event is already recorded is not recorded 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -83,7 +82,10 @@ def _recorded(log: EventLog, kinds: Iterable[EventType]) -> set[int]:
 
 
 async def _entry(change: Change, ledger: Recorder) -> Entry:
-    """The event of a change: a person appears by pseudonym, groups by their number and digest, never by name."""
+    """The event of a change: a person appears by pseudonym, groups by their number.
+
+    Never by name, nor by a digest of names: who may read the ledger could guess them from it.
+    """
     body: dict[str, Any] = {"outbox": change.id, **_without_names(change.payload)}
     if "user" in change.payload:
         body["subject"] = await ledger.pseudonym(change.payload["user"])
@@ -94,5 +96,4 @@ def _without_names(payload: Mapping[str, Any]) -> dict[str, Any]:
     body = {name: value for name, value in payload.items() if name not in ("user", "groups")}
     if "groups" in payload:
         body["groups"] = len(payload["groups"])
-        body["groups_digest"] = hashlib.sha256("\n".join(payload["groups"]).encode()).hexdigest()
     return body

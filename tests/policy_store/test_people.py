@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ async def _bob(rooms: Rooms) -> Person:
 
 
 def test_acts_are_recorded_by_pseudonym(house: House) -> None:
-    """Neither a name nor a group stands in the ledger."""
+    """Neither a name nor a group stands in the ledger, nor a digest by which one could be guessed."""
 
     async def story(rooms: Rooms) -> None:
         await rooms.people.add("zanzibar", ["tanganyika"], OPERATOR)
@@ -58,8 +59,12 @@ def test_acts_are_recorded_by_pseudonym(house: House) -> None:
         ("person", False),
     ]
     for row in house.query("SELECT event FROM events", "ledger.sqlite"):
-        assert "zanzibar" not in str(row[0])
-        assert "tanganyika" not in str(row[0])
+        for name in ("zanzibar", "tanganyika"):
+            assert name not in str(row[0])
+            assert sha256(name.encode()).hexdigest() not in str(row[0])
+    added = house.events("person")[-3]
+    assert added["groups"] == 1
+    assert not [name for name in added if "digest" in name]
 
 
 @pytest.mark.slow
