@@ -25,7 +25,8 @@ async def crashed(folder: Path) -> tuple[str, str]:
     async with ledger_in(home) as ledger:
         await exchange(ledger)
         subject, early, late = await ledger.subject("alice"), uuid7(), uuid7()
-        await ledger.append(opening(early, Who(subject.pseudonym, ("role:hr",), "key")))
+        asked = rows(subject, early)[:1]
+        await ledger.append(opening(early, Who(subject.pseudonym, ("role:hr",), "key")), asked)
         await ledger.append(opening(late), rows(subject, late)[:1])
         await ledger.append([event(EventType.RETRIEVAL, late)])
         await ledger.append([], rows(subject, late)[1:])
@@ -52,7 +53,7 @@ def test_interrupted_exchanges_are_closed_before_anything_else(tmp_path: Path) -
         ("answer", "interrupted", late),
     ]
     assert first["who"]["roles"] == ["role:hr"]
-    assert (first["content"]["rows"], second["content"]["rows"]) == (0, 2)
+    assert (first["content"]["rows"], second["content"]["rows"]) == (1, 2)
     assert (recovery["type"], recovery["interrupted"]) == ("recovery", 2)
     verdict = verify(tmp_path / "ledger.sqlite", ring=ring_in(tmp_path))
     assert verdict.ok, verdict.problems

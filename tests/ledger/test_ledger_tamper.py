@@ -194,7 +194,7 @@ BESIDE = [
     "UPDATE tree SET edge = zeroblob(96)",
     "UPDATE tree SET size = 27",
     "DELETE FROM tree",
-    "INSERT INTO tree SELECT size, edge FROM tree",
+    "INSERT INTO tree SELECT size, edge, mac FROM tree",
     "DELETE FROM log",
     "UPDATE log SET origin = 'usher/other'",
     "DELETE FROM checkpoints",

@@ -82,6 +82,12 @@ class KeyRing:
         """The keyed hash (HMAC-SHA-256) by which a name is found without being stored."""
         return hmac.digest(self.lookup_key, name.encode(), hashlib.sha256)
 
+    def tail_mac(self, text: bytes) -> bytes:
+        """The MAC (HMAC-SHA-256) that says that a log's end was committed with this ring. Its key is derived from the
+        look-up key, by a label that no name is equal to (it is not UTF-8)."""
+        key = hmac.digest(self.lookup_key, b"\xffusher ledger tail", hashlib.sha256)
+        return hmac.digest(key, text, hashlib.sha256)
+
     @property
     def public_key(self) -> bytes:
         """The 32 bytes with which checkpoints are verified."""

@@ -15,7 +15,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._origin = f"usher/{uuid4()}"
-        self._size, self._edge = 0, b""
+        self._size, self._edge, self._mac = 0, b"", b""
         self._events: list[StoredEvent] = []
         self._checkpoints: list[StoredCheckpoint] = []
         self._open: dict[str, int] = {}
@@ -29,7 +29,8 @@ class MemoryLog:
                 for ident, number in self._open.items()
             ]
             newest = self._checkpoints[-1] if self._checkpoints else None
-            return Tail(self._origin, self._size, self._edge, newest, None, tuple(self._events), tuple(opened))
+            events = tuple(self._events)
+            return Tail(self._origin, self._size, self._edge, newest, None, events, tuple(opened), self._mac)
 
     def commit(self, batch: Batch) -> None:
         with self._lock:
@@ -37,7 +38,7 @@ class MemoryLog:
             if known.intersection(row.lookup for row in batch.subjects):
                 raise LogFailed("a subject is there already")
             self._events += batch.events
-            self._size, self._edge = batch.size, batch.edge
+            self._size, self._edge, self._mac = batch.size, batch.edge, batch.mac
             for row in batch.content:
                 self._content.setdefault(row.audit_id, []).append(row)
             self._subjects += batch.subjects

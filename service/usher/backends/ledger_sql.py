@@ -163,11 +163,11 @@ class SqlLog:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             tables.metadata.create_all(connection, checkfirst=False)
             connection.execute(insert(tables.log).values(origin=f"usher/{uuid4()}"))
-            connection.execute(insert(tables.tree).values(size=0, edge=b""))
+            connection.execute(insert(tables.tree).values(size=0, edge=b"", mac=b""))
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT:d}")
 
     def _tail(self, connection: Connection) -> Tail:
-        size, edge = connection.execute(select(tables.tree.c.size, tables.tree.c.edge)).one()
+        size, edge, mac = connection.execute(select(tables.tree)).one()
         base = tables.checkpoint(connection, max(size - TAIL_EVENTS, 0))
         tail = Tail(
             origin=connection.execute(select(tables.log.c.origin)).scalar_one(),
@@ -177,6 +177,7 @@ class SqlLog:
             base=base,
             events=self._events_after(base.size if base else 0),
             open=tuple(tables.open_rows(connection)),
+            mac=mac,
         )
         connection.rollback()
         return tail
@@ -209,7 +210,7 @@ def _store(connection: Connection, batch: Batch) -> None:
         run("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
     if batch.checkpoint:
         run("INSERT INTO checkpoints (size, edge, note, key) VALUES (?, ?, ?, ?)", astuple(batch.checkpoint))
-    run("UPDATE tree SET size = ?, edge = ?", (batch.size, batch.edge))
+    run("UPDATE tree SET size = ?, edge = ?, mac = ?", (batch.size, batch.edge, batch.mac))
 
 
 def _content_values(r: ContentRow) -> tuple[Any, ...]:

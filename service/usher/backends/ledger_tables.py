@@ -1,7 +1,7 @@
 """The ledger's tables in SQL, and what is read from them (`ledger_sql` opens the file and writes).
 
-`events` (the leaves), `tree` (one row: size and right edge), `checkpoints`, `open_exchanges` (chats without their
-answer), `content` (sealed questions and answers), `subjects`, `log` (one row: the log's origin).
+`events` (the leaves), `tree` (one row: size, right edge and their MAC), `checkpoints`, `open_exchanges` (chats without
+their answer), `content` (sealed questions and answers), `subjects`, `log` (one row: the log's origin).
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ events = Table(
     Column("leaf", LargeBinary, nullable=False),
     Column("event", LargeBinary, nullable=False),
 )
-tree = Table("tree", metadata, Column("size", Integer, nullable=False), Column("edge", LargeBinary, nullable=False))
+tree = Table(
+    "tree",
+    metadata,
+    Column("size", Integer, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -70,7 +70,7 @@ class OpenExchange:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of the stored log, enough to go on writing and to see that it is whole.
+    """The end of the stored log, enough to go on writing and to see that it is whole. `mac` is the last commit's.
 
     `base` is a checkpoint before the end (none: the log's beginning), `events` all events after it, to be read once.
     """
@@ -82,14 +82,17 @@ class Tail:
     base: StoredCheckpoint | None
     events: Iterable[StoredEvent]
     open: tuple[OpenExchange, ...]
+    mac: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One commit. `size` and `edge` are the tree after it; `opened` and `closed` are exchanges by audit id."""
+    """One commit. `size` and `edge` are the tree after it, `mac` the ring's MAC over its `record.tail_text`; `opened`
+    and `closed` are exchanges by audit id."""
 
     size: int
     edge: bytes
+    mac: bytes
     events: Sequence[StoredEvent] = ()
     content: Sequence[ContentRow] = ()
     subjects: Sequence[SubjectRow] = ()
@@ -122,7 +125,7 @@ class Log(Protocol):
 
 
 class Ring(Protocol):
-    """The keys that live outside the data folder. `unwrap` raises `SealBroken`."""
+    """The keys that live outside the data folder. `unwrap` raises `SealBroken`; `tail_mac` is of a `tail_text`."""
 
     @property
     def signing_key(self) -> Ed25519PrivateKey: ...
@@ -132,3 +135,5 @@ class Ring(Protocol):
     def unwrap(self, blob: bytes, aad: bytes) -> bytes: ...
 
     def lookup(self, name: str) -> bytes: ...
+
+    def tail_mac(self, text: bytes) -> bytes: ...

@@ -140,6 +140,11 @@ def leaf_hash(event: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + event).digest()
 
 
+def tail_text(origin: str, size: int, root: bytes) -> bytes:
+    """What the MAC beside the stored tree is of: which log, how many events, and the root over them."""
+    return _netstrings("usher ledger tail", origin, str(size), root.hex())
+
+
 def row_digest(row: ContentRow) -> bytes:
     """What an `answer` commits to of one content row. The ciphertext enters as its hash, so that the digest of a row
     whose ciphertext was erased can still be formed from what is kept."""

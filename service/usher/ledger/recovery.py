@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Sequence
 
 from usher.ledger.checkpoint import BadCheckpoint, open_note
-from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint, StoredEvent, Tail
+from usher.ledger.log import LedgerDamaged, OpenExchange, Ring, StoredCheckpoint, StoredEvent, Tail
 from usher.ledger.merkle import Tree
-from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of
+from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of, tail_text
 
 _REMEDY = "run `usher audit verify`, then restore the data folder from a backup"
 
 
-def check_tail(tail: Tail, public_key: bytes) -> tuple[Tree, int]:
+def check_tail(tail: Tail, ring: Ring) -> tuple[Tree, int]:
     """The tree at the log's end and the time of its last event (microseconds; 0 for an empty log).
 
     Every event after `tail.base` is hashed again and must lead from that checkpoint's edge to the stored one, through
-    the newest checkpoint's root. Raises `LedgerDamaged`.
+    the newest checkpoint's root; and the end must be the one that was committed last with this ring, so that nothing
+    is signed that was put there without it. Raises `LedgerDamaged`.
     """
+    public_key = ring.signing_key.public_key().public_bytes_raw()
     # 1. The stored edge fits the size, and no checkpoint is ahead of it.
     end = _tree(tail.size, tail.edge)
     if tail.newest and tail.newest.size > tail.size:
@@ -40,6 +43,10 @@ def check_tail(tail: Tail, public_key: bytes) -> tuple[Tree, int]:
             raise LedgerDamaged(f"ledger: the events up to {tree.size} do not have their checkpoint's root; {_REMEDY}")
     if (tree.size, tree.edge_bytes()) != (end.size, end.edge_bytes()):
         raise LedgerDamaged(f"ledger: its events end at {tree.size} and its tree at {end.size}, or differ; {_REMEDY}")
+    # 4. Whoever committed this end had the ring. A log that was only just made has no commit yet.
+    fresh = tree.size == 0 and tail.newest is None and not tail.mac
+    if not fresh and not hmac.compare_digest(tail.mac, ring.tail_mac(tail_text(tail.origin, tree.size, tree.root()))):
+        raise LedgerDamaged(f"ledger: its last events were not committed with this key ring; {_REMEDY}")
     return tree, _time(last) if last else 0
 
 

@@ -22,7 +22,7 @@ from usher.ledger.log import (
     Tail,
 )
 from usher.ledger.merkle import Tree
-from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash
+from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash, tail_text
 from usher.ledger.recovery import check_tail, closing_entries
 
 
@@ -103,7 +103,7 @@ class Writer:
             group = _Group()
             outcomes = [self._enter(state, group, write) for write in writes]
             if group:
-                self._log.commit(_batch(state.tree, group))
+                self._log.commit(self._batch(state, group))
         except BaseException:
             self._loaded = None
             raise
@@ -121,10 +121,17 @@ class Writer:
         """Find out if writing works again, by a commit that adds nothing. Raises `LogFailed`, `LedgerDamaged`."""
         state = self._state()
         try:
-            self._log.commit(_batch(state.tree, _Group()))
+            self._log.commit(self._batch(state, _Group()))
         except BaseException:
             self._loaded = None
             raise
+
+    def _batch(self, state: _State, group: _Group) -> Batch:
+        parts = (group.events, group.content, group.subjects, group.opened, group.closed)
+        return Batch(state.tree.size, state.tree.edge_bytes(), self._mac(state), *parts)
+
+    def _mac(self, state: _State) -> bytes:
+        return self._ring.tail_mac(tail_text(state.origin, state.tree.size, state.tree.root()))
 
     def _state(self) -> _State:
         if self._loaded is None:
@@ -134,7 +141,7 @@ class Writer:
     def _load(self) -> tuple[_State, Tail]:
         try:
             tail = self._log.load()
-            tree, micros = check_tail(tail, self._public_key)
+            tree, micros = check_tail(tail, self._ring)
             return _State(tail.origin, tree, micros, Exchanges(tail.open), tail.newest), tail
         except (TypeError, AttributeError) as error:
             raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
@@ -167,7 +174,7 @@ class Writer:
         note = sign(Checkpoint(state.origin, tree.size, tree.root()), self._ring.signing_key)
         stored = StoredCheckpoint(tree.size, tree.edge_bytes(), note, verifier_key(state.origin, self._public_key))
         try:
-            self._log.commit(Batch(tree.size, tree.edge_bytes(), checkpoint=stored))
+            self._log.commit(Batch(tree.size, tree.edge_bytes(), self._mac(state), checkpoint=stored))
         except BaseException:
             self._loaded = None
             raise
@@ -177,10 +184,6 @@ class Writer:
         for outcome in self.write([Write.of(entries) for entries in appends]):
             if isinstance(outcome, OutOfOrder):
                 raise LedgerDamaged(f"ledger: an interrupted exchange cannot be closed: {outcome}")
-
-
-def _batch(tree: Tree, group: _Group) -> Batch:
-    return Batch(tree.size, tree.edge_bytes(), group.events, group.content, group.subjects, group.opened, group.closed)
 
 
 def unavailable(error: Exception) -> LedgerUnavailable:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from usher.ledger.record import (
     ContentRow,
+    Kind,
     content_aad,
     conversation_info,
     row_digest,
@@ -31,7 +32,7 @@ WHERE found.audit_id = ? ORDER BY found.position
 
 
 class Ring(Protocol):
-    """The part of a key ring that opens content."""
+    """The part of a key ring that opens content and vouches for the log's end."""
 
     @property
     def public_key(self) -> bytes: ...
@@ -39,6 +40,8 @@ class Ring(Protocol):
     def unwrap(self, blob: bytes, aad: bytes) -> bytes: ...
 
     def lookup(self, name: str) -> bytes: ...
+
+    def tail_mac(self, text: bytes) -> bytes: ...
 
 
 class ContentCheck:
@@ -49,19 +52,21 @@ class ContentCheck:
         self._committed = 0
         self._keys: dict[str, bytes | None] = {}
 
-    def rows_of(self, audit_id: str, number: int) -> tuple[int, str]:
-        """Count and digest of the rows of an exchange; those that do not open are noted at event `number`."""
-        digest, count = hashlib.sha256(), 0
+    def rows_of(self, audit_id: str, number: int) -> tuple[int, str, bool]:
+        """Count and digest of the rows of an exchange, and whether a question is the first; those that do not open
+        are noted at event `number`."""
+        digest, count, asked = hashlib.sha256(), 0, False
         for row in self._rows(audit_id):
             if row.audit_id != audit_id or row.position != count or not _well_typed(row):
                 self._findings.suspect(f"its content row {row.position} is out of place or damaged", number)
                 continue
+            asked = asked or (count == 0 and row.kind == Kind.QUESTION)
             digest.update(row_digest(row))
             count += 1
             if self._ring is not None and not self._opens(row):
                 self._findings.suspect(f"its content row {row.position} is not what was committed to", number)
         self._committed += count
-        return count, digest.hexdigest()
+        return count, digest.hexdigest(), asked
 
     def finish(self, open_chats: Mapping[str, int]) -> None:
         """Check that no row is of an exchange that never was, and the subjects."""

@@ -35,8 +35,9 @@ class _Exchange:
     decided: bool = False
 
 
-RowsOf = Callable[[str, int], tuple[int, str]]
-"""Audit id and number of the event that commits to them, to count and digest (hex) of the content rows there are."""
+RowsOf = Callable[[str, int], tuple[int, str, bool]]
+"""Audit id and number of the event that commits to them, to count and digest (hex) of the content rows there are, and
+whether a question is the first."""
 
 
 class OrderCheck:
@@ -99,9 +100,12 @@ class OrderCheck:
 
     def _end(self, number: int, event: _Event, ident: str) -> None:
         del self._open[ident]
-        self._committed(number, event, ident)
+        if not self._committed(number, event, ident):
+            self._findings.suspect("its exchange has no question: each chat is recorded with one", number)
 
-    def _committed(self, number: int, event: _Event, ident: str) -> None:
-        rows, digest = self._rows_of(ident, number)
+    def _committed(self, number: int, event: _Event, ident: str) -> bool:
+        """Hold the content rows against what the event commits to; True if there is a question."""
+        rows, digest, asked = self._rows_of(ident, number)
         if event.content != {"rows": rows, "digest": digest} and (rows or event.content or event.type != "request"):
             self._findings.suspect(f"its content rows ({rows} are there) are not those that it commits to", number)
+        return asked

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from usher.ledger.record import FORMAT, leaf_hash
+from usher.ledger.record import FORMAT, leaf_hash, tail_text
 from usher.ledger.verify.content import ContentCheck, Ring
 from usher.ledger.verify.file import has_log, opened
 from usher.ledger.verify.findings import Findings
@@ -28,7 +28,9 @@ class Verdict:
     `first_bad` is the number of the first event that is missing, changed or no longer vouched for; it is None where
     nothing is wrong or what is wrong is no event. Where a checkpoint's root does not hold and no single event shows
     why, it is the first event after the last checkpoint that holds. `content` says if commitments to plaintext were
-    checked; rows and ciphertexts always are.
+    checked; rows and ciphertexts always are. `signatures` says whose key they were checked with: the ring's, the one
+    given, or only the file's own, which any forger can put there. `uncovered` counts the last events, which no
+    checkpoint covers: with the ring they are known to be its server's, without it nothing vouches for them.
     """
 
     ok: bool
@@ -38,6 +40,8 @@ class Verdict:
     first_bad: int | None
     problems: tuple[str, ...]
     content: Literal["checked", "unchecked"]
+    signatures: Literal["ring", "given", "own"]
+    uncovered: int
 
 
 def verify(
@@ -68,6 +72,8 @@ def verify(
         first_bad=run.findings.first_bad,
         problems=tuple(run.findings.problems),
         content="unchecked" if ring is None else "checked",
+        signatures="ring" if ring is not None else "own" if public_key is None else "given",
+        uncovered=run.roots.size - run.vouched,
     )
 
 
@@ -86,7 +92,8 @@ class _Run:
         self._key = ring.public_key if ring is not None else key
         self.findings, self.roots = Findings(), Roots()
         self.newest: str | None = None
-        self._vouched = 0
+        self._origin = ""
+        self.vouched = 0
         self._roots_hold = True
 
     def whole(self, path: Path) -> bool:
@@ -119,7 +126,7 @@ class _Run:
         content.finish(order.open_chats())
 
     def _notes(self, connection: sqlite3.Connection) -> list[Note]:
-        origin = self._single(connection, "SELECT origin FROM log")
+        origin = self._origin = self._single(connection, "SELECT origin FROM log")
         notes: list[Note] = []
         stored_key = None
         for ident, size, edge, note, key in connection.execute(
@@ -179,7 +186,7 @@ class _Run:
             wrong += not self._holds(notes[at])
             at += 1
         self._roots_hold = self._roots_hold and not wrong
-        self._vouched = size if self._roots_hold else self._vouched
+        self.vouched = size if self._roots_hold else self.vouched
         return at
 
     def _holds(self, note: Note) -> bool:
@@ -188,7 +195,7 @@ class _Run:
             self.findings.add(f"{note.name}: the edge stored with it is not the tree's")
         if not holds and (self._roots_hold or note.name == _HELD):
             # Whoever signed what contradicts the held checkpoint signed the stored ones too: they vouch for nothing.
-            trusted = 0 if note.name == _HELD else self._vouched
+            trusted = 0 if note.name == _HELD else self.vouched
             self.findings.add_after(trusted, f"{note.name}: its root is not that of the first {note.size} events")
         return holds
 
@@ -198,12 +205,20 @@ class _Run:
             if note.size > size:
                 self.findings.add(f"it is missing; {note.name} covers {note.size} events", size + 1)
                 break
-        trees = connection.execute("SELECT size, edge FROM tree").fetchall()
-        if len(trees) != 1 or trees[0] != (size, self.roots.edge()):
-            self.findings.add_after(self._vouched, "the stored tree is not the one of the events")
+        self._tree(connection)
         listed = connection.execute("SELECT audit_id, number FROM open_exchanges").fetchall()
         if sorted(listed, key=repr) != sorted(order.open_chats().items(), key=repr):
             self.findings.add("the list of open exchanges is not the one of the events")
+
+    def _tree(self, connection: sqlite3.Connection) -> None:
+        """The stored tree is the one of the events; and, with a ring, whoever committed it had that ring."""
+        rows = connection.execute("SELECT size, edge, mac FROM tree").fetchall()
+        if len(rows) != 1 or rows[0][:2] != (self.roots.size, self.roots.edge()):
+            self.findings.add_after(self.vouched, "the stored tree is not the one of the events")
+        elif self._ring is not None:
+            wanted = self._ring.tail_mac(tail_text(self._origin, self.roots.size, self.roots.root()))
+            if rows[0][2] != wanted:
+                self.findings.add_after(self.vouched, "the log's end was not committed with this key ring")
 
     def _single(self, connection: sqlite3.Connection, query: str) -> str:
         rows = connection.execute(query).fetchall()
