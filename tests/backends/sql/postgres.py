@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 START_SECONDS = 20
+_LIBC = ctypes.CDLL(None)
 
 
 class PostgresMissing(Exception):
@@ -82,13 +84,25 @@ def _serving(binaries: Path, folder: Path, data: Path, as_whom: dict[str, Any]) 
     command = [str(binaries / "postgres"), "-D", str(data), *(part for item in settings for part in ("-c", item))]
     log = folder / "log"
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd="/", stdout=output, stderr=output, **as_whom)
+        server = subprocess.Popen(
+            command,
+            cwd="/",
+            stdout=output,
+            stderr=output,
+            preexec_fn=_end_with_parent,  # one system call, that takes no lock
+            **as_whom,
+        )
     try:
         _await_ready(server, log)
         yield
     finally:
         server.send_signal(signal.SIGINT)  # its "fast" shutdown: clients are cut off
         server.wait(START_SECONDS)
+
+
+def _end_with_parent() -> None:
+    """Tests that are killed leave no server behind (PR_SET_PDEATHSIG)."""
+    _LIBC.prctl(1, signal.SIGINT)
 
 
 def _await_ready(server: subprocess.Popen[bytes], log: Path) -> None:
