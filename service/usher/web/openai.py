@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from usher.authority import Grant
 from usher.chat import MAX_TOKENS, Chat
 from usher.chat_answer import Citation, Ended
 from usher.chat_exchange import Exchange
+from usher.core.clean import clean
 from usher.core.history import Asked, split
 from usher.errors import UserError
 from usher.services import Services
@@ -217,17 +218,17 @@ def _usher(exchange: Exchange, ended: Ended) -> dict[str, Any]:
         "conversation_id": exchange.conversation.id,
         "route": {"kind": str(exchange.route.kind), "reasons": list(exchange.route.reasons)},
         "policy_version": exchange.grant.scope.policy_version,
-        "citations": [_citation(citation) for citation in ended.citations],
+        "citations": [_citation(citation, exchange.grant.documents.link_hosts) for citation in ended.citations],
     }
 
 
-def _citation(citation: Citation) -> dict[str, Any]:
+def _citation(citation: Citation, hosts: Collection[str]) -> dict[str, Any]:
     passage = citation.passage
     return {
         "n": citation.n,
         "document": str(passage.document),
         "path": passage.path,
-        "title": passage.title,
+        "title": clean(passage.title, hosts),
         "chunk": str(passage.label.chunk),
         "score": citation.score,
         "url": f"/api/documents/{passage.document}",
