@@ -11,9 +11,15 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import Entry, EventType
 from usher.ports import Change, Outbox
 from usher.review import EventLog
+
+
+class ChangePending(LedgerUnavailable):
+    """The ledger cannot record now, and a change was already made: it is kept, and completed before the next change
+    or at the next start. Until then both the old state and the new one must allow."""
 
 
 class Recorder(Protocol):
@@ -37,14 +43,20 @@ class Courier:
     async def carry(self, changes: Sequence[Change]) -> None:
         """Record the changes, then make them active. One that a later change has replaced meanwhile is left out.
 
-        Raises `LedgerUnavailable`: the changes stay pending, and are finished before the next ones.
+        Raises `ChangePending`: they are finished before the next ones.
         """
         async with self._turn:
-            if self._cut_off:
-                await self._recover()
-                return
-            waiting = {change.id for change in await self._outbox.pending()}
-            await self._finish([change for change in changes if change.id in waiting], frozenset())
+            try:
+                await self._carry(changes)
+            except LedgerUnavailable as error:
+                raise ChangePending(error.reason) from error
+
+    async def _carry(self, changes: Sequence[Change]) -> None:
+        if self._cut_off:
+            await self._recover()
+            return
+        waiting = {change.id for change in await self._outbox.pending()}
+        await self._finish([change for change in changes if change.id in waiting], frozenset())
 
     async def recover(self) -> int:
         """Finish every change that was cut off; returns how many. Costs nothing where none was."""

@@ -14,6 +14,7 @@ from litestar.params import FromPath, JSONBody
 
 from usher.errors import DataFolderBusy, UserError
 from usher.ledger.log import LedgerUnavailable
+from usher.outbox import ChangePending
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
 from usher.web.operator import UserBody
 from usher.web.problems import HANDLERS, MEDIA_TYPE, members_of
@@ -24,6 +25,7 @@ ERRORS: dict[str, tuple[Exception, int, str]] = {
     "user": (UserError("k", "is 0", "give a whole number from 1 to 100"), 400, "k is 0: give"),
     "busy": (DataFolderBusy("USHER_HOME", "is in use", "stop the other"), 409, "stop the other"),
     "ledger": (LedgerUnavailable(SECRET), 503, "cannot record"),
+    "pending": (ChangePending(SECRET), 503, "the change is kept"),
     "store": (StoreUnavailable(SECRET), 503, "Try again"),
     "model": (ModelUnavailable(SECRET), 503, "Try again"),
     "scope": (ScopeTooWide("the scope has too many classes: join collections"), 503, "join collections"),
@@ -81,6 +83,7 @@ def test_an_error_keeps_its_headers() -> None:
     """A challenge stays, and who is turned away for now is told when to come back."""
     assert ask("GET", "/raise/stranger").headers["www-authenticate"] == "Bearer"
     assert ask("GET", "/raise/ledger").headers["retry-after"] == "5"
+    assert "retry-after" not in ask("GET", "/raise/pending").headers
 
 
 FRAMEWORK: dict[str, tuple[str, str, dict[str, Any], int]] = {
@@ -107,4 +110,6 @@ def test_the_frameworks_errors_are_problems_too(method: str, path: str, more: di
 def test_a_line_of_a_stream_tells_as_little() -> None:
     """After the status has gone out, an error is a line with its words or with fixed ones."""
     assert members_of(UserError("acl", "is empty", "fill it"))["remedy"] == "fill it"
+    assert "change is kept" in members_of(ChangePending(SECRET))["problem"]
+    assert SECRET not in repr([members_of(ChangePending(SECRET))])
     assert SECRET not in repr([members_of(LedgerUnavailable(SECRET)), members_of(RuntimeError(SECRET))])

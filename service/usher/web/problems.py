@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
+from usher.outbox import ChangePending
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +32,11 @@ _FIXED = {
 """Words for errors that the framework raises; its own may quote the address or the body."""
 
 _UNRECORDED = "Usher cannot record now, and does nothing unrecorded. Try again later."
+
+_PENDING = (
+    "Usher cannot record now. The change is kept, though: it takes effect once it can be recorded, before the next "
+    "change or at the next start. Until then what it takes away is denied, and what it gives is not yet given."
+)
 
 _OURS = frozenset({401, 403, 404})
 """Only Usher's own code raises these with words of its own."""
@@ -72,6 +78,8 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[d
 
 def of_ledger(request: Request[Any, Any, Any], error: LedgerUnavailable) -> Response[dict[str, Any]]:
     _log.error("ledger_unavailable", error=error)
+    if isinstance(error, ChangePending):
+        return problem(503, _PENDING)
     return problem(503, _UNRECORDED, headers=RETRY)
 
 
@@ -94,7 +102,7 @@ def members_of(error: Exception) -> dict[str, str]:
     if isinstance(error, UserError):
         return {"field": error.field, "problem": error.problem, "remedy": error.remedy}
     if isinstance(error, LedgerUnavailable):
-        return {"problem": _UNRECORDED}
+        return {"problem": _PENDING if isinstance(error, ChangePending) else _UNRECORDED}
     _log.error("unexpected", error=error)
     return {"problem": _FIXED[500]}
 
