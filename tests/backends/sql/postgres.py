@@ -58,18 +58,23 @@ def _binaries(folder: Path, as_whom: dict[str, Any]) -> Path:
     home = installed[-1].parent.parent
     if _works(home / "bin", as_whom):
         return home / "bin"
-    shutil.copytree(home, folder / "install")
-    if not _works(folder / "install" / "bin", as_whom):
+    copy = folder / "site" / home.parent.name / home.name
+    shutil.copytree(home, copy)
+    libraries = home.parent.with_suffix(".libs")  # found by the binaries beside their package
+    shutil.copytree(libraries, folder / "site" / libraries.name)
+    if not _works(copy / "bin", as_whom):
         raise PostgresMissing("its binaries do not run here as " + ("nobody" if as_whom else "this user"))
-    return folder / "install" / "bin"
+    return copy / "bin"
 
 
 def _works(binaries: Path, as_whom: dict[str, Any]) -> bool:
     try:
-        done = subprocess.run([binaries / "postgres", "--version"], cwd="/", capture_output=True, **as_whom)
+        return not any(
+            subprocess.run([binaries / name, "--version"], cwd="/", capture_output=True, **as_whom).returncode
+            for name in ("postgres", "initdb")
+        )
     except OSError:
         return False
-    return done.returncode == 0
 
 
 def _run(command: list[str], as_whom: dict[str, Any]) -> None:
