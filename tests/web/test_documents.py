@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
+from tests.web.chat_kit import FailingLog
 from tests.web.world import OPERATOR, World, world
 
 
 @pytest.fixture(scope="module")
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("documents")) as made:
+    with world(tmp_path_factory.mktemp("documents"), log=FailingLog) as made:
         yield made
 
 
@@ -99,3 +102,60 @@ def test_me_lists_my_own_keys_and_no_secret(usher: World) -> None:
     assert (keys[extra.id]["purpose"], keys[extra.id]["issuer"]) == ("audit", "operator:uid:0")
     assert keys[extra.id]["revoked_at"] is not None
     assert all(secret.rpartition("-")[2] not in response.text for secret in (extra.key, usher.keys["bob"]))
+
+
+def test_a_list_and_a_document_are_recorded_before_they_are_shown(usher: World) -> None:
+    """Ids, versions and access classes of what is shown, by a pseudonym; no path, no title."""
+    before = len(usher.events())
+    page = usher.ask("GET", "/api/documents?limit=2", "alice").json()
+    one = usher.ask("GET", f"/api/documents/{page['documents'][0]['id']}", "alice").json()
+    listed, viewed = usher.events()[before:]
+    assert [listed["type"], viewed["type"]] == ["view", "view"]
+    shown = [document["id"] for document in page["documents"]]
+    assert [document["document"] for document in listed["documents"]] == shown
+    assert [document["document"] for document in viewed["documents"]] == [one["id"]]
+    assert viewed["documents"][0]["version"] == one["version"]
+    assert all(isinstance(document["access_class"], int) for document in listed["documents"] + viewed["documents"])
+    assert listed["who"]["pseudonym"]
+    assert not any(word in repr([listed, viewed]) for word in ("alice", "handbook", "Holidays", ".md"))
+
+
+def test_what_is_not_there_is_no_view(usher: World) -> None:
+    """A 404 leaves no event, so that the record tells nobody which ids were guessed."""
+    before = len(usher.events())
+    assert usher.ask("GET", f"/api/documents/{uuid4()}").status_code == 404
+    assert len(usher.events()) == before
+
+
+def test_without_its_ledger_nothing_is_listed(usher: World) -> None:
+    """503 for the list and for a document."""
+    ident = usher.ask("GET", "/api/documents").json()["documents"][0]["id"]
+    log = usher.services.review._log
+    assert isinstance(log, FailingLog)
+    log.full = True
+    with structlog.testing.capture_logs():
+        answers = [usher.ask("GET", path) for path in ("/api/documents", f"/api/documents/{ident}")]
+    log.full = False
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert not any("handbook" in answer.text for answer in answers)
+    assert usher.ask("GET", "/api/documents").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["list", "document"])
+def test_what_is_taken_away_while_it_is_recorded_is_not_shown(
+    usher: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The key is judged once more after the record: revoked meanwhile, it gets nothing."""
+    usher.run(usher.add("zoe", ["staff"]))
+    ident = usher.ask("GET", "/api/documents", "zoe").json()["documents"][0]["id"]
+    append = usher.services.ledger.append
+
+    async def revoked(entries: Any, *rows: Any) -> Any:
+        receipt = await append(entries, *rows)
+        if entries and entries[0].type == "view":
+            await usher.services.people.revoke_key(usher.key_ids["zoe"], OPERATOR)
+        return receipt
+
+    monkeypatch.setattr(usher.services.ledger, "append", revoked)
+    answer = usher.ask("GET", "/api/documents" if what == "list" else f"/api/documents/{ident}", "zoe")
+    assert "handbook" not in answer.text

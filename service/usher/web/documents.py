@@ -40,22 +40,21 @@ async def list_documents(
 ) -> DocumentPage:
     if not 1 <= limit <= MAX_LIMIT:
         raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
-    grant = await services.authority.again(grant)
-    found = await services.documents.page(grant.scope.classes, after, limit + 1)
-    page = found[:limit]
-    return DocumentPage(page, page[-1].id if len(found) > limit else None)
+    """Which documents were listed is recorded before the list is given."""
+    page, more = await services.retrieve.listed(grant, after, limit)
+    return DocumentPage(page, page[-1].id if more and page else None)
 
 
 @get("/{document:str}", responses=PROBLEMS, summary="One document's metadata")
 async def get_document(
     services: NamedDependency[Services], grant: NamedDependency[Grant], document: FromPath[str]
 ) -> DocumentInfo:
-    """A foreign id, an absent one and one that is no id get the same answer."""
-    grant = await services.authority.again(grant)
+    """A foreign id, an absent one and one that is no id get the same answer. A view is recorded before it is given."""
     try:
-        info = await services.documents.get(UUID(document), grant.scope.classes)
+        ident = UUID(document)
     except ValueError:
-        info = None
+        raise NotFoundException(NO_SUCH) from None
+    info = await services.retrieve.document(grant, ident)
     if info is None:
         raise NotFoundException(NO_SUCH)
     return info
