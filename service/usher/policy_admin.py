@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from usher_policy.compile import compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import may, roles_of, scope
 from usher_policy.lint import Finding, lint
-from usher_policy.rules import parse_rules
+from usher_policy.rules import Rules, parse_rules
 from usher_policy.vocabulary import Action, Effect, Principal, typed
 
 
@@ -97,20 +98,15 @@ class PolicyAdmin:
 
         Raises `UserError` if it fails its check, or while another version is on its way.
         """
-        report = check(source)
-        if not report.ok:
-            raise UserError("policy", _summary(report), "run `usher policy check FILE` and mend what it names")
-        rules = parse_rules(source.rules_text)
+        digest, warnings = await asyncio.to_thread(_examined, source)  # seconds for a large policy
         await self._courier.recover()  # a version that an unwritable ledger held up goes first
         versions = await self._policies.versions()
-        stored = StoredPolicy(
-            versions.policy + 1, rules.digest, source.rules_text, dict(source.documents), self._clock()
-        )
+        stored = StoredPolicy(versions.policy + 1, digest, source.rules_text, dict(source.documents), self._clock())
         change = await self._policies.propose(stored, f"{by.kind}:{by.id}")
         if change is None:
             raise UserError("policy", "another version is being activated", "try again in a moment")
         await self._courier.carry([change])
-        return AppliedPolicy(stored.version, rules.digest, _warnings(report, source.rules_text))
+        return AppliedPolicy(stored.version, digest, warnings)
 
     async def active(self) -> dict[str, Any]:
         """The version in force: number, digest, documents."""
@@ -147,6 +143,15 @@ class PolicyAdmin:
         }
 
 
+def _examined(source: PolicySource) -> tuple[str, tuple[str, ...]]:
+    """The digest and the warnings of a policy that passes its check. Raises `UserError` for another."""
+    report = check(source)
+    if not report.ok:
+        raise UserError("policy", _summary(report), "run `usher policy check FILE` and mend what it names")
+    rules = parse_rules(source.rules_text)
+    return rules.digest, _warnings(report, rules)
+
+
 def _summary(report: CheckReport) -> str:
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if errors:
@@ -156,9 +161,8 @@ def _summary(report: CheckReport) -> str:
     return f"fails {len(failed)} of its {len(report.cases)} case(s); the first: {failed[0].case.name}"
 
 
-def _warnings(report: CheckReport, rules_text: str) -> tuple[str, ...]:
+def _warnings(report: CheckReport, rules: Rules) -> tuple[str, ...]:
     found = [f"line {f.line}: {f.message}" for f in report.findings if f.severity != "error"]
-    rules = parse_rules(rules_text).permissions
-    if not any(rule.act == Action.POLICY_APPROVE and rule.eft == Effect.ALLOW for rule in rules):
+    if not any(rule.act == Action.POLICY_APPROVE and rule.eft == Effect.ALLOW for rule in rules.permissions):
         found.append("no rule grants policy.approve: only the operator can change this policy")
     return tuple(found)

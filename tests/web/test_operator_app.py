@@ -155,6 +155,21 @@ def test_a_part_that_fails_is_named() -> None:
     assert told.json()["parts"]["ledger"] == "the disk reserve is reached"
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("its file is read-only; make /srv/a b/ledger.sqlite writable", "its file is read-only"),
+        ("ledger /srv/a b/ledger.sqlite: its format is 9", "does not work"),
+        ("x" * 101, "does not work"),
+    ],
+)
+def test_the_public_reason_is_short_and_names_no_path(reason: str, told: str) -> None:
+    """The operator has all of it."""
+    world = World(ledger=reason)
+    assert world.ask("GET", "/health/ready", operator=False).json()["parts"] == {"ledger": told}
+    assert world.ask("GET", "/operator/status").json() == {"ledger": reason}
+
+
 def test_every_route_has_an_access_rule() -> None:
     """On both apps, whoever adds a route says who may call it; without a key only health and the schema are open."""
     for operator in (False, True):

@@ -10,6 +10,9 @@ from litestar.di import NamedDependency
 from usher.services import Services
 from usher.web.auth import PUBLIC
 
+LONGEST_REASON = 100
+"""Characters of a reason that is told to anybody."""
+
 
 @get("/live", summary="The process is alive")
 async def live() -> dict[str, str]:
@@ -19,10 +22,17 @@ async def live() -> dict[str, str]:
 
 @get("/ready", summary="Every part works")
 async def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]:
-    """200 when each part can do its work, else 503 and for each part `ok` or the reason."""
-    parts = await services.ready()
+    """200 when each part can do its work, else 503 and for each part `ok` or a short reason; the operator's status and
+    the log have the whole one."""
+    parts = {part: _in_short(state) for part, state in (await services.ready()).items()}
     well = all(state == "ok" for state in parts.values())
     return Response({"status": "ok" if well else "unavailable", "parts": parts}, status_code=200 if well else 503)
+
+
+def _in_short(state: str) -> str:
+    """What anybody may know of a part: the remedy is the operator's, and so is a reason that may name a path."""
+    reason = state.partition(";")[0]
+    return reason if len(reason) <= LONGEST_REASON and "/" not in reason else "does not work"
 
 
 router = Router("/health", route_handlers=[live, ready], opt={"access": PUBLIC})
