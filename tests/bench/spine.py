@@ -83,6 +83,8 @@ class World:
         try:
             assert process.stdout is not None
             line = process.stdout.readline().decode()
+            if not line:
+                raise SystemExit("usher serve ended before it was ready: run it by hand to see why")
             self.url = next(word for word in line.split() if word.startswith("http"))
             httpx.get(f"{self.url}/health/ready").raise_for_status()
             yield time.perf_counter() - began
@@ -224,15 +226,21 @@ def measure(world: World) -> dict[str, float]:
         world.keys[role] = world.usher("key", "create", f"{role}-person")["key"]
     bare = Bare(world.corpus, world.folder)
     with world.server(), httpx.Client(timeout=60) as client:
-        results = ingest_figures(world, bare)
-        results |= ask_all(world, client)
-        results |= latency(world, client)
+        results = told(ingest_figures(world, bare))
+        results |= told(latency(world, client))
+        results |= told(ask_all(world, client))
         results["leaks"] += prompt_leaks(world, everything(world, client), who(world, client))
     with world.server() as start_s:
         results["start_s"] = round(start_s, 2)
     verdict = world.usher("audit", "verify")
     print(f"audit verify: {verdict['ok']}, {verdict['size']} events", flush=True)
     return results
+
+
+def told(figures: dict[str, float]) -> dict[str, float]:
+    """The figures, printed as they come: the run takes minutes."""
+    print("  ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
+    return figures
 
 
 def ingest_figures(world: World, bare: Bare) -> dict[str, float]:
