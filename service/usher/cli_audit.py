@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from usher.cli_output import Json, bullets, dump, progress, say, table, warn
 from usher.cli_road import ask_operator, run
 from usher.errors import UserError
 from usher.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from usher.ledger.verify import Verdict
 
 audit = typer.Typer(help="The record of what was asked, shown and answered.", no_args_is_help=True)
 
@@ -25,7 +28,8 @@ def verify(
 ) -> None:
     """Recompute the whole record. Only reads: also beside a running server, or on a copy of the data folder.
 
-    Without the key ring the content's commitments are unchecked.
+    Without the key ring neither content nor the events since the last checkpoint are vouched for, and without its
+    public key signatures are checked with the key in the file itself, which shows damage but no forger.
     """
     from usher.ledger.verify import verify as recompute
 
@@ -40,12 +44,29 @@ def verify(
     if json:
         dump({name: getattr(verdict, name) for name in type(verdict).__dataclass_fields__})
     else:
-        state = "is whole" if verdict.ok else "is NOT whole"
-        say(f"the record {state}: {verdict.size} events, root {verdict.root}, content {verdict.content}")
-        if verdict.first_bad is not None:
-            say(f"first bad event: {verdict.first_bad}")
+        for line in told(verdict):
+            say(line)
         bullets(verdict.problems)
     raise typer.Exit(0 if verdict.ok else 1)
+
+
+def told(verdict: Verdict) -> list[str]:
+    """A verdict in words, which claim no more than was checked."""
+    state = "is NOT whole" if not verdict.ok else "agrees with itself" if verdict.signatures == "own" else "is whole"
+    lines = [f"the record {state}: {verdict.size} events, root {verdict.root}, content {verdict.content}"]
+    if verdict.first_bad is not None:
+        lines.append(f"first bad event: {verdict.first_bad}")
+    if verdict.signatures == "own":
+        lines.append(
+            "signatures were checked with the file's own key only, which a forger can put there: "
+            "use the key ring, or --public-key"
+        )
+    if verdict.content == "unchecked":
+        lines.append("content was not checked: that needs the key ring")
+    if verdict.uncovered:
+        vouched = "the key ring vouches for them" if verdict.signatures == "ring" else "nothing vouches for them here"
+        lines.append(f"no checkpoint covers the last {verdict.uncovered} events: {vouched}")
+    return lines
 
 
 def _ring(settings: Settings) -> Any:

@@ -1,0 +1,69 @@
+"""What `usher audit verify` claims: no more than was checked."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from usher.backends.keyring import KeyRing
+from usher.backends.ledger_sql import SqlLog
+from usher.cli import app
+from usher.cli_audit import told
+from usher.ledger.record import Entry, EventType
+from usher.ledger.sequencer import Ledger
+from usher.ledger.verify import Verdict
+
+VERDICT: dict[str, Any] = {
+    "ok": True,
+    "size": 9,
+    "root": "ab",
+    "checkpoint": None,
+    "first_bad": None,
+    "problems": (),
+    "content": "checked",
+    "signatures": "ring",
+    "uncovered": 0,
+}
+ALONE = {"content": "unchecked", "signatures": "own"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said", "unsaid"),
+    [
+        ({}, ["is whole", "content checked"], ["own key", "not checked", "no checkpoint"]),
+        ({"uncovered": 2}, ["last 2 events", "the key ring vouches"], []),
+        (ALONE, ["agrees with itself", "own key only", "content was not checked"], ["is whole"]),
+        (ALONE | {"uncovered": 2}, ["last 2 events: nothing vouches"], ["is whole"]),
+        (ALONE | {"signatures": "given"}, ["is whole", "content was not checked"], ["own key"]),
+        (ALONE | {"ok": False, "first_bad": 3}, ["is NOT whole", "first bad event: 3", "own key only"], []),
+    ],
+)
+def test_the_words_claim_what_was_checked(facts: dict[str, Any], said: list[str], unsaid: list[str]) -> None:
+    """With whose key signatures were checked, whether content was, and what no checkpoint covers."""
+    text = "\n".join(told(Verdict(**(VERDICT | facts))))
+    assert all(words in text for words in said), text
+    assert not any(words in text for words in unsaid), text
+
+
+def test_without_the_ring_the_command_does_not_say_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a data folder alone, as on a copy of it; beside its ring it does."""
+    (tmp_path / "home").mkdir()
+    ring = KeyRing.create(tmp_path / "home.keys")
+
+    async def recorded() -> None:
+        ledger = await Ledger.open(SqlLog(tmp_path / "home" / "ledger.sqlite"), ring)
+        await ledger.append([Entry(EventType.OPERATOR)])
+        await ledger.close()
+
+    asyncio.run(recorded())
+    monkeypatch.setenv("USHER_HOME", str(tmp_path / "home"))
+    with_ring = CliRunner().invoke(app, ["audit", "verify"])
+    assert (with_ring.exit_code, "is whole" in with_ring.output) == (0, True)
+    ring.path.rename(tmp_path / "away")
+    without = CliRunner().invoke(app, ["audit", "verify"])
+    assert (without.exit_code, "is whole" in without.output) == (0, False)
+    assert "own key only" in " ".join(without.output.split())
