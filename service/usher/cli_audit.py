@@ -53,7 +53,8 @@ def verify(
 def told(verdict: Verdict) -> list[str]:
     """A verdict in words, which claim no more than was checked."""
     state = "is NOT whole" if not verdict.ok else "agrees with itself" if verdict.signatures == "own" else "is whole"
-    lines = [f"the record {state}: {verdict.size} events, root {verdict.root}, content {verdict.content}"]
+    newest = f" (the last {verdict.uncovered} in no checkpoint yet)" if verdict.uncovered else ""
+    lines = [f"the record {state}: {verdict.size} events, root {verdict.root}{newest}, content {verdict.content}"]
     if verdict.first_bad is not None:
         lines.append(f"first bad event: {verdict.first_bad}")
     if verdict.signatures == "own":
@@ -63,9 +64,8 @@ def told(verdict: Verdict) -> list[str]:
         )
     if verdict.content == "unchecked":
         lines.append("content was not checked: that needs the key ring")
-    if verdict.uncovered:
-        vouched = "the key ring vouches for them" if verdict.signatures == "ring" else "nothing vouches for them here"
-        lines.append(f"no checkpoint covers the last {verdict.uncovered} events: {vouched}")
+    if verdict.uncovered and verdict.signatures != "ring":
+        lines.append(f"nothing vouches for the last {verdict.uncovered} events: that needs the key ring")
     return lines
 
 

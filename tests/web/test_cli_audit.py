@@ -34,10 +34,10 @@ ALONE = {"content": "unchecked", "signatures": "own"}
 @pytest.mark.parametrize(
     ("facts", "said", "unsaid"),
     [
-        ({}, ["is whole", "content checked"], ["own key", "not checked", "no checkpoint"]),
-        ({"uncovered": 2}, ["last 2 events", "the key ring vouches"], []),
+        ({}, ["is whole", "content checked"], ["own key", "not checked", "checkpoint"]),
+        ({"uncovered": 2}, ["whole", "(the last 2 in no checkpoint yet), content checked"], ["vouches"]),
         (ALONE, ["agrees with itself", "own key only", "content was not checked"], ["is whole"]),
-        (ALONE | {"uncovered": 2}, ["last 2 events: nothing vouches"], ["is whole"]),
+        (ALONE | {"uncovered": 2}, ["nothing vouches for the last 2 events"], ["is whole"]),
         (ALONE | {"signatures": "given"}, ["is whole", "content was not checked"], ["own key"]),
         (ALONE | {"ok": False, "first_bad": 3}, ["is NOT whole", "first bad event: 3", "own key only"], []),
     ],
