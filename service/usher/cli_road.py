@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,10 +51,28 @@ async def road(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with AsyncExitStack() as stack:
         await _reach(settings, stack)
         address = stack.enter_context(socket_address(settings.operator_socket))
-        transport = httpx.AsyncHTTPTransport(uds=address)
+        transport = _transport(address, lambda: _reach(settings, stack))
         yield await stack.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://operator", timeout=httpx.Timeout(None, connect=5))
         )
+
+
+def _transport(address: str, reach: Callable[[], Awaitable[None]]) -> httpx.AsyncHTTPTransport:
+    """HTTP over the operator's socket; where its owner has just ended, somebody else is found first."""
+    import httpx
+
+    class Transport(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            give_up = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    return await super().handle_async_request(request)
+                except httpx.ConnectError:  # nothing was sent
+                    if time.monotonic() > give_up:
+                        raise
+                await reach()
+
+    return Transport(uds=address)
 
 
 async def _reach(settings: Settings, stack: AsyncExitStack) -> None:
