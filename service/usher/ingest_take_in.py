@@ -23,13 +23,14 @@ from usher.ports import (
     LabelChange,
     Point,
     Shelved,
+    SparseVector,
     Staged,
     StagedChunk,
 )
 
 RECIPE = "2"
 """Changes whenever conversion, splitting or what is embedded changes: a document made by another is made anew."""
-BATCH_CHUNKS = 96
+BATCH_CHUNKS = 192
 """Chunks of one commit: a few seconds of embedding, so that the commit's own time hardly counts."""
 BATCH_DOCUMENTS = 64
 _NAMESPACE = UUID("0b9e6f3e-6a55-4c7e-9d5b-6a1f4f6c2c11")
@@ -100,8 +101,15 @@ def _first_cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-_Ready = tuple[Staged, int, str]
-"""A version to embed, its class, and what it counts as."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A version to embed: what the embedder reads of its chunks, their lexical side, its class, what it counts as."""
+
+    staged: Staged
+    texts: tuple[str, ...]
+    sparse: tuple[SparseVector, ...]
+    access_class: int
+    counted: str
 
 
 class TakeIn:
@@ -180,8 +188,7 @@ class TakeIn:
         old = item.shelved
         if old is None or old.deleted or item.relabels or (old.digest, old.recipe) != (digest, self._recipe):
             converted = await self._converter.convert(data, PurePosixPath(item.path).suffix.lower(), item.path)
-            staged = await asyncio.to_thread(self._staged, run.source, item, converted, digest, len(data))
-            return staged, item.access_class, "changed" if old and old.version and not old.deleted else "added"
+            return await asyncio.to_thread(self._ready, run.source, item, converted, digest, len(data))
         run.report.counts["unchanged"] += 1
         return None
 
@@ -194,6 +201,19 @@ class TakeIn:
             change = LabelChange("delete", old.document, old.version, old.access_class)
             await self._committer.label([change], run.by)
             run.report.counts["withdrawn"] += 1
+
+    def _ready(self, source: str, item: Work, converted: Converted, digest: str, size: int) -> _Ready:
+        """All that can be done before embedding, in one go beside it."""
+        staged = self._staged(source, item, converted, digest, size)
+        old, title = item.shelved, staged.title
+        parts = [(chunk.headings, staged.text[chunk.start : chunk.end]) for chunk in staged.chunks]
+        return _Ready(
+            staged=staged,
+            texts=tuple(chunking.embed_text(title, headings, body) for headings, body in parts),
+            sparse=tuple(lexical.document(title, headings, staged.path, body) for headings, body in parts),
+            access_class=item.access_class,
+            counted="changed" if old and old.version and not old.deleted else "added",
+        )
 
     def _staged(self, source: str, item: Work, converted: Converted, digest: str, size: int) -> Staged:
         old = item.shelved
@@ -221,8 +241,7 @@ class TakeIn:
         committing: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
             while (ready := await queue.get()) is not None:
-                staged, access_class, counted = ready
-                batch.append((await self._embedded(staged, access_class), counted))
+                batch.append((await self._embedded(ready), ready.counted))
                 if sum(len(p.points) for p, _ in batch) >= BATCH_CHUNKS or len(batch) >= BATCH_DOCUMENTS:
                     if committing:
                         await committing
@@ -232,25 +251,15 @@ class TakeIn:
             if batch:
                 await self._commit(run, batch)
 
-    async def _embedded(self, staged: Staged, access_class: int) -> Prepared:
-        bodies = [staged.text[chunk.start : chunk.end] for chunk in staged.chunks]
-        texts = [
-            chunking.embed_text(staged.title, chunk.headings, body)
-            for chunk, body in zip(staged.chunks, bodies, strict=True)
-        ]
-        encoded = await self._embedder.encode(texts)
-        sparse = await asyncio.to_thread(
-            lambda: [
-                lexical.document(staged.title, chunk.headings, staged.path, body)
-                for chunk, body in zip(staged.chunks, bodies, strict=True)
-            ]
-        )
+    async def _embedded(self, ready: _Ready) -> Prepared:
+        staged = ready.staged
+        encoded = await self._embedder.encode(ready.texts)
         points = tuple(
             Point(chunk.id, staged.document, 0, one.vector, weights)
-            for chunk, one, weights in zip(staged.chunks, encoded, sparse, strict=True)
+            for chunk, one, weights in zip(staged.chunks, encoded, ready.sparse, strict=True)
         )
         chunks = tuple(replace(chunk, tokens=one.tokens) for chunk, one in zip(staged.chunks, encoded, strict=True))
-        return Prepared(replace(staged, chunks=chunks), points, access_class)
+        return Prepared(replace(staged, chunks=chunks), points, ready.access_class)
 
     async def _commit(self, run: Run, batch: Sequence[tuple[Prepared, str]]) -> None:
         await self._committer.put([prepared for prepared, _ in batch], run.by)
