@@ -174,8 +174,8 @@ class Retrieve:
         if not scope.classes:
             return NOTHING
         terms = lexical.query(question)
-        found = await self._store.search(scope.classes, encoded.vector, terms, fusion.OVERFETCH)
-        ranked = fusion.fuse(found, terms, 2 * fusion.OVERFETCH)
+        found = await self._store.search(scope.classes, encoded.vector, terms, max(k, fusion.OVERFETCH))
+        ranked = fusion.fuse(found, terms, len(found.dense) + len(found.sparse))
         kept, step = Checked((), (), ()), max(k, late.CANDIDATES)
         for start in range(0, len(ranked), step):
             part = [hit.chunk for hit in ranked[start : start + step]]

@@ -123,7 +123,13 @@ def _engine(url: str) -> sa.Engine:
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own implicit BEGIN would start transactions too late
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "secure_delete=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=10000",
+        "secure_delete=ON",
+        "mmap_size=268435456",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -19,6 +19,7 @@ from usher.core.fusion import Found, SparseVector
 from usher.core.scope import CLASS_FIELD, DENSE, SPARSE, Filter, Query
 from usher.core.scoped_search import Answers, Batch, Row, scoped_search
 
+_COUNTS = 256
 _NEVER = 10**9  # kilobytes of vectors from which a segment would get an approximate graph
 
 
@@ -27,6 +28,8 @@ class EdgeEngine:
 
     def __init__(self, shard: qdrant.EdgeShard) -> None:
         self._shard = shard
+        self._counts: dict[str, int] = {}
+        """Sizes of scopes, until the next write."""
 
     @classmethod
     def open(cls, folder: Path, dimensions: int) -> EdgeEngine:
@@ -60,6 +63,7 @@ class EdgeEngine:
         self, delete: Sequence[UUID], upsert: Sequence[WirePoint], move: Sequence[tuple[Sequence[UUID], int]]
     ) -> None:
         """In this order; durable only after `flush`. Ids that are not there are passed over."""
+        self._counts.clear()
         update = qdrant.UpdateOperation
         if delete:
             self._shard.update(update.delete_points(list(delete)))
@@ -86,8 +90,16 @@ class EdgeEngine:
         rows = [[_row(point, query) for point in points] for points, query in zip(lists, batch.queries, strict=True)]
         if batch.count is None:
             return Answers(rows)
-        counted = qdrant.CountRequest(exact=True, filter=filters.of(batch.count["filter"]))
-        return Answers(rows, self._shard.count(counted))
+        return Answers(rows, self._counted(batch.count["filter"], filters))
+
+    def _counted(self, scope: Filter, filters: _Filters) -> int:
+        """How many chunks are in the scope. People of one role ask it again and again, and only a write changes it."""
+        key = str(scope)
+        if key not in self._counts:
+            if len(self._counts) >= _COUNTS:
+                self._counts.clear()
+            self._counts[key] = self._shard.count(qdrant.CountRequest(exact=True, filter=filters.of(scope)))
+        return self._counts[key]
 
 
 def _create(folder: Path, dimensions: int) -> None:

@@ -36,8 +36,9 @@ class Found:
     idf: Mapping[int, float]
 
 
-OVERFETCH = 100
-"""How many of each list to ask of the store: enough that what is cut off does not matter to the first 100."""
+OVERFETCH = 50
+"""The least of each list to ask of the store; whoever wants more passages asks for as many. Longer lists find nothing
+more."""
 LEXICAL = 0.4
 """The weight of the lexical side beside the cosine. More helps questions in the words of the text, less helps others;
 between 0.3 and 0.6 little changes."""
