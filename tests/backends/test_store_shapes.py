@@ -37,6 +37,20 @@ def neutral(value: Any) -> Any:
     raise AssertionError(f"a condition that was not expected: {value}")
 
 
+class CountingShard:
+    """A real shard that counts how often it is asked for a size."""
+
+    def __init__(self, shard: qdrant_edge.EdgeShard) -> None:
+        self._shard, self.counts = shard, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shard, name)
+
+    def count(self, request: qdrant_edge.CountRequest) -> int:
+        self.counts += 1
+        return self._shard.count(request)
+
+
 class RecordingShard:
     """A real shard that notes what it is asked. It has no other way in: any other method is an error."""
 
@@ -64,6 +78,20 @@ class RecordingShard:
 EXPECTED_FILTERS = {len(ASKED.indices): 3 + 2 * 8, 0: 3}
 
 
+def test_the_size_of_a_scope_is_remembered_until_a_write(tmp_path: Path) -> None:
+    """Each scope has its own, and a point that comes or goes changes the weights of terms at once."""
+    engine = EdgeEngine.scratch(tmp_path, IDENTITY.dimensions)
+    shard = CountingShard(engine._shard)
+    engine._shard = shard
+    engine.write([], [WirePoint.of(p) for p in TIED[:-1]], [])
+    before = [engine.search(scope, vector(1).tolist(), ASKED, 3).idf for scope in (*SCOPES, *SCOPES)]
+    assert shard.counts == len(SCOPES)
+    engine.write([], [WirePoint.of(TIED[-1])], [])
+    after = [engine.search(scope, vector(1).tolist(), ASKED, 3).idf for scope in SCOPES]
+    assert shard.counts == 2 * len(SCOPES)
+    assert all(old != new for old, new in zip(before, after, strict=False))
+
+
 def test_all_that_reaches_the_embedded_engine_is_filtered(tmp_path: Path) -> None:
     """Each query's filter and each idf population is the compiled scope; an empty scope reaches no engine."""
     engine = EdgeEngine.scratch(tmp_path, IDENTITY.dimensions)
@@ -72,6 +100,7 @@ def test_all_that_reaches_the_embedded_engine_is_filtered(tmp_path: Path) -> Non
     engine.write([], [WirePoint.of(p) for p in TIED], [])
     for scope in SCOPES:
         for question in QUESTIONS:
+            engine.write([], [], [])  # a size that is remembered would not be asked for
             shard.filters.clear()
             found = engine.search(scope, vector(1).tolist(), question, 3)
             assert len(found.dense) == len(TIED)
