@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.backends.store_kit import ASKED, IDENTITY, chunks, point, vector
@@ -13,6 +15,7 @@ from tests.backends.store_kit import ASKED, IDENTITY, chunks, point, vector
 from usher.backends import store_qdrant
 from usher.backends.index_identity import IndexRefused
 from usher.backends.store_qdrant import LOCAL, QdrantStore, _Collection, _probe, _retried
+from usher.core.scope import CLASS_FIELD
 from usher.ports import StoreBatch, StoreUnavailable
 
 pytestmark = pytest.mark.slow  # the client's import takes more than a second
@@ -219,3 +222,30 @@ def test_a_store_in_use() -> None:
         await store.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.skipif(
+    "USHER_QDRANT_URL" not in os.environ,
+    reason="no Qdrant server (set USHER_QDRANT_URL); the client's local mode runs the rest of the server store's "
+    "contract, but has no payload index and keeps nothing when it is closed",
+)
+@pytest.mark.loopback
+def test_what_only_a_server_can_do() -> None:
+    """Chunks outlive the connection, and the access class has an index."""
+
+    async def story() -> None:
+        where = (os.environ["USHER_QDRANT_URL"], f"usher-test-{uuid4().hex}", IDENTITY)
+        secret = os.environ.get("USHER_QDRANT_API_KEY")
+        store = await QdrantStore.open(*where, secret)
+        await store.write(StoreBatch(upsert=[point(1, 1)]))
+        await store.close()
+        again = await QdrantStore.open(*where, secret)
+        try:
+            assert await again.count() == 1
+            about = await again._collection.client.get_collection(where[1])
+            assert CLASS_FIELD in about.payload_schema
+        finally:
+            await again._collection.drop()
+            await again.close()
+
+    asyncio.run(story())
