@@ -14,6 +14,7 @@ import structlog
 from usher.authority import Authority, Grant
 from usher.core import fusion, late, lexical
 from usher.core.evidence import decision_body, retrieval_body, scope_digest
+from usher.core.history import MAX_QUESTION
 from usher.core.passages import Checked, Passage, check_all, still_readable
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable, OutOfOrder
@@ -23,7 +24,6 @@ from usher.ports import DocumentInfo, Documents, Embedder, Encoded, Store
 from usher_policy.decide import Scope
 from usher_policy.vocabulary import Action
 
-MAX_QUESTION = 8_000
 MAX_K = 100
 DEFAULT_K = 10
 CHAT = "sys:chat"

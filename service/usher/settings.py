@@ -128,10 +128,6 @@ class Settings(BaseSettings):
         return self.keyring or self.home.with_name(self.home.name + ".keys")
 
     @property
-    def lock_path(self) -> Path:
-        return self.home / "lock"
-
-    @property
     def operator_socket(self) -> Path:
         return self.home / "operator.sock"
 
