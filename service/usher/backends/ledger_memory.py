@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from uuid import uuid4
 
 from usher.ledger.log import Batch, LogFailed, OpenExchange, StoredCheckpoint, StoredEvent, SubjectRow, Tail
@@ -54,6 +55,10 @@ class MemoryLog:
     def content(self, audit_id: str) -> tuple[ContentRow, ...]:
         with self._lock:
             return tuple(self._content.get(audit_id, ()))
+
+    def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
+        with self._lock:
+            return {ident: tuple(self._content[ident]) for ident in audit_ids if ident in self._content}
 
     def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from datetime import datetime
@@ -81,6 +81,11 @@ class SqlLog:
         """The content rows of an exchange, in order. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
             return tables.content_rows(connection, audit_id)
+
+    def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
+        """The content rows of each of these exchanges that has any. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.contents(connection, audit_ids)
 
     def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None:
         """Raises `LogFailed`."""

@@ -7,7 +7,7 @@ their answer), `content` (sealed questions and answers), `subjects`, `log` (one 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,13 @@ from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Strin
 from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint
 from usher.ledger.record import ContentRow, EventType, Kind
 
+SOME = 500
+"""Ids in one query."""
+_KINDS = {kind.value: kind for kind in Kind}
+_CONTENTS = (
+    "SELECT audit_id, position, kind, conversation, pseudonym, commitment, ciphertext FROM content"
+    " WHERE audit_id IN ({}) ORDER BY audit_id, position"
+)
 SCAN_EVENTS = 20_000
 """Events that one page looks at, so that a rare filter costs bounded time."""
 
@@ -103,11 +110,17 @@ def open_rows(connection: Connection) -> Iterator[OpenExchange]:
 
 
 def content_rows(connection: Connection, audit_id: str) -> tuple[ContentRow, ...]:
-    query = select(content).where(content.c.audit_id == audit_id).order_by(content.c.position)
-    return tuple(
-        ContentRow(r.audit_id, r.position, Kind(r.kind), r.conversation, r.pseudonym, r.commitment, r.ciphertext)
-        for r in connection.execute(query)
-    )
+    return contents(connection, [audit_id]).get(audit_id, ())
+
+
+def contents(connection: Connection, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
+    """The content rows of each of these exchanges that has any, in order."""
+    found: dict[str, list[ContentRow]] = {}
+    for start in range(0, len(audit_ids), SOME):
+        some = list(audit_ids[start : start + SOME])
+        for row in connection.exec_driver_sql(_CONTENTS.format(",".join("?" * len(some))), tuple(some)):
+            found.setdefault(row[0], []).append(ContentRow(row[0], row[1], _KINDS[row[2]], *row[3:]))
+    return {audit_id: tuple(rows) for audit_id, rows in found.items()}
 
 
 def event_page(

@@ -91,6 +91,16 @@ class SqlDocuments:
 
         return await self._database.read(work)
 
+    async def current_classes(self, documents: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
+        def work(connection: sa.Connection) -> dict[UUID, tuple[int, ...]]:
+            found: dict[UUID, tuple[int, ...]] = {}
+            for start in range(0, len(documents), _SOME):
+                some = _CLASSES.where(t.document.c.id.in_(documents[start : start + _SOME]))
+                found |= {row.id: _classes(row) for row in connection.execute(some)}
+            return found
+
+        return await self._database.read(work)
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
         if after is not None:
@@ -106,6 +116,17 @@ class SqlDocuments:
             return [_info(row) for row in connection.execute(statement)]
 
         return await self._database.read(work)
+
+
+_SOME = 5_000
+"""Ids in one query."""
+
+_CLASSES = sa.select(t.document.c.id, t.document.c.access_class, t.document.c.pending, t.document.c.pending_class)
+
+
+def _classes(row: AnyRow) -> tuple[int, ...]:
+    changes = row.pending in ("put", "label") and row.pending_class is not None
+    return (row.access_class, row.pending_class) if changes else (row.access_class,)
 
 
 _LABELS = (

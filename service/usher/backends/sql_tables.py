@@ -167,3 +167,59 @@ chunk = sa.Table(
     sa.Index("chunk_document_version", "document", "version"),
 )
 """`sealed_tokens` are the token vectors, under the same key as the version's text."""
+
+conversation = sa.Table(
+    "conversation",
+    tables,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("user", sa.String(300), nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("sealed_title", sa.LargeBinary),
+    sa.Column("title_exposures", sa.LargeBinary, nullable=False),
+    sa.Column("deleted_at", Instant),
+    sa.Index("conversation_user", "user", "updated_at", "id"),
+)
+"""`title_exposures` are the documents (16 bytes each) that the title may tell of, as `exposures` below."""
+
+exchange = sa.Table(
+    "exchange",
+    tables,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("conversation", sa.Uuid, nullable=False),
+    sa.Column("user", sa.String(300), nullable=False),
+    sa.Column("parent", sa.Uuid),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("exposures", sa.LargeBinary, nullable=False),
+    sa.Column("question_digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("answer_digest", sa.LargeBinary(32)),
+    sa.Column("outcome", sa.String(40)),
+    sa.Index("exchange_conversation", "conversation", "id"),
+    sa.Index("exchange_user", "user", "id"),
+    sa.Index("exchange_answer", "user", "answer_digest"),
+)
+"""`id` is the audit id, `parent` the exchange before it. No text: questions and answers are sealed in the ledger's
+content. The digests are keyed by the person's own key; `outcome` is null while the answer flows."""
+
+feedback = sa.Table(
+    "feedback",
+    tables,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("exchange", sa.Uuid, nullable=False, index=True),
+    sa.Column("user", sa.String(300), nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("verdict", sa.String(8), nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),
+)
+"""`sealed` are the words, under the key of the exchange's conversation; `active` once it stands in the ledger."""
+
+ws_ticket = sa.Table(
+    "ws_ticket",
+    tables,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("credential", sa.String(32), nullable=False),
+    sa.Column("user", sa.String(300), nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+)
+"""One-use tickets that open a WebSocket: `digest` is SHA-256 of the ticket."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info
+from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info, label_aad
 from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal
 
 
@@ -39,6 +39,14 @@ class Conversation:
             raise SealBroken("content: its commitment is of another text")
         return plaintext.decode()
 
+    def seal_label(self, name: str, text: str) -> bytes:
+        """A text about the conversation, such as its title, to be kept elsewhere under this `name`."""
+        return seal(self.key, text.encode(), label_aad(self.id, name))
+
+    def open_label(self, name: str, sealed: bytes) -> str:
+        """Raises `SealBroken`, also for a label of another name or conversation."""
+        return unseal(self.key, sealed, label_aad(self.id, name)).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -52,6 +60,11 @@ class Subject:
         """What a model server's prefix cache is parted by: equal for the person's own requests, for nobody else's.
         Hex of `HMAC-SHA-256(subject key, "usher cache salt")`, so that it tells nothing and dies with the key."""
         return hmac.digest(self.key, b"usher cache salt", hashlib.sha256).hex()
+
+    def digest(self, text: str) -> bytes:
+        """What finds a text again among the person's own, and tells nothing of it to whoever has not their key:
+        `HMAC-SHA-256(subject key, "usher digest " || text)`."""
+        return hmac.digest(self.key, b"usher digest " + text.encode(), hashlib.sha256)
 
     def conversation(self, id: str) -> Conversation:
         """The conversation with its key, `HKDF-SHA-256(subject key, info = conversation id)`."""

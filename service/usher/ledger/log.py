@@ -117,6 +117,9 @@ class Log(Protocol):
 
     def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
 
+    def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
+        """`content` of each exchange that has any, at the cost of few queries."""
+
     def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None: ...
 
     def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None: ...

@@ -38,6 +38,8 @@ class EventType(StrEnum):
     LABEL = "label"
     DOCUMENT = "document"
     VIEW = "view"
+    CONVERSATION = "conversation"
+    FEEDBACK = "feedback"
     KEY = "key"
     PERSON = "person"
     OPERATOR = "operator"
@@ -55,10 +57,11 @@ SEARCH = "search"
 
 
 class Kind(StrEnum):
-    """What a content row holds. A `client` row is a turn of the client program that stood in the prompt: its role on
-    the first line, then its text."""
+    """What a content row holds. A `query` row is what was searched for, if that is not the question as it was asked; a
+    `client` row is a turn of the client program that stood in the prompt: its role on the first line, then its text."""
 
     QUESTION = "question"
+    QUERY = "query"
     CLIENT = "client"
     ANSWER = "answer"
 
@@ -161,6 +164,11 @@ def _netstrings(*texts: str) -> bytes:
     """Texts in one string of bytes that no other texts give: each with its length before it."""
     parts = [text.encode() for text in texts]
     return b"".join(b"%d:%b," % (len(part), part) for part in parts)
+
+
+def label_aad(conversation: str, name: str) -> bytes:
+    """The associated data of a text about a conversation that is kept elsewhere, such as its title."""
+    return _netstrings("usher label", conversation, name)
 
 
 def conversation_info(conversation: str) -> bytes:

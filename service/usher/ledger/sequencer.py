@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from usher.ledger.content import Subject
-from usher.ledger.log import LedgerUnavailable, Log, Ring, SubjectRow
+from usher.ledger.log import LedgerUnavailable, Log, LogFailed, Ring, SubjectRow
 from usher.ledger.record import ContentRow, Entry
 from usher.ledger.subjects import Subjects
 from usher.ledger.writer import Receipt, Write, Writer, unavailable
@@ -118,6 +118,13 @@ class Ledger:
     async def content(self, audit_id: str) -> tuple[ContentRow, ...]:
         """The content rows of an exchange, in order. Raises `LogFailed`."""
         return await asyncio.to_thread(self._log.content, audit_id)
+
+    async def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
+        """The content rows of each of these exchanges that has any. Raises `LedgerUnavailable`."""
+        try:
+            return await asyncio.to_thread(self._log.contents, audit_ids)
+        except LogFailed as error:
+            raise unavailable(error) from error
 
     async def checkpoint(self) -> str:
         """A signed note over everything recorded so far. Raises `LedgerUnavailable`."""

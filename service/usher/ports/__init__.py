@@ -7,6 +7,7 @@ A backend of a port passes the contract suite of that port under `tests/backends
 from usher.core.fusion import Found, Hit, SparseVector
 from usher.core.late import TokenVectors
 from usher.core.prompt import PromptPassage
+from usher.ports.conversations import ConversationIndex, ConversationRow, ExchangeRow
 from usher.ports.data import (
     BadFile,
     Change,
@@ -53,6 +54,8 @@ from usher.ports.engines import (
 __all__ = [
     "BadFile",
     "Change",
+    "ConversationIndex",
+    "ConversationRow",
     "ConversionFailed",
     "Converted",
     "Converter",
@@ -62,6 +65,7 @@ __all__ = [
     "Documents",
     "Embedder",
     "Encoded",
+    "ExchangeRow",
     "FileRefused",
     "Folder",
     "Found",

@@ -119,6 +119,10 @@ class Documents(Protocol):
 
     async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]: ...
 
+    async def current_classes(self, documents: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
+        """For each known document its access class (a deleted one's last) and, while a change is pending, that one's
+        too: all must be in a scope for what was shown of the document to be shown again."""
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
 
     async def get(self, document: UUID, classes: Sequence[int]) -> DocumentInfo | None:

@@ -1,0 +1,162 @@
+"""Conversations and exchanges, in SQL: ids, times, digests and exposures; no text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from usher.backends import sql_tables as t
+from usher.backends.sql import AnyRow, Database
+from usher.backends.sql_outbox import Finisher, enqueue
+from usher.ports import Change
+from usher.ports.conversations import ConversationRow, ExchangeRow
+
+_C, _X = t.conversation.c, t.exchange.c
+_CONVERSATION = sa.select(*(_C[field.name] for field in fields(ConversationRow)))
+_EXCHANGE = (
+    sa.select(*(_X[field.name] for field in fields(ExchangeRow)))
+    .join(t.conversation, _C.id == _X.conversation)
+    .where(_C.deleted_at.is_(None))
+)
+
+
+class SqlConversations:
+    """The `ConversationIndex` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, user: str, row: ConversationRow) -> None:
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(t.conversation).values(user=user, **_values(row)))
+
+        await self._database.write(work)
+
+    async def page(self, user: str, before: tuple[datetime, UUID] | None, limit: int) -> list[ConversationRow]:
+        statement = _CONVERSATION.where(*_own(user)).order_by(_C.updated_at.desc(), _C.id.desc()).limit(limit)
+        if before is not None:
+            instant, ident = before
+            statement = statement.where(
+                sa.or_(_C.updated_at < instant, sa.and_(_C.updated_at == instant, _C.id < ident))
+            )
+        return await self._conversations(statement)
+
+    async def get(self, user: str, conversation: UUID) -> ConversationRow | None:
+        found = await self._conversations(_CONVERSATION.where(*_own(user), _C.id == conversation))
+        return found[0] if found else None
+
+    async def count(self, user: str) -> int:
+        statement = sa.select(sa.func.count()).select_from(t.conversation).where(*_own(user))
+
+        def work(connection: sa.Connection) -> int:
+            return int(connection.execute(statement).scalar_one())
+
+        return await self._database.read(work)
+
+    async def rename(self, user: str, conversation: UUID, sealed_title: bytes, exposures: bytes) -> bool:
+        statement = sa.update(t.conversation).where(*_own(user), _C.id == conversation)
+        return await self._changed(statement.values(sealed_title=sealed_title, title_exposures=exposures))
+
+    async def delete(self, user: str, conversation: UUID, now: datetime) -> Change | None:
+        statement = sa.update(t.conversation).where(*_own(user), _C.id == conversation).values(deleted_at=now)
+        payload = {"op": "delete", "conversation": str(conversation), "user": user}
+
+        def work(connection: sa.Connection) -> Change | None:
+            if connection.execute(statement).rowcount == 0:
+                return None
+            return enqueue(connection, "conversation", payload, now)
+
+        return await self._database.write(work)
+
+    async def exchanges(self, user: str, conversation: UUID) -> list[ExchangeRow]:
+        own = _EXCHANGE.where(_X.conversation == conversation, _X.user == user)
+        return await self._exchanges(own.order_by(_X.created_at, _X.id))
+
+    async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
+        return await self._exchanges(_EXCHANGE.where(_X.user == user).order_by(_X.id.desc()).limit(limit))
+
+    async def exchange(self, user: str, exchange: UUID) -> ExchangeRow | None:
+        found = await self._exchanges(_EXCHANGE.where(_X.id == exchange, _X.user == user))
+        return found[0] if found else None
+
+    async def by_answer(self, user: str, digests: Sequence[bytes]) -> list[ExchangeRow]:
+        if not digests:
+            return []
+        matching = _EXCHANGE.where(_X.user == user, _X.answer_digest.in_(list(digests)))
+        return await self._exchanges(matching.order_by(_X.created_at, _X.id))
+
+    async def begin(self, user: str, row: ExchangeRow, sealed_title: bytes | None) -> bool:
+        def work(connection: sa.Connection) -> bool:
+            this = _C.id == row.conversation
+            known = connection.execute(sa.select(_C.user, _C.deleted_at, _C.sealed_title).where(this)).first()
+            if known is not None and (known.user != user or known.deleted_at is not None):
+                return False
+            title = {} if sealed_title is None else {"sealed_title": sealed_title, "title_exposures": row.exposures}
+            if known is None:
+                made = {"id": row.conversation, "user": user, "created_at": row.created_at, "title_exposures": b""}
+                connection.execute(sa.insert(t.conversation).values(**{**made, "updated_at": row.created_at, **title}))
+            else:
+                kept = title if known.sealed_title is None else {}
+                connection.execute(sa.update(t.conversation).where(this).values(updated_at=row.created_at, **kept))
+            connection.execute(sa.insert(t.exchange).values(user=user, **_values(row)))
+            return True
+
+        return await self._database.write(work)
+
+    async def end(self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime) -> None:
+        def work(connection: sa.Connection) -> None:
+            ended = sa.update(t.exchange).where(_X.id == exchange).returning(_X.conversation)
+            row = connection.execute(ended.values(outcome=outcome, answer_digest=answer_digest)).first()
+            if row is not None:
+                connection.execute(sa.update(t.conversation).where(_C.id == row.conversation).values(updated_at=now))
+
+        await self._database.write(work)
+
+    async def interrupted(self) -> int:
+        def work(connection: sa.Connection) -> int:
+            statement = sa.update(t.exchange).where(_X.outcome.is_(None)).values(outcome="interrupted")
+            return connection.execute(statement).rowcount
+
+        return await self._database.write(work)
+
+    async def _changed(self, statement: sa.Update) -> bool:
+        def work(connection: sa.Connection) -> bool:
+            return connection.execute(statement).rowcount > 0
+
+        return await self._database.write(work)
+
+    async def _conversations(self, statement: sa.Select[Any]) -> list[ConversationRow]:
+        def work(connection: sa.Connection) -> list[ConversationRow]:
+            return [ConversationRow(*row) for row in connection.execute(statement)]
+
+        return await self._database.read(work)
+
+    async def _exchanges(self, statement: sa.Select[Any]) -> list[ExchangeRow]:
+        def work(connection: sa.Connection) -> list[ExchangeRow]:
+            return [_exchange(row) for row in connection.execute(statement)]
+
+        return await self._database.read(work)
+
+
+def _own(user: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return _C.user == user, _C.deleted_at.is_(None)
+
+
+def _values(row: ConversationRow | ExchangeRow) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
+def _exchange(row: AnyRow) -> ExchangeRow:
+    return ExchangeRow(*row)
+
+
+def _nothing_more(connection: sa.Connection, change: Change) -> None:
+    """A deletion binds from its own transaction on."""
+
+
+FINISHERS: Mapping[str, Finisher] = {"conversation": _nothing_more}

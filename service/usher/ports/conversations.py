@@ -1,0 +1,76 @@
+"""Conversations without their texts: which exchange belongs where, and what each has shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from usher.ports.data import Change
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """`sealed_title` is None until there is one; the title may be shown while `title_exposures` are permitted."""
+
+    id: UUID
+    created_at: datetime
+    updated_at: datetime
+    sealed_title: bytes | None = None
+    title_exposures: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRow:
+    """`id` is the audit id. `exposures` are packed (`core/exposures.py`). `outcome` is None while the answer flows;
+    `answer_digest` is None until then, or if nothing was shown."""
+
+    id: UUID
+    conversation: UUID
+    parent: UUID | None
+    created_at: datetime
+    exposures: bytes
+    question_digest: bytes
+    answer_digest: bytes | None = None
+    outcome: str | None = None
+
+
+class ConversationIndex(Protocol):
+    """Every method but `interrupted` is about one person's own: what is another's, absent or deleted is not there."""
+
+    async def create(self, user: str, row: ConversationRow) -> None: ...
+
+    async def page(self, user: str, before: tuple[datetime, UUID] | None, limit: int) -> list[ConversationRow]:
+        """By last use, newest first; `before` is the (updated_at, id) of the last one of the page before."""
+
+    async def get(self, user: str, conversation: UUID) -> ConversationRow | None: ...
+
+    async def count(self, user: str) -> int: ...
+
+    async def rename(self, user: str, conversation: UUID, sealed_title: bytes, exposures: bytes) -> bool: ...
+
+    async def delete(self, user: str, conversation: UUID, now: datetime) -> Change | None:
+        """Gone at once; what comes back waits for the ledger. None if it is not there."""
+
+    async def exchanges(self, user: str, conversation: UUID) -> list[ExchangeRow]:
+        """Oldest first."""
+
+    async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
+        """Of all conversations, newest first."""
+
+    async def exchange(self, user: str, exchange: UUID) -> ExchangeRow | None: ...
+
+    async def by_answer(self, user: str, digests: Sequence[bytes]) -> list[ExchangeRow]:
+        """The exchanges whose answers have these digests, oldest first."""
+
+    async def begin(self, user: str, row: ExchangeRow, sealed_title: bytes | None) -> bool:
+        """Add an exchange, and its conversation if that is new. The title (which tells of what the exchange has shown)
+        is taken where there is none yet. False, and nothing added, if the conversation is not this person's or is
+        deleted."""
+
+    async def end(self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime) -> None: ...
+
+    async def interrupted(self) -> int:
+        """Give each exchange that has no outcome the outcome `interrupted`; returns how many. At start only."""
