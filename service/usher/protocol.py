@@ -7,6 +7,8 @@ import socket
 import struct
 from http import HTTPStatus
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from usher.send_limit import SendLimited
 
 LARGEST_HEAD = 65_536
@@ -14,7 +16,7 @@ MOST_HEADERS = 200
 SLOWEST_HEAD = 30
 
 
-class Protocol(SendLimited):
+class Protocol(SendLimited, HttpToolsProtocol):
     """HTTP/1.1 that keeps little of a request before it is anybody's.
 
     A head (or trailer, or what else is no body) of more than `LARGEST_HEAD` bytes is answered 431, of more than

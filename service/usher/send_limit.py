@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 SEND_SECONDS = 30.0
 """How long a connection may have more to send than its buffer takes (64 KiB, down to 16 KiB again)."""
 
 
-class SendLimited(HttpToolsProtocol):
-    """HTTP that drops a connection whose client stops reading: its answer ends as one whose client has left, and
-    does not wait, open, with what it may no longer say once a key is revoked."""
+class SendLimited(asyncio.Protocol):
+    """Beside a uvicorn protocol: drops a connection whose client stops reading. Its answers end as those whose client
+    has left, and do not wait, open, with what they may no longer say once a key is revoked."""
 
+    transport: asyncio.Transport
     _patience: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:

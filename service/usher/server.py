@@ -23,6 +23,7 @@ from usher.errors import UserError
 from usher.logs import AccessLog, configure_logs
 from usher.protocol import OperatorProtocol, Protocol
 from usher.settings import Settings
+from usher.websocket_protocol import OPTIONS, WebSocketProtocol
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -159,6 +160,8 @@ def public_config(app: Litestar, settings: Settings) -> uvicorn.Config:
     return _config(
         app,
         http=Protocol,
+        ws=WebSocketProtocol,
+        **OPTIONS,
         limit_concurrency=MOST_CONNECTIONS,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
@@ -168,14 +171,13 @@ def public_config(app: Litestar, settings: Settings) -> uvicorn.Config:
 
 
 def operator_config(app: Litestar) -> uvicorn.Config:
-    return _config(app, http=OperatorProtocol, proxy_headers=False)
+    return _config(app, http=OperatorProtocol, ws="none", proxy_headers=False)
 
 
 def _config(app: Litestar, **different: Any) -> uvicorn.Config:
     return uvicorn.Config(
         AccessLog(app),  # type: ignore[arg-type]  # ASGI in plain types; uvicorn's are typed dicts of its own
         lifespan="off",  # run by `running`, where an error can be told
-        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
