@@ -25,6 +25,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
+from usher.library import Library
 from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
@@ -108,6 +109,7 @@ async def _wired(
         policy=policy,
         ingest=ingest,
         retrieve=retrieve,
+        library=Library(authority, ledger, documents),
         chat=Chat(authority, ledger, retrieve, model),
         review=Review(log, ledger),
         ready=lambda: _ready(ledger, store, policies),

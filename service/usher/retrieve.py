@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 import anyio
@@ -13,14 +12,14 @@ import structlog
 
 from usher.authority import Authority, Grant
 from usher.core import fusion, late, lexical
-from usher.core.evidence import decision_body, retrieval_body, scope_digest
+from usher.core.evidence import decision_body, retrieval_body
 from usher.core.history import MAX_QUESTION
 from usher.core.passages import Checked, Passage, check_all, still_readable
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable, OutOfOrder
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
-from usher.ports import DocumentInfo, Documents, Embedder, Encoded, Store
+from usher.ports import Documents, Embedder, Encoded, Store
 from usher_policy.decide import Scope
 from usher_policy.vocabulary import Action
 
@@ -123,31 +122,6 @@ class Retrieve:
         refusal = refusal or denied(after)
         return SearchAnswer(audit_id, after.scope.policy_version, NOTHING if refusal else found, refusal)
 
-    async def listed(self, grant: Grant, after: UUID | None, limit: int) -> tuple[list[DocumentInfo], bool]:
-        """A page of the documents that the grant's holder may read, by id, and whether more follow. Which ones are
-        shown is durable before they are. Raises `LedgerUnavailable`."""
-        grant = await self._authority.again(grant)
-        found = await self._documents.page(grant.scope.classes, after, limit + 1)
-        return await self._viewed(grant, found[:limit]), len(found) > limit
-
-    async def document(self, grant: Grant, document: UUID) -> DocumentInfo | None:
-        """One such document. A view of none is not recorded. Raises `LedgerUnavailable`."""
-        grant = await self._authority.again(grant)
-        info = await self._documents.get(document, grant.scope.classes)
-        shown = [] if info is None else await self._viewed(grant, [info])
-        return shown[0] if shown else None
-
-    async def _viewed(self, grant: Grant, shown: list[DocumentInfo]) -> list[DocumentInfo]:
-        """Record a view, then judge it again: what may still be shown."""
-        subject = await self._ledger.subject(grant.credential.user)
-        by = who(grant, subject.pseudonym)
-        await self._ledger.append([Entry(EventType.VIEW, who=by, body=_view_body(grant, shown))])
-        now = await self._authority.again(grant)
-        if now is grant:
-            return shown
-        classes = () if denied(now) else now.scope.classes
-        return [info for info in shown if await self._documents.get(info.id, classes) is not None]
-
     async def _record_failure(self, audit_id: str, by: Who, scope: Scope, error: BaseException) -> None:
         """End a search that found nothing because something failed; also one whose client has left."""
         outcome = "cancelled" if isinstance(error, anyio.get_cancelled_exc_class()) else "failed"
@@ -213,23 +187,3 @@ def denied(grant: Grant) -> str | None:
 
 def _joined(kept: Checked, more: Checked) -> Checked:
     return Checked((*kept.passages, *more.passages), (*kept.stale, *more.stale), (*kept.leaks, *more.leaks))
-
-
-def _view_body(grant: Grant, shown: Sequence[DocumentInfo]) -> dict[str, Any]:
-    """Which documents a list or a page showed: ids, versions and access classes, no names."""
-    scope, catalog = grant.scope, grant.snapshots[0].catalog
-    classes = {catalog.classes[ident]: ident for ident in scope.classes}
-    return {
-        "credential_id": grant.credential.id,
-        "policy_version": scope.policy_version,
-        "label_version": scope.label_version,
-        "scope_digest": scope_digest(scope.classes),
-        "documents": [
-            {
-                "document": str(info.id),
-                "version": info.version,
-                "access_class": classes.get(frozenset(info.requirements)),
-            }
-            for info in shown
-        ],
-    }

@@ -9,6 +9,7 @@ from usher.authority import Authority
 from usher.chat import Chat
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
+from usher.library import Library
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
@@ -30,6 +31,7 @@ class Services:
     policy: PolicyAdmin
     ingest: Ingest
     retrieve: Retrieve
+    library: Library
     chat: Chat
     review: Review
     ready: Callable[[], Awaitable[dict[str, str]]]

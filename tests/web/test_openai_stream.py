@@ -81,7 +81,7 @@ def test_the_chunks_are_openais_with_ours_on_the_last(usher: World) -> None:
         assert got.done
     (citation,) = got.chunks[-1]["usher"]["citations"]
     assert (citation["n"], citation["path"]) == (1, "handbook/holidays.md")
-    assert citation["url"] == f"/api/documents/{citation['document']}"
+    assert citation["url"] == f"/api/documents/{citation['document']}?passage={citation['chunk']}"
 
 
 def test_a_client_that_leaves_ends_the_generation_and_is_recorded(usher: World) -> None:

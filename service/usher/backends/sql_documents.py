@@ -18,7 +18,7 @@ from usher.backends.keyring import KeyRing, seal, unseal
 from usher.backends.sql import AnyRow, Database
 from usher.core.late import TOKEN_DIMENSIONS, TokenVectors
 from usher.core.passages import Label, Passage
-from usher.ports import DocumentInfo
+from usher.ports import DocumentInfo, Opened
 
 
 class SealedText(msgspec.Struct, array_like=True):
@@ -105,17 +105,25 @@ class SqlDocuments:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
         if after is not None:
             statement = statement.where(t.document.c.id > after)
-        return await self._infos(statement)
 
-    async def get(self, document: UUID, classes: Sequence[int]) -> DocumentInfo | None:
-        found = await self._infos(_in_scope(classes).where(t.document.c.id == document))
-        return found[0] if found else None
-
-    async def _infos(self, statement: sa.Select[Any]) -> list[DocumentInfo]:
         def work(connection: sa.Connection) -> list[DocumentInfo]:
             return [_info(row) for row in connection.execute(statement)]
 
         return await self._database.read(work)
+
+    async def open(self, document: UUID, classes: Sequence[int], chunk: UUID | None = None) -> Opened | None:
+        statement = _opening(document, classes, chunk)
+
+        def work(connection: sa.Connection) -> Opened | None:
+            row = connection.execute(statement).first()
+            return None if row is None else self._opened(row)
+
+        return await self._database.read(work)
+
+    def _opened(self, row: AnyRow) -> Opened:
+        info = _info(row)
+        text = _open_text(self._ring, row.wrapped_key, row.sealed_text, info.id, info.version)[1].text
+        return Opened(info, row.current_version, text, None if row.start is None else (row.start, row.end))
 
 
 _SOME = 5_000
@@ -208,19 +216,46 @@ def _label(row: AnyRow) -> Label:
     )
 
 
-def _in_scope(classes: Sequence[int]) -> sa.Select[Any]:
-    """Current documents of the classes; one that is changing is in nobody's list until the change is done."""
+def _in_scope(classes: Sequence[int], shown: sa.ColumnElement[Any] = t.document.c.version) -> sa.Select[Any]:
+    """Documents of the classes, at the `shown` version; one that is changing is in nobody's scope until it is done."""
     document, version = t.document.c, t.document_version.c
-    in_classes = document.access_class.in_(sa.bindparam("classes", list(classes), expanding=True, literal_execute=True))
     return (
-        sa.select(document.id, document.source, document.path, version.title, version.version, version.media_type)
-        .add_columns(version.size, version.chunks, version.created_at, t.access_class.c.requirements)
-        .join(t.document_version, (version.document == document.id) & (version.version == document.version))
+        sa.select(*_INFO, t.access_class.c.requirements)
+        .select_from(t.document)
+        .join(t.document_version, version.document == document.id)
         .join(t.access_class, t.access_class.c.id == document.access_class)
-        .where(in_classes, document.pending.is_(None), document.deleted_at.is_(None))
+        .where(_any_of(document.access_class, classes), document.pending.is_(None), document.deleted_at.is_(None))
+        .where(version.version == shown)
     )
 
 
+_INFO = (
+    *(t.document.c[name] for name in ("id", "source", "path")),
+    *(t.document_version.c[name] for name in ("title", "version", "media_type", "size", "chunks", "created_at")),
+)
+
+
+def _any_of(column: sa.ColumnElement[Any], classes: Sequence[int]) -> sa.ColumnElement[bool]:
+    return column.in_(sa.bindparam("classes", list(classes), expanding=True, literal_execute=True))
+
+
+def _opening(document: UUID, classes: Sequence[int], chunk: UUID | None) -> sa.Select[Any]:
+    """An earlier version, which a chunk leads to, must have been readable too when another took its place."""
+    version, current = t.document_version.c, t.document.c.version
+    place = (t.chunk.c.start, t.chunk.c.end) if chunk else (sa.null().label("start"), sa.null().label("end"))
+    statement = (
+        _in_scope(classes, t.chunk.c.version if chunk else current)
+        .where(t.document.c.id == document)
+        .add_columns(version.wrapped_key, version.sealed_text, current.label("current_version"), *place)
+    )
+    if chunk is None:
+        return statement
+    earlier = (version.version < current) & _any_of(version.access_class, classes)
+    this = (t.chunk.c.id == chunk) & (t.chunk.c.document == t.document.c.id)
+    return statement.where(this, (version.version == current) | earlier)
+
+
 def _info(row: AnyRow) -> DocumentInfo:
-    values = row._asdict()
-    return DocumentInfo(**{**values, "requirements": tuple(values["requirements"])})
+    given = row._mapping
+    values = {column.name: given[column.name] for column in _INFO}
+    return DocumentInfo(**values, requirements=tuple(given["requirements"]))

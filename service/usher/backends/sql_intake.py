@@ -18,7 +18,7 @@ from usher.backends.keyring import KeyRing
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_documents import SealedText, seal_text, seal_tokens
 from usher.backends.sql_outbox import Finisher, enqueue, replaced
-from usher.ports import Change, LabelChange, Shelved, SourceState, Staged, Uncarried
+from usher.ports import Change, LabelChange, Placed, Shelved, SourceState, Staged, Uncarried
 
 
 class SqlIntake:
@@ -45,20 +45,30 @@ class SqlIntake:
         await self._database.write(work)
 
     async def shelf(self, source: str) -> dict[str, Shelved]:
-        newest = sa.select(t.document_version.c.document, sa.func.max(t.document_version.c.version).label("last"))
-        last = newest.group_by(t.document_version.c.document).subquery()
-        document, version = t.document.c, t.document_version.c
-        current = (version.document == document.id) & (version.version == document.version)
-        statement = (
-            sa.select(document.id, document.path, document.version, document.access_class, document.deleted_at)
-            .add_columns(version.digest, version.recipe, version.chunks, last.c.last)
-            .select_from(t.document.outerjoin(t.document_version, current))
-            .outerjoin(last, last.c.document == document.id)
-            .where(document.source == source)
-        )
+        statement = _SHELVED.where(t.document.c.source == source)
 
         def work(connection: sa.Connection) -> dict[str, Shelved]:
             return {row.path: _shelved(row) for row in connection.execute(statement)}
+
+        return await self._database.read(work)
+
+    async def placed(self, document: UUID) -> Placed | None:
+        found = await self._placed(t.document.c.id == document)
+        return found[0] if found else None
+
+    async def placed_at(self, source: str, path: str) -> list[Placed]:
+        return await self._placed((t.document.c.source == source) & (t.document.c.path == path))
+
+    async def _placed(self, where: sa.ColumnElement[bool]) -> list[Placed]:
+        document = t.document.c
+        statement = (
+            _SHELVED.add_columns(document.source, document.pending, t.access_class.c.requirements)
+            .join(t.access_class, t.access_class.c.id == document.access_class)
+            .where(where, document.version.is_not(None), document.deleted_at.is_(None))
+        )
+
+        def work(connection: sa.Connection) -> list[Placed]:
+            return [_as_placed(row) for row in connection.execute(statement)]
 
         return await self._database.read(work)
 
@@ -158,6 +168,26 @@ def _unnamed(connection: sa.Connection) -> list[tuple[UUID, int]]:
     return [(row.document, row.version) for row in connection.execute(statement)]
 
 
+def _shelved_statement() -> sa.Select[Any]:
+    """Documents with their current version's row, if there is one, and the number of their newest."""
+    document, version = t.document.c, t.document_version.c
+    newest = t.document_version.alias("newest").c
+    last = sa.select(sa.func.max(newest.version)).where(newest.document == document.id).scalar_subquery()
+    current = (version.document == document.id) & (version.version == document.version)
+    return (
+        sa.select(document.id, document.path, document.version, document.access_class, document.deleted_at)
+        .add_columns(version.digest, version.recipe, version.chunks, last.label("last"))
+        .select_from(t.document.outerjoin(t.document_version, current))
+    )
+
+
+_SHELVED = _shelved_statement()
+
+
+def _as_placed(row: AnyRow) -> Placed:
+    return Placed(row.source, row.path, frozenset(row.requirements), row.pending is not None, _shelved(row))
+
+
 def _shelved(row: AnyRow) -> Shelved:
     return Shelved(
         document=row.id,
@@ -201,6 +231,7 @@ def _chunk_rows(staged: Staged, key: bytes) -> list[dict[str, Any]]:
 
 def _begin(connection: sa.Connection, change: LabelChange, by: str, now: datetime) -> Change:
     payload = {
+        **change.why,
         "op": change.kind,
         "document": str(change.document),
         "version": change.version,
@@ -227,12 +258,26 @@ def finish_label(connection: sa.Connection, change: Change) -> None:
         "outbox": None,
         "carried": False,
     }
+    this = (t.document.c.id == UUID(payload["document"])) & (t.document.c.outbox == change.id)
     if payload["op"] == "delete":
         values["deleted_at"] = datetime.now(UTC)
     else:
         values |= {"version": payload["version"], "access_class": payload["access_class"], "deleted_at": None}
-    this = (t.document.c.id == UUID(payload["document"])) & (t.document.c.outbox == change.id)
+    connection.execute(_superseded(payload["op"], payload["version"], this))
     connection.execute(sa.update(t.document).where(this).values(**values))
+
+
+def _superseded(op: str, version: int | None, this: sa.ColumnElement[bool]) -> sa.Update:
+    """What becomes of the versions before: those of a deleted document are nobody's, for good; one that another takes
+    the place of keeps the class in force."""
+    row, document = t.document_version.c, sa.select(t.document.c.id).where(this).scalar_subquery()
+    if op == "delete":
+        return sa.update(t.document_version).where(row.document == document).values(access_class=0)
+    in_force = sa.select(t.document.c.access_class).where(this).scalar_subquery()
+    current = sa.select(t.document.c.version).where(this).scalar_subquery()
+    replaced_now = (row.document == document) & (row.version == current) & (row.version != version)
+    unset = row.access_class.is_(None)
+    return sa.update(t.document_version).where(replaced_now, unset).values(access_class=in_force)
 
 
 def _uncarried(connection: sa.Connection, row: AnyRow) -> Uncarried:

@@ -151,8 +151,10 @@ document_version = sa.Table(
     sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
     sa.Column("sealed_text", sa.LargeBinary, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Column("access_class", sa.Integer),
 )
-"""`digest` is SHA-256 of the file's bytes, `recipe` of how they became chunks (converter, splitter, embedder)."""
+"""`digest` is SHA-256 of the file's bytes, `recipe` of how they became chunks (converter, splitter, embedder).
+`access_class` is the class that an earlier version had when another took its place, 0 once its document was deleted."""
 
 chunk = sa.Table(
     "chunk",

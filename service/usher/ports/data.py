@@ -1,16 +1,12 @@
-"""The metadata database: identity, people, keys, policy versions, documents, and the outbox between databases."""
+"""The metadata database: identity, people, keys, policy versions, and the outbox between databases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
 
-from usher.core.late import TokenVectors
-from usher.core.passages import Label, Passage
 from usher.core.standing import Credential, Standing, Versions
 from usher_policy.catalog import Catalog
 
@@ -103,6 +99,9 @@ class Policies(Protocol):
 
     async def versions(self) -> Versions: ...
 
+    async def revision(self) -> int:
+        """`versions().revision`, as cheap as can be: it is asked many times a second."""
+
     async def load(self, version: int) -> StoredPolicy | None: ...
 
     async def propose(self, policy: StoredPolicy, by: str) -> Change | None:
@@ -110,168 +109,3 @@ class Policies(Protocol):
 
     async def catalog(self, known: Catalog) -> Catalog:
         """Every access class and reader list as of now, given those that the caller already has."""
-
-
-class Documents(Protocol):
-    """Reading documents: the label, the text and the token vectors of a passage come from one query."""
-
-    async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]: ...
-
-    async def labels(self, chunks: Sequence[UUID]) -> dict[UUID, Label]: ...
-
-    async def current_classes(self, documents: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
-        """For each known document its access class (a deleted one's last) and, while a change is pending, that one's
-        too: all must be in a scope for what was shown of the document to be shown again."""
-
-    async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
-
-    async def get(self, document: UUID, classes: Sequence[int]) -> DocumentInfo | None:
-        """The document if it is in the scope: a foreign id and an absent one are the same None."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentInfo:
-    id: UUID
-    source: str
-    path: str
-    title: str
-    version: int
-    media_type: str
-    size: int
-    chunks: int
-    requirements: tuple[str, ...]
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """What a source's last run was given: a later run must be given the same kinds."""
-
-    used_acl: bool
-    used_rules: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Shelved:
-    """A document as an ingest run finds it: its current version's digest and recipe, its class, or its deletion."""
-
-    document: UUID
-    version: int | None
-    last_version: int
-    digest: str | None
-    recipe: str | None
-    access_class: int
-    chunks: int
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StagedChunk:
-    id: UUID
-    start: int
-    end: int
-    headings: tuple[str, ...]
-    tokens: TokenVectors | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A new version of a document: stored, in class 0, not yet anybody's to see."""
-
-    document: UUID
-    source: str
-    path: str
-    version: int
-    digest: str
-    recipe: str
-    title: str
-    media_type: str
-    size: int
-    text: str
-    chunks: tuple[StagedChunk, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelChange:
-    """`kind` is put (a staged version becomes current), label (another class) or delete."""
-
-    kind: str
-    document: UUID
-    version: int | None
-    access_class: int
-
-
-@dataclass(frozen=True, slots=True)
-class Uncarried:
-    """An active label that the store may not hold yet: chunks to move to the class, and chunks to delete."""
-
-    document: UUID
-    access_class: int
-    move: tuple[UUID, ...]
-    delete: tuple[UUID, ...]
-
-
-class Intake(Protocol):
-    """Documents coming in. Each method is one transaction; the caller keeps the order of commitment."""
-
-    async def source(self, name: str) -> SourceState | None: ...
-
-    async def remember_source(self, name: str, state: SourceState, now: datetime) -> None: ...
-
-    async def shelf(self, source: str) -> dict[str, Shelved]: ...
-
-    async def intern(self, sets: Sequence[frozenset[str]], readers: Mapping[str, frozenset[str]]) -> list[int]:
-        """The access class id of each requirement set, new ones made; `readers` are the lists that they name."""
-
-    async def stage(self, versions: Sequence[Staged], now: datetime) -> None: ...
-
-    async def begin(self, changes: Sequence[LabelChange], by: str, now: datetime) -> list[Change]:
-        """Put the labels to pending beside the old ones, each with its outbox row."""
-
-    async def uncarried(self) -> list[Uncarried]: ...
-
-    async def carried(self, documents: Sequence[UUID]) -> None: ...
-
-    async def leftovers(self) -> list[UUID]:
-        """Chunks of staged versions that no label change ever named: an ingest was cut off."""
-
-    async def discard(self) -> None:
-        """Forget those staged versions, once the store holds none of their chunks."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file by its path relative to its folder, with `/`. `supported` tells by its suffix."""
-
-    path: str
-    supported: bool
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class BadFile:
-    """A file that cannot be a document, with what is wrong and what to do."""
-
-    path: str
-    problem: str
-    remedy: str
-
-
-class FileRefused(Exception):
-    """A file cannot be taken in: `problem` and `remedy` say why, without its content."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}; {remedy}")
-        self.problem, self.remedy = problem, remedy
-
-
-class Folder(Protocol):
-    """A folder as a source of documents."""
-
-    root: Path
-
-    def walk(self) -> Iterator[FoundFile | BadFile]:
-        """Every file, in path order. Raises OSError if a folder cannot be read."""
-
-    def read(self, path: str, limit: int) -> bytes:
-        """The file's bytes, as they were at one time. Raises `FileRefused`."""

@@ -231,7 +231,7 @@ def _citation(citation: Citation, hosts: Collection[str]) -> dict[str, Any]:
         "title": clean(passage.title, hosts),
         "chunk": str(passage.label.chunk),
         "score": citation.score,
-        "url": f"/api/documents/{passage.document}",
+        "url": f"/api/documents/{passage.document}?passage={passage.label.chunk}",
     }
 
 

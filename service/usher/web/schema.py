@@ -57,11 +57,16 @@ _STATUS = {
 }
 
 
-def _responses(kind: type, media_type: str) -> Mapping[int, ResponseSpec]:
+def _responses(kind: type, media_type: str, status: Mapping[int, str] = _STATUS) -> Mapping[int, ResponseSpec]:
     return {
-        status: ResponseSpec(kind, generate_examples=False, description=words, media_type=media_type)
-        for status, words in _STATUS.items()
+        number: ResponseSpec(kind, generate_examples=False, description=words, media_type=media_type)
+        for number, words in status.items()
     }
+
+
+def problems(status: Mapping[int, str]) -> Mapping[int, ResponseSpec]:
+    """Answers of one's own beside `PROBLEMS`: what each status means here."""
+    return _responses(Problem, "application/problem+json", status)
 
 
 PROBLEMS = _responses(Problem, "application/problem+json")

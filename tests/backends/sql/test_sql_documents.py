@@ -85,8 +85,9 @@ def test_what_a_document_is_listed_as(sql: Ports) -> None:
         await sql.intake.intern([frozenset({"coll:hr", "mark:pii"})], {})
         await sql.put(staged("a.md", texts=("x",)), 1)
         await sql.put(staged("a.md", version=2), 1)
-        info = await sql.documents.get(staged("a.md").document, [1])
-        assert info is not None
+        opened = await sql.documents.open(staged("a.md").document, [1])
+        assert opened is not None
+        info = opened.info
         assert (info.source, info.path, info.title, info.version, info.media_type) == (
             "docs",
             "a.md",
@@ -106,10 +107,10 @@ def test_a_foreign_document_an_absent_one_and_an_empty_scope_are_the_same(sql: P
     async def story() -> None:
         made = await _filled(sql)
         foreign = (await sql.documents.page([2], None, 1))[0].id
-        assert await sql.documents.get(foreign, [2]) is not None
+        assert await sql.documents.open(foreign, [2]) is not None
         for document, classes in ((foreign, [1]), (ABSENT, [1]), (foreign, []), (made[0].document, [0])):
             with sql.statements() as asked:
-                assert await sql.documents.get(document, classes) is None
+                assert await sql.documents.open(document, classes) is None
             assert len(asked) == 1
         assert await sql.documents.page([], None, 10) == []
 
@@ -124,7 +125,7 @@ def test_a_scope_may_have_fifty_thousand_classes(sql: Ports) -> None:
         made = await _filled(sql, 3)
         assert len(await sql.documents.page(range(1, 50_001), None, 10)) == 3
         assert await sql.documents.page(range(3, 50_003), None, 10) == []
-        assert await sql.documents.get(made[0].document, range(1, 50_001)) is not None
+        assert await sql.documents.open(made[0].document, range(1, 50_001)) is not None
 
     run(story())
 
