@@ -1,0 +1,219 @@
+"""Feedback: what people say of the answers that they got. It follows what the answer has shown.
+
+The ledger hears of the verdict and of a commitment to the words; the words themselves are sealed under the key of the
+exchange's conversation, and may be read by whoever may read now all that the exchange has shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from usher.authority import Authority, Clock, Grant, utc_now
+from usher.errors import UserError
+from usher.ledger.content import Conversation
+from usher.ledger.record import Entry, EventType, uuid7
+from usher.ledger.sealing import KEY_BYTES
+from usher.ledger.sequencer import Ledger
+from usher.library import ATTEMPTS, Changing, NotPermitted
+from usher.outbox import Courier
+from usher.ports import ConversationIndex, ExchangeRow
+from usher.ports.feedback import FeedbackRow, FeedbackStore, Given, Verdict
+from usher.retrieve import denied, who
+from usher.threads import Threads
+from usher_policy.vocabulary import Action
+
+T = TypeVar("T")
+
+MAX_REASON = 2_000
+MAX_CORRECTION = 20_000
+"""Characters."""
+MAX_LIMIT = 500
+AUDIT = "sys:audit"
+
+
+class ExchangeNotFound(UserError):
+    """A foreign exchange, an absent one, one that may not be shown now and what is no id: one answer for all."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("exchange", "does not exist, or is not yours to see", "give the `audit_id` of an answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Why, and what the answer should have been."""
+
+    reason: str | None = None
+    correction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Feedback as its reader gets it. `subject` is the pseudonym of whoever gave it; `words` are None if hidden."""
+
+    row: FeedbackRow
+    subject: str
+    words: Words | None
+
+
+class Feedback:
+    """Giving feedback on one's own exchange, reading it again, and the reviewers' list."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        ledger: Ledger,
+        index: ConversationIndex,
+        threads: Threads,
+        store: FeedbackStore,
+        courier: Courier,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._authority = authority
+        self._ledger = ledger
+        self._index = index
+        self._threads = threads
+        self._store = store
+        self._courier = courier
+        self._clock = clock
+
+    async def give(self, grant: Grant, exchange: UUID, verdict: Verdict, words: Words) -> FeedbackRow:
+        """Recorded when this returns; what was said before of the same exchange is replaced.
+
+        Raises `ExchangeNotFound`, `NotPermitted`, `UserError` for words that are too long, `LedgerUnavailable`.
+        """
+        _limited("reason", words.reason, MAX_REASON)
+        _limited("correction", words.correction, MAX_CORRECTION)
+        grant = await self._authority.again(grant)
+        shown = await self._own(grant, exchange)
+        subject = await self._ledger.subject(grant.credential.user)
+        ident = UUID(uuid7())
+        sealed, commitment = _sealed(subject.conversation(str(shown.conversation)), ident, words)
+        row = FeedbackRow(ident, exchange, self._clock(), verdict, sealed)
+        change = await self._store.put(grant.credential.user, row, commitment)
+        if change is None:
+            raise ExchangeNotFound
+        await self._courier.carry([change])
+        return row
+
+    async def own(self, grant: Grant, exchange: UUID) -> Read:
+        """One's own. Recorded as a view before it is given; an exchange without feedback is not found.
+
+        Raises `ExchangeNotFound`, `NotPermitted`, `Changing`, `LedgerUnavailable`.
+        """
+
+        async def look(grant: Grant) -> Given:
+            await self._own(grant, exchange)
+            given = await self._store.own(grant.credential.user, exchange)
+            if given is None:
+                raise ExchangeNotFound
+            return given
+
+        def entry(given: Given) -> tuple[EventType, dict[str, Any]]:
+            return EventType.VIEW, {"exchange": str(exchange), "feedback": str(given.row.id)}
+
+        return await self._read(await self._recorded(grant, look, entry), True)
+
+    async def page(self, grant: Grant, after: UUID | None, limit: int) -> tuple[list[Read], UUID | None]:
+        """A page of everybody's, newest first, and the id to go on after (None: the end).
+
+        For holders of `audit.review`; the words only where all that the exchange has shown is in the reader's own
+        scope. Raises `UserError`, `NotPermitted`, `Changing`, `LedgerUnavailable`.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
+
+        async def look(grant: Grant) -> list[tuple[Given, bool]]:
+            _reviewer(grant)
+            page = await self._store.page(after, limit + 1)
+            allowed = await self._threads.permitted(grant.scope, [given.exposures for given in page])
+            return list(zip(page, allowed, strict=True))
+
+        def entry(found: list[tuple[Given, bool]]) -> tuple[EventType, dict[str, Any]]:
+            listed = [{"feedback": str(given.row.id), "words": may} for given, may in found[:limit]]
+            asked = {"actor": grant.credential.kind, "limit": limit, "after": after and str(after)}
+            return EventType.AUDIT_READ, {**asked, "feedback": listed}
+
+        found = await self._recorded(grant, look, entry)
+        page = [await self._read(given, may) for given, may in found[:limit]]
+        return page, page[-1].row.id if len(found) > limit else None
+
+    async def _own(self, grant: Grant, exchange: UUID) -> ExchangeRow:
+        refusal = denied(grant)
+        if refusal is not None:
+            raise NotPermitted("key", f"opens no conversations any more ({refusal})", "ask your administrator")
+        row = await self._index.exchange(grant.credential.user, exchange)
+        if row is None or not await self._threads.visible(grant.scope, [row]):
+            raise ExchangeNotFound
+        return row
+
+    async def _recorded(
+        self,
+        grant: Grant,
+        look: Callable[[Grant], Awaitable[T]],
+        entry: Callable[[T], tuple[EventType, dict[str, Any]]],
+    ) -> T:
+        """What `look` finds.
+
+        1. the credential is judged, and what it may see looked up
+        2. that is durable in the record
+        3. the credential is judged again; where anything has changed, the same must be found, or it is recorded anew
+        """
+        for _ in range(ATTEMPTS):
+            grant = await self._authority.again(grant)
+            found = await look(grant)
+            by = who(grant, await self._ledger.pseudonym(grant.credential.user))
+            kind, body = entry(found)
+            await self._ledger.append([Entry(kind, who=by, body={**_versions(grant), **body})])
+            now = await self._authority.again(grant)
+            if now is grant or await look(now) == found:
+                return found
+        raise Changing("feedback", "is changing all the time", "ask again in a while")
+
+    async def _read(self, given: Given, may: bool) -> Read:
+        subject = await self._ledger.subject(given.user)
+        if not may:
+            return Read(given.row, subject.pseudonym, None)
+        words = _opened(subject.conversation(str(given.conversation)), given.row)
+        return Read(given.row, subject.pseudonym, words)
+
+
+def _limited(field: str, text: str | None, most: int) -> None:
+    if text is not None and len(text) > most:
+        raise UserError(field, f"has {len(text)} characters, more than {most}", "shorten it")
+
+
+def _reviewer(grant: Grant) -> None:
+    decision = grant.may(Action.AUDIT_REVIEW, AUDIT)
+    if not decision.allowed:
+        raise NotPermitted("key", f"lists no feedback ({decision.reason})", "ask your administrator")
+
+
+def _versions(grant: Grant) -> dict[str, Any]:
+    scope = grant.scope
+    return {"policy_version": scope.policy_version, "label_version": scope.label_version}
+
+
+def _label(ident: UUID) -> str:
+    return f"feedback {ident}"
+
+
+def _sealed(conversation: Conversation, ident: UUID, words: Words) -> tuple[bytes, str]:
+    """The words sealed, and the commitment to them: `HMAC-SHA-256(random key, words)` in hex. Its key is sealed with
+    them, so that it binds them, tells nothing about them, and dies with the conversation's key."""
+    blind, text = os.urandom(KEY_BYTES), json.dumps(asdict(words))
+    commitment = hmac.digest(blind, text.encode(), hashlib.sha256).hex()
+    return conversation.seal_label(_label(ident), blind.hex() + text), commitment
+
+
+def _opened(conversation: Conversation, row: FeedbackRow) -> Words:
+    """Raises `SealBroken`, also for the words of another feedback or conversation."""
+    return Words(**json.loads(conversation.open_label(_label(row.id), row.sealed)[2 * KEY_BYTES :]))
