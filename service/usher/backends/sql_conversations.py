@@ -17,6 +17,7 @@ from usher.ports import Change
 from usher.ports.conversations import ConversationRow, ExchangeRow
 
 _C, _X = t.conversation.c, t.exchange.c
+_PLACE = (_C.updated_at.type, _C.id.type)
 _CONVERSATION = sa.select(*(_C[field.name] for field in fields(ConversationRow)))
 _EXCHANGE = (
     sa.select(*(_X[field.name] for field in fields(ExchangeRow)))
@@ -40,10 +41,7 @@ class SqlConversations:
     async def page(self, user: str, before: tuple[datetime, UUID] | None, limit: int) -> list[ConversationRow]:
         statement = _CONVERSATION.where(*_own(user)).order_by(_C.updated_at.desc(), _C.id.desc()).limit(limit)
         if before is not None:
-            instant, ident = before
-            statement = statement.where(
-                sa.or_(_C.updated_at < instant, sa.and_(_C.updated_at == instant, _C.id < ident))
-            )
+            statement = statement.where(sa.tuple_(_C.updated_at, _C.id) < sa.tuple_(*before, types=_PLACE))
         return await self._conversations(statement)
 
     async def get(self, user: str, conversation: UUID) -> ConversationRow | None:
@@ -63,7 +61,8 @@ class SqlConversations:
         return await self._changed(statement.values(sealed_title=sealed_title, title_exposures=exposures))
 
     async def delete(self, user: str, conversation: UUID, now: datetime) -> Change | None:
-        statement = sa.update(t.conversation).where(*_own(user), _C.id == conversation).values(deleted_at=now)
+        gone = {"deleted_at": now, "sealed_title": None, "title_exposures": b""}  # a title is no part of the record
+        statement = sa.update(t.conversation).where(*_own(user), _C.id == conversation).values(gone)
         payload = {"op": "delete", "conversation": str(conversation), "user": user}
 
         def work(connection: sa.Connection) -> Change | None:
@@ -74,7 +73,7 @@ class SqlConversations:
         return await self._database.write(work)
 
     async def exchanges(self, user: str, conversation: UUID) -> list[ExchangeRow]:
-        own = _EXCHANGE.where(_X.conversation == conversation, _X.user == user)
+        own = _EXCHANGE.where(_X.conversation == conversation, _C.user == user)  # not by the person's index: it is long
         return await self._exchanges(own.order_by(_X.created_at, _X.id))
 
     async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
@@ -102,7 +101,8 @@ class SqlConversations:
                 connection.execute(sa.insert(t.conversation).values(**{**made, "updated_at": row.created_at, **title}))
             else:
                 kept = title if known.sealed_title is None else {}
-                connection.execute(sa.update(t.conversation).where(this).values(updated_at=row.created_at, **kept))
+                used = {"updated_at": _last_use(row.created_at), **kept}
+                connection.execute(sa.update(t.conversation).where(this).values(used))
             connection.execute(sa.insert(t.exchange).values(user=user, **_values(row)))
             return True
 
@@ -113,7 +113,8 @@ class SqlConversations:
             ended = sa.update(t.exchange).where(_X.id == exchange).returning(_X.conversation)
             row = connection.execute(ended.values(outcome=outcome, answer_digest=answer_digest)).first()
             if row is not None:
-                connection.execute(sa.update(t.conversation).where(_C.id == row.conversation).values(updated_at=now))
+                used = sa.update(t.conversation).where(_C.id == row.conversation)
+                connection.execute(used.values(updated_at=_last_use(now)))
 
         await self._database.write(work)
 
@@ -145,6 +146,11 @@ class SqlConversations:
 
 def _own(user: str) -> tuple[sa.ColumnElement[bool], ...]:
     return _C.user == user, _C.deleted_at.is_(None)
+
+
+def _last_use(now: datetime) -> sa.ColumnElement[datetime]:
+    """Never before what it was, should the clock have been set back."""
+    return sa.case((_C.updated_at < now, sa.literal(now, _C.updated_at.type)), else_=_C.updated_at)
 
 
 def _values(row: ConversationRow | ExchangeRow) -> dict[str, Any]:

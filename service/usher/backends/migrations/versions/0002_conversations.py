@@ -19,7 +19,14 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("conversation_user", "conversation", ["user", "updated_at", "id"], unique=False)
+    op.create_index(
+        "conversation_user",
+        "conversation",
+        ["user", "updated_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.create_table(
         "exchange",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -36,6 +43,14 @@ def upgrade() -> None:
     op.create_index("exchange_conversation", "exchange", ["conversation", "id"], unique=False)
     op.create_index("exchange_user", "exchange", ["user", "id"], unique=False)
     op.create_index("exchange_answer", "exchange", ["user", "answer_digest"], unique=False)
+    op.create_index(
+        "exchange_unended",
+        "exchange",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("outcome IS NULL"),
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
     op.create_table(
         "feedback",
         sa.Column("id", sa.Uuid(), nullable=False),
