@@ -25,10 +25,7 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
-def _where(condition: str) -> dict[str, sa.TextClause]:
-    """Only these rows are in the index."""
-    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
-
+_KEPT, _UNENDED = sa.text("deleted_at IS NULL"), sa.text("outcome IS NULL")
 
 tables = sa.MetaData()
 
@@ -185,7 +182,7 @@ conversation = sa.Table(
     sa.Column("sealed_title", sa.LargeBinary),
     sa.Column("title_exposures", sa.LargeBinary, nullable=False),
     sa.Column("deleted_at", Instant),
-    sa.Index("conversation_user", "user", "updated_at", "id", **_where("deleted_at IS NULL")),
+    sa.Index("conversation_user", "user", "updated_at", "id", sqlite_where=_KEPT, postgresql_where=_KEPT),
 )
 """`title_exposures` are the documents (16 bytes each) that the title may tell of, as `exposures` below."""
 
@@ -204,7 +201,7 @@ exchange = sa.Table(
     sa.Index("exchange_conversation", "conversation", "id"),
     sa.Index("exchange_user", "user", "id"),
     sa.Index("exchange_answer", "user", "answer_digest"),
-    sa.Index("exchange_unended", "id", **_where("outcome IS NULL")),
+    sa.Index("exchange_unended", "id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
 )
 """`id` is the audit id, `parent` the exchange before it. No text: questions and answers are sealed in the ledger's
 content. The digests are keyed by the person's own key; `outcome` is null while the answer flows."""
