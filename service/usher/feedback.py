@@ -26,7 +26,7 @@ from usher.outbox import Courier
 from usher.ports import ConversationIndex, ExchangeRow
 from usher.ports.feedback import FeedbackRow, FeedbackStore, Given, Verdict
 from usher.retrieve import denied, who
-from usher.threads import Threads
+from usher.threads import NoSuchExchange, Threads
 from usher_policy.vocabulary import Action
 
 T = TypeVar("T")
@@ -36,15 +36,8 @@ MAX_CORRECTION = 20_000
 """Characters."""
 MAX_LIMIT = 500
 AUDIT = "sys:audit"
-
-
-class ExchangeNotFound(UserError):
-    """A foreign exchange, an absent one, one that may not be shown now and what is no id: one answer for all."""
-
-    status = 404
-
-    def __init__(self) -> None:
-        super().__init__("exchange", "does not exist, or is not yours to see", "give the `audit_id` of an answer")
+EXCHANGE = "exchange"
+"""The field that names an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,7 @@ class Feedback:
     async def give(self, grant: Grant, exchange: UUID, verdict: Verdict, words: Words) -> FeedbackRow:
         """Recorded when this returns; what was said before of the same exchange is replaced.
 
-        Raises `ExchangeNotFound`, `NotPermitted`, `UserError` for words that are too long, `LedgerUnavailable`.
+        Raises `NoSuchExchange`, `NotPermitted`, `UserError` for words that are too long, `LedgerUnavailable`.
         """
         _limited("reason", words.reason, MAX_REASON)
         _limited("correction", words.correction, MAX_CORRECTION)
@@ -100,21 +93,21 @@ class Feedback:
         row = FeedbackRow(ident, exchange, self._clock(), verdict, sealed)
         change = await self._store.put(grant.credential.user, row, commitment)
         if change is None:
-            raise ExchangeNotFound
+            raise NoSuchExchange(EXCHANGE)
         await self._courier.carry([change])
         return row
 
     async def own(self, grant: Grant, exchange: UUID) -> Read:
         """One's own. Recorded as a view before it is given; an exchange without feedback is not found.
 
-        Raises `ExchangeNotFound`, `NotPermitted`, `Changing`, `LedgerUnavailable`.
+        Raises `NoSuchExchange`, `NotPermitted`, `Changing`, `LedgerUnavailable`.
         """
 
         async def look(grant: Grant) -> Given:
             await self._own(grant, exchange)
             given = await self._store.own(grant.credential.user, exchange)
             if given is None:
-                raise ExchangeNotFound
+                raise NoSuchExchange(EXCHANGE)
             return given
 
         def entry(given: Given) -> tuple[EventType, dict[str, Any]]:
@@ -152,7 +145,7 @@ class Feedback:
             raise NotPermitted("key", f"opens no conversations any more ({refusal})", "ask your administrator")
         row = await self._index.exchange(grant.credential.user, exchange)
         if row is None or not await self._threads.visible(grant.scope, [row]):
-            raise ExchangeNotFound
+            raise NoSuchExchange(EXCHANGE)
         return row
 
     async def _recorded(

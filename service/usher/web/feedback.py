@@ -14,9 +14,10 @@ from litestar.params import BodyKwarg, FromPath, QueryParameter
 
 from usher.authority import Grant
 from usher.core.dialogue import HIDDEN
-from usher.feedback import ExchangeNotFound, Read, Words
+from usher.feedback import EXCHANGE, Read, Words
 from usher.ports.feedback import Verdict
 from usher.services import Services
+from usher.threads import NoSuchExchange
 from usher.web.auth import needs
 from usher.web.schema import BY_KEY, PROBLEMS, example, problems
 from usher_policy.vocabulary import Action
@@ -129,7 +130,7 @@ def _exchange(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise ExchangeNotFound from None
+        raise NoSuchExchange(EXCHANGE) from None
 
 
 def _listed(read: Read) -> ListedFeedback:
