@@ -9,8 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from usher.authority import Authority
-from usher.backends import identity_keys, sql_intake, sql_people, sql_policy
-from usher.backends.convert import ChildConverter
+from usher.backends import (
+    identity_keys,
+    sql_conversations,
+    sql_feedback,
+    sql_intake,
+    sql_people,
+    sql_policy,
+)
+from usher.backends.convert import MEDIA_TYPES, ChildConverter
 from usher.backends.embed_onnx import OnnxEmbedder
 from usher.backends.folder import RealFolder
 from usher.backends.index_identity import IndexIdentity
@@ -18,14 +25,18 @@ from usher.backends.keyring import KeyRing
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.policy_files import read_source
 from usher.backends.sql import Database, migrate
+from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
+from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_outbox import SqlOutbox
 from usher.chat import Chat
 from usher.core.standing import Actor
 from usher.errors import UserError
+from usher.feedback import Feedback
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
 from usher.library import Library
+from usher.limits import Limits
 from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
@@ -35,10 +46,22 @@ from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.services import Services
 from usher.settings import Settings
+from usher.threads import Threads
+from usher.uploads import Uploads
+from usher.watch import Watch
 from usher.web.app import build_app
 
 if TYPE_CHECKING:
     from litestar import Litestar
+
+FINISHERS = {
+    **identity_keys.FINISHERS,
+    **sql_conversations.FINISHERS,
+    **sql_feedback.FINISHERS,
+    **sql_intake.FINISHERS,
+    **sql_people.FINISHERS,
+    **sql_policy.FINISHERS,
+}
 
 
 def create_app(services: Services) -> Litestar:
@@ -72,7 +95,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(model.close)
         converter = ChildConverter()
         stack.push_async_callback(converter.close)
-        yield await _wired(settings, database, ring, log, ledger, store, embedder, model, converter)
+        services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter)
+        watching = asyncio.create_task(services.watch.run())
+        stack.push_async_callback(_ended, watching)
+        yield services
 
 
 async def _wired(
@@ -87,8 +113,7 @@ async def _wired(
     converter: Converter,
 ) -> Services:
     """Use cases over the open parts, with everything finished that an earlier process left half done."""
-    finishers = {**sql_people.FINISHERS, **identity_keys.FINISHERS, **sql_policy.FINISHERS, **sql_intake.FINISHERS}
-    courier = Courier(SqlOutbox(database, finishers), ledger, log)
+    courier = Courier(SqlOutbox(database, FINISHERS), ledger, log)
     policies, directory = sql_policy.SqlPolicies(database), sql_people.SqlDirectory(database)
     keys, documents = identity_keys.SqlKeys(database), SqlDocuments(database, ring)
     authority = Authority(identity_keys.SqlIdentity(database), policies)
@@ -96,7 +121,10 @@ async def _wired(
     limit = settings.max_file_size
     ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit)
     retrieve = Retrieve(authority, ledger, store, embedder, documents)
+    conversations = SqlConversations(database)
+    threads, watch = Threads(conversations, documents, ledger), Watch(policies)
     policy = PolicyAdmin(policies, authority, directory, courier)
+    await conversations.interrupted()
     await ingest.recover()
     await _first_policy(settings, policies, policy)
     return Services(
@@ -110,10 +138,19 @@ async def _wired(
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),
-        chat=Chat(authority, ledger, retrieve, model),
+        uploads=Uploads(authority, ledger, intake, ingest, MEDIA_TYPES, limit),
+        chat=Chat(ledger, retrieve, model, threads, watch),
+        watch=watch,
+        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, ledger),
+        limits=Limits(settings),
         ready=lambda: _ready(ledger, store, policies),
     )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, policy: PolicyAdmin) -> None:

@@ -1,39 +1,36 @@
 """One exchange, from question to recorded answer.
 
-The road: decision recorded -> passages under the scope -> what was found recorded -> the model -> each part of the
-answer recorded before it is shown -> the end recorded, whatever the end is. Between any two of these the credential,
-the directory, the policy and the labels are asked again.
+The road: decision recorded -> the exchanges before it that may still be shown -> passages under the scope -> what was
+found recorded -> the model -> each part of the answer recorded before it is shown -> the end recorded, whatever the end
+is. Between any two of these the credential, the directory, the policy and the labels are asked again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
 
 import anyio
 import structlog
 
-from usher.authority import Authority, Grant
+from usher.authority import Clock, Grant, utc_now
 from usher.chat_answer import Answer, Ended
-from usher.chat_exchange import ACCESS_CHANGED, CANCELLED, ChatRefused, Exchange, end_of, outcome_of
+from usher.chat_barrier import Barrier, denial, refuse_if
+from usher.chat_exchange import CANCELLED, INTERRUPTED, ChatRefused, Exchange, end_of, outcome_of
+from usher.chat_prepare import Preparation
 from usher.chat_stream import Interrupted, Parts
-from usher.core import prompt as prompts
-from usher.core.evidence import decision_body, retrieval_body
 from usher.core.history import Asked
-from usher.core.prompt import NO_ANSWER, PromptPassage
-from usher.core.routing import CHAT_NOT_ALLOWED, RouteKind, route
-from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, uuid7
+from usher.core.prompt import NO_ANSWER
+from usher.core.routing import RouteKind
+from usher.ledger.record import Kind
 from usher.ledger.sequencer import Ledger
-from usher.ports import Delta, Model, ModelRequest, ModelUnavailable
-from usher.retrieve import CHAT as CHAT_OBJECT
-from usher.retrieve import Retrieve, denied, who
-from usher_policy.vocabulary import Action
+from usher.ports import Delta, Model, ModelUnavailable
+from usher.retrieve import Retrieve
+from usher.threads import Place, Threads
+from usher.watch import Watch
 
-PASSAGES = 8
-"""Passages that a prompt gets, if they fit."""
 MAX_TOKENS = 1024
 """Tokens of an answer, unless the client asks for fewer."""
 SETTLE = 0.5
@@ -45,11 +42,22 @@ _log = structlog.stdlib.get_logger("usher.chat")
 class Chat:
     """The use case. An exchange that `begin` gave is ended by its `stream`, or else by `abandon` or `drain`."""
 
-    def __init__(self, authority: Authority, ledger: Ledger, retrieve: Retrieve, model: Model) -> None:
-        self._authority = authority
+    def __init__(
+        self,
+        ledger: Ledger,
+        retrieve: Retrieve,
+        model: Model,
+        threads: Threads,
+        watch: Watch,
+        clock: Clock = utc_now,
+    ) -> None:
         self._ledger = ledger
-        self._retrieve = retrieve
         self._model = model
+        self._threads = threads
+        self._watch = watch
+        self._clock = clock
+        self._barrier = Barrier(retrieve, threads)
+        self._prepare = Preparation(ledger, retrieve, model, threads, self._barrier, clock)
         self._open: dict[str, Exchange] = {}
         self._draining = False
 
@@ -69,88 +77,30 @@ class Chat:
         """Record the exchange as cancelled, unless its end is recorded. Whatever still flows of it ends."""
         await self._close(exchange, CANCELLED)
 
-    async def begin(self, grant: Grant, asked: Asked, max_tokens: int, temperature: float) -> Exchange:
+    async def begin(
+        self, grant: Grant, asked: Asked, max_tokens: int, temperature: float, place: Place | None = None
+    ) -> Exchange:
         """Decide, retrieve and make the prompt, each recorded before the next.
 
-        Raises `ChatRefused`, `QuestionTooLong`, `StoreUnavailable`, `LedgerUnavailable`.
+        Raises `ChatRefused`, `NoSuchExchange`, `QuestionTooLong`, `StoreUnavailable`, `LedgerUnavailable`.
         """
-        exchange, entries, question = await self._decide(grant, asked)
+        exchange, entries, question = await self._prepare.decide(grant, asked, place or Place())
         if exchange.route.kind is RouteKind.REFUSE:
-            code = _denial(grant) or exchange.route.reasons[0]
+            code = denial(grant) or exchange.route.reasons[0]
             await self._ledger.append([*entries, end_of(exchange, "refused", {"reason": code})], [question])
             raise ChatRefused(code, exchange.audit_id)
         self._open[exchange.audit_id] = exchange
+        self._watch.add(_Watched(self, exchange))
         try:
-            encoded = await self._retrieve.recorded_then_embedded(entries, asked.question, [question])
-            exchange.grant = await self._authority.again(grant)
-            _refuse_if(exchange, _denial(exchange.grant))
-            exchange.retrieved = await self._retrieve.find(exchange.grant.scope, asked.question, encoded, PASSAGES)
-            self._make_prompt(exchange, asked, max_tokens, temperature)
-            _refuse_if(exchange, CANCELLED if exchange.closed else None)
-            turns = _turns_in_prompt(exchange, asked)
-            await self._ledger.append(self._retrieval_and_generation(exchange), turns)
-            exchange.rows += len(turns)
+            await self._prepare.find_passages(exchange, entries, question)
+            self._prepare.make_prompt(exchange, asked, max_tokens, temperature)
+            refuse_if(exchange, CANCELLED if exchange.closed else None)
+            await self._prepare.record_evidence(exchange, asked)
             await self._barrier(exchange)
         except BaseException as error:
             await self._close(exchange, outcome_of(error))
             raise
         return exchange
-
-    async def _decide(self, grant: Grant, asked: Asked) -> tuple[Exchange, list[Entry], ContentRow]:
-        subject = await self._ledger.subject(grant.credential.user)
-        decision = grant.may(Action.CHAT_ASK, CHAT_OBJECT)
-        chosen = route(may_chat=decision.allowed, classes=grant.scope.classes, dropped_turns=asked.dropped)
-        by, conversation = who(grant, subject.pseudonym), subject.conversation(uuid7())
-        exchange = Exchange(uuid7(), conversation, by, grant, chosen, subject.cache_salt)
-        request = {"operation": CHAT, "conversation": conversation.id, "credential_id": grant.credential.id}
-        body = decision_body(Action.CHAT_ASK, CHAT_OBJECT, decision, grant.scope, chosen)
-        entries = [
-            Entry(EventType.REQUEST, exchange.audit_id, by, {**request, "client_turns": len(asked.client_turns)}),
-            Entry(EventType.DECISION, exchange.audit_id, by, body),
-        ]
-        return exchange, entries, conversation.seal(exchange.audit_id, 0, Kind.QUESTION, asked.question)
-
-    def _make_prompt(self, exchange: Exchange, asked: Asked, max_tokens: int, temperature: float) -> None:
-        passages = enumerate(exchange.retrieved.passages, 1)
-        shown = tuple(PromptPassage(n, p.title, p.headings, p.text) for n, p in passages)
-        exchange.prompt = prompts.assemble(
-            asked.question,
-            shown,
-            asked.client_turns,
-            prompts.TEMPLATE,
-            self._model.context_tokens,
-            max_tokens,
-            self._model.count_tokens,
-        )
-        exchange.request = ModelRequest(
-            messages=exchange.prompt.messages,
-            question=asked.question,
-            passages=tuple(passage for passage in shown if passage.n in exchange.prompt.used),
-            max_tokens=max_tokens,
-            temperature=temperature,
-            cache_salt=exchange.cache_salt,
-        )
-
-    def _retrieval_and_generation(self, exchange: Exchange) -> list[Entry]:
-        """Both stand in the log before the model is called, or a fixed sentence given where nothing was found."""
-        found, request, prompt = exchange.retrieved, exchange.request, exchange.prompt
-        messages = json.dumps([dict(message) for message in request.messages]).encode()
-        commitment = hmac.digest(exchange.conversation.key, b"prompt " + messages, hashlib.sha256).hex()
-        generation = {
-            "gen_ai.request.model": self._model.name if request.passages else "none",
-            "gen_ai.request.max_tokens": request.max_tokens,
-            "gen_ai.request.temperature": request.temperature,
-            "adapter": None,
-            "template": prompt.template_digest,
-            "prompt_commitment": commitment,
-            "prompt_tokens": prompt.prompt_tokens,
-            "client_turns": prompt.client_turns,
-        }
-        retrieval = retrieval_body(exchange.grant.scope, found.checked, found.scores, prompt.used)
-        return [
-            Entry(EventType.RETRIEVAL, exchange.audit_id, exchange.by, retrieval),
-            Entry(EventType.GENERATION, exchange.audit_id, exchange.by, generation),
-        ]
 
     async def stream(self, exchange: Exchange) -> AsyncGenerator[str | Ended, None]:
         """The answer's parts, each durable before it is given, then one `Ended`. Closing it records `cancelled`.
@@ -190,8 +140,7 @@ class Chat:
         """The barrier before a flush: durable first, then asked again."""
         if exchange.closed:
             raise Interrupted
-        row = exchange.conversation.seal(exchange.audit_id, exchange.rows, Kind.ANSWER, text)
-        await self._ledger.append([], [row])
+        await self._ledger.append([], [exchange.sealed(Kind.ANSWER, text)])
         exchange.rows += 1
         await self._barrier(exchange)
 
@@ -200,18 +149,11 @@ class Chat:
         await self._barrier(exchange)
         if exchange.closed:
             raise Interrupted
-        await self._ledger.append([end_of(exchange, answer.ended().outcome, answer.facts())])
+        outcome = answer.ended().outcome
+        await self._ledger.append([end_of(exchange, outcome, answer.facts())])
         exchange.closed = True
+        await self._keep(exchange, outcome)
         self._forget(exchange)
-
-    async def _barrier(self, exchange: Exchange) -> None:
-        """Ask again whether all that the prompt holds, and each link, is still permitted. Raises `ChatRefused`."""
-        hosts = exchange.grant.documents.link_hosts
-        exchange.grant, found = await self._retrieve.still_permitted(exchange.grant, exchange.retrieved)
-        _refuse_if(exchange, _denial(exchange.grant))
-        gone = len(found.passages) < len(exchange.retrieved.passages)
-        narrowed = not hosts <= exchange.grant.documents.link_hosts
-        _refuse_if(exchange, ACCESS_CHANGED if gone or narrowed else None)
 
     async def _close(self, exchange: Exchange, outcome: str) -> None:
         """Record the end of an exchange that did not come to its end; once, also for a client that has left."""
@@ -219,36 +161,52 @@ class Chat:
             return
         exchange.closed = True
         facts = {} if exchange.answer is None else exchange.answer.facts()
-        try:
-            with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
+            try:
                 await self._ledger.append([end_of(exchange, outcome, facts)])
-        except Exception as failed:  # the next start of the ledger records it as interrupted
-            _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
-        finally:
-            self._forget(exchange)
+            except Exception as failed:  # the next start of the ledger records it as interrupted
+                _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
+                outcome = INTERRUPTED
+            try:
+                await self._keep(exchange, outcome)
+            finally:
+                self._forget(exchange)
+
+    async def _keep(self, exchange: Exchange, outcome: str) -> None:
+        """The exchange's end in its conversation, where what was shown is recognised when a client resends it."""
+        said = "" if exchange.answer is None else exchange.answer.text
+        try:
+            await self._threads.end(UUID(exchange.audit_id), exchange.subject, outcome, said, self._clock())
+        except Exception as failed:  # what it has shown stays judged; the next start calls it interrupted
+            _log.error("end_not_kept", audit_id=exchange.audit_id, error=type(failed).__name__)
 
     def _forget(self, exchange: Exchange) -> None:
         self._open.pop(exchange.audit_id, None)
+        self._watch.remove(_Watched(self, exchange))
         exchange.ended.set()
 
-
-def _turns_in_prompt(exchange: Exchange, asked: Asked) -> list[ContentRow]:
-    """The client's turns that the model will be shown (the oldest may not have fit), sealed."""
-    turns = asked.client_turns[len(asked.client_turns) - exchange.prompt.client_turns :]
-    return [
-        exchange.conversation.seal(exchange.audit_id, position, Kind.CLIENT, f"{turn.role}\n{turn.text}")
-        for position, turn in enumerate(turns, exchange.rows)
-    ]
-
-
-def _denial(grant: Grant) -> str | None:
-    """Why the grant's holder may ask nothing any more, as a code."""
-    return None if denied(grant) is None else grant.denied or CHAT_NOT_ALLOWED
+    async def recheck(self, exchange: Exchange) -> None:
+        """Something may have changed: an exchange that may not go on is ended, also while its model is silent."""
+        try:
+            await self._barrier(exchange)
+        except ChatRefused as refused:
+            if exchange.parts is not None:
+                exchange.parts.stop(refused)
 
 
-def _refuse_if(exchange: Exchange, code: str | None) -> None:
-    if code is not None:
-        raise ChatRefused(code, exchange.audit_id)
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """An open exchange as the watcher sees it."""
+
+    chat: Chat
+    exchange: Exchange
+
+    @property
+    def grant(self) -> Grant:
+        return self.exchange.grant
+
+    async def recheck(self) -> None:
+        await self.chat.recheck(self.exchange)
 
 
 async def _nothing_found() -> AsyncIterator[Delta]:

@@ -62,8 +62,13 @@ class Answer:
         """What was held back."""
         return self._kept(self._cleaner.feed(self._citer.finish()) + self._cleaner.finish())
 
+    @property
+    def text(self) -> str:
+        """What was given so far."""
+        return "".join(self._text)
+
     def ended(self) -> Ended:
-        nothing = "".join(self._text).strip() == NO_ANSWER
+        nothing = self.text.strip() == NO_ANSWER
         return Ended(
             outcome="no_answer" if nothing else "answered",
             finish_reason=self._last.finish_reason or "stop",

@@ -1,10 +1,14 @@
-"""What one exchange is while it runs, and what its end is called."""
+"""What one exchange is while it runs, and what the record says of it."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import anyio
@@ -12,16 +16,21 @@ import anyio
 from usher.authority import Grant
 from usher.chat_answer import Answer
 from usher.chat_stream import Interrupted, Parts
+from usher.core.dialogue import Earlier, Past
+from usher.core.evidence import retrieval_body
 from usher.core.prompt import Prompt
 from usher.core.routing import Route
-from usher.ledger.content import Conversation
+from usher.ledger.content import Conversation, Subject
 from usher.ledger.log import LedgerUnavailable
-from usher.ledger.record import Entry, EventType, Who
+from usher.ledger.record import ContentRow, Entry, EventType, Kind, Who
 from usher.ports import ModelRequest, ModelUnavailable
 from usher.retrieve import NOTHING, Retrieved
+from usher.threads import NoSuchExchange, Thread
 
 ACCESS_CHANGED = "access_changed"
 CANCELLED = "cancelled"
+INTERRUPTED = "interrupted"
+GONE = "conversation_deleted"
 
 
 class ChatRefused(Exception):
@@ -33,26 +42,75 @@ class ChatRefused(Exception):
         self.audit_id = audit_id
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Exchange:
-    """An exchange whose decision is recorded. `begin` sets `retrieved`, `prompt` and `request`, `stream` sets
-    `answer` and `parts`; `closed` from when its end is being recorded on, `ended` after that."""
+    """An exchange whose decision is recorded. `begin` sets `earlier` to `exposures`, `stream` `answer` and `parts`;
+    `closed` from when its end is being recorded on, `ended` after that.
+
+    `query` is what is searched for; `leaned_on` are the exchanges that it was made from beside the question.
+    `exposures` (packed) are of all that the exchange is made of.
+    """
 
     audit_id: str
-    conversation: Conversation
+    subject: Subject
+    thread: Thread
     by: Who
     grant: Grant
     route: Route
-    cache_salt: str
+    question: str
+    query: str
+    earlier: tuple[Earlier, ...] = ()
     retrieved: Retrieved = NOTHING
     prompt: Prompt = field(default_factory=lambda: Prompt((), (), "", 0))
     request: ModelRequest = field(default_factory=lambda: ModelRequest((), "", (), 0))
+    leaned_on: tuple[Past, ...] = ()
+    exposures: bytes = b""
     rows: int = 1
     began: float = field(default_factory=time.monotonic)
     closed: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     answer: Answer | None = None
     parts: Parts | None = None
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """What seals its content."""
+        return self.subject.conversation(str(self.thread.conversation))
+
+    def sealed(self, kind: Kind, text: str) -> ContentRow:
+        """The next content row; `rows` counts it once it is durable."""
+        return self.conversation.seal(self.audit_id, self.rows, kind, text)
+
+
+def evidence_of(exchange: Exchange, model: str) -> list[Entry]:
+    """What was retrieved and what is about to be generated from it: both stand in the log before `model` is called, or
+    a fixed sentence given where nothing was found."""
+    found, request, prompt = exchange.retrieved, exchange.request, exchange.prompt
+    generation = {
+        "purpose": "answer",
+        "gen_ai.request.model": model if request.passages else "none",
+        "gen_ai.request.max_tokens": request.max_tokens,
+        "gen_ai.request.temperature": request.temperature,
+        "adapter": None,
+        "template": prompt.template_digest,
+        "prompt_commitment": prompt_commitment(exchange, request),
+        "prompt_tokens": prompt.prompt_tokens,
+        "client_turns": prompt.client_turns,
+        "history": [None if past is None else str(past.exchange) for past in prompt.earlier],
+    }
+    retrieval = retrieval_body(
+        exchange.grant.scope, found.checked, found.scores, prompt.used, rewritten=exchange.query != exchange.question
+    )
+    return [
+        Entry(EventType.RETRIEVAL, exchange.audit_id, exchange.by, retrieval),
+        Entry(EventType.GENERATION, exchange.audit_id, exchange.by, generation),
+    ]
+
+
+def prompt_commitment(exchange: Exchange, request: ModelRequest) -> str:
+    """HMAC-SHA-256 (hex) of the prompt under the conversation's key."""
+    messages = json.dumps([dict(message) for message in request.messages]).encode()
+    return hmac.digest(exchange.conversation.key, b"prompt " + messages, hashlib.sha256).hex()
 
 
 def end_of(exchange: Exchange, outcome: str, facts: dict[str, Any]) -> Entry:
@@ -71,6 +129,8 @@ def outcome_of(error: BaseException) -> str:
         return "model_unavailable"
     if isinstance(error, LedgerUnavailable):
         return "unrecorded"
+    if isinstance(error, NoSuchExchange):
+        return GONE
     if isinstance(error, Interrupted | GeneratorExit | anyio.get_cancelled_exc_class()):
         return CANCELLED
     return "failed"

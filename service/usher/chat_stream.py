@@ -22,7 +22,7 @@ class _End:
 
 
 class Parts:
-    """Iterate it once. `stop` ends the iteration with `Interrupted`; `aclose` aborts the generation.
+    """Iterate it once. `stop` ends the iteration with an error; `aclose` aborts the generation.
 
     The first delta is given at once; later ones are gathered for up to `WINDOW` after the part before. What the model
     raises comes after what it gave.
@@ -33,8 +33,8 @@ class Parts:
         self._queue: asyncio.Queue[Delta | Exception | _End] = asyncio.Queue()
         self._pump: asyncio.Task[None] | None = None
 
-    def stop(self) -> None:
-        self._queue.put_nowait(Interrupted())
+    def stop(self, why: Exception | None = None) -> None:
+        self._queue.put_nowait(why or Interrupted())
 
     async def aclose(self) -> None:
         if self._pump is not None:

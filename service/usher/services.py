@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from usher.authority import Authority
 from usher.chat import Chat
+from usher.feedback import Feedback
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
 from usher.library import Library
+from usher.limits import Limits
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.settings import Settings
+from usher.uploads import Uploads
+from usher.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,10 @@ class Services:
     ingest: Ingest
     retrieve: Retrieve
     library: Library
+    uploads: Uploads
     chat: Chat
+    watch: Watch
+    limits: Limits
+    feedback: Feedback
     review: Review
     ready: Callable[[], Awaitable[dict[str, str]]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usher.core.history import MAX_MESSAGES, MAX_QUESTION, Asked, InvalidMessages, split
+from usher.core.history import MAX_MESSAGES, MAX_QUESTION, Asked, InvalidMessages, Resent, split
 from usher.core.prompt import ClientTurn
 
 
@@ -14,10 +14,10 @@ def user(text: object) -> dict[str, object]:
     return {"role": "user", "content": text}
 
 
-def test_the_question_is_the_last_user_turn_and_earlier_turns_are_counted() -> None:
-    """Earlier turns of user and assistant are left out."""
-    messages = [user("old"), {"role": "assistant", "content": "answer"}, user(" How long? ")]
-    assert split(messages) == Asked("How long?", (), 2)
+def test_the_question_is_the_last_user_turn_and_earlier_answers_stand_beside_their_questions() -> None:
+    """Earlier turns are claims; a user turn without an answer is only counted."""
+    messages = [user("lost"), user("old"), {"role": "assistant", "content": "answer"}, user(" How long? ")]
+    assert split(messages) == Asked("How long?", (), (Resent("old", "answer", 2),), 1)
 
 
 def test_system_developer_and_tool_turns_are_kept_in_order_as_client_turns() -> None:
@@ -33,7 +33,7 @@ def test_system_developer_and_tool_turns_are_kept_in_order_as_client_turns() -> 
         ClientTurn("developer", "a\nb"),
         ClientTurn("tool", "result"),
     )
-    assert split(messages) == Asked("q", turns, 0)
+    assert split(messages) == Asked("q", turns)
 
 
 def test_text_parts_are_joined() -> None:
@@ -44,7 +44,7 @@ def test_text_parts_are_joined() -> None:
 def test_an_assistant_turn_that_only_called_tools_is_valid() -> None:
     """Its content is null or absent."""
     calls: dict[str, object] = {"role": "assistant", "content": None, "tool_calls": [{}]}
-    assert split([user("a"), calls, {"role": "assistant"}, user("b")]).dropped == 3
+    assert split([user("a"), calls, {"role": "assistant"}, user("b")]).resent == (Resent("a", "", 2), Resent("", "", 1))
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x.example/y.png"}}
@@ -96,7 +96,7 @@ def test_an_error_quotes_no_text() -> None:
 def test_the_limits_themselves_are_allowed() -> None:
     """2,000 messages and 8,000 characters pass."""
     asked = split([user("x")] * (MAX_MESSAGES - 1) + [user("y" * MAX_QUESTION)])
-    assert (len(asked.question), asked.dropped) == (MAX_QUESTION, MAX_MESSAGES - 1)
+    assert (len(asked.question), asked.unanswered) == (MAX_QUESTION, MAX_MESSAGES - 1)
 
 
 JSON = st.recursive(

@@ -28,6 +28,7 @@ class ScriptedModel:
     """The `Model` port, by a script."""
 
     name = "scripted"
+    generative = False
     context_tokens = 8192
 
     def __init__(self, *steps: Step) -> None:
@@ -82,6 +83,7 @@ class Streamed:
     headers: dict[str, str] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     text: str = ""
+    pings: int = 0
 
     @property
     def chunks(self) -> list[dict[str, Any]]:
@@ -125,7 +127,10 @@ async def streamed(
             got.headers = {name.decode(): value.decode() for name, value in message["headers"]}
             return
         for event in filter(None, message.get("body", b"").decode().split("\n\n")):
-            _take(got, event.removeprefix("data: "), on_text)
+            if event.startswith(":"):
+                got.pings += 1
+            else:
+                _take(got, event.removeprefix("data: "), on_text)
         whole = not message.get("more_body", False)
         if whole or (leave_after is not None and len(got.text) >= leave_after):
             gone.set()

@@ -201,11 +201,12 @@ def test_2000_messages_are_read(usher: World) -> None:
     assert body["usher"]["route"]["reasons"] == ["earlier_turns_left_out:1999"]
 
 
-def test_a_conversation_cannot_be_chosen_yet(usher: World) -> None:
-    """The header is refused rather than ignored."""
+@pytest.mark.parametrize("ident", [PLANTED, "01a2043e-25a5-71d1-98db-b2170744b0c1", "../../x", "%00", ""])
+def test_a_conversation_that_is_not_there_is_not_found(usher: World, ident: str) -> None:
+    """What is no id at all gets the same answer as an absent one, and is not quoted."""
     body = {"model": "assistant", "messages": [{"role": "user", "content": QUESTION}]}
-    response = usher.ask("POST", PATH, json=body, headers={"x-usher-conversation": PLANTED})
-    assert (response.status_code, told(response)["field"]) == (400, "x-usher-conversation")
+    response = usher.ask("POST", PATH, json=body, headers={"x-usher-conversation": ident})
+    assert response.status_code == 404
     assert PLANTED not in response.text
 
 

@@ -134,7 +134,7 @@ def test_a_stop_ends_what_nobody_began_to_take(usher: World) -> None:
         chat, authority = usher.services.chat, usher.services.authority
         grant = await authority.admit(usher.keys["bob"])
         assert grant is not None
-        await chat.begin(grant, Asked(QUESTION, (), 0), 100, 0.0)
+        await chat.begin(grant, Asked(QUESTION), 100, 0.0)
         assert ends(usher) == []
         await chat.drain()
         assert ends(usher) == ["cancelled"]

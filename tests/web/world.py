@@ -222,7 +222,14 @@ async def _open(
     services = await wiring._wired(
         settings, database, ring, log, ledger, store, embedder, model or ExtractiveModel(None), PlainConverter()
     )
+    watching = asyncio.create_task(services.watch.run())
+    stack.push_async_callback(_ended, watching)
     return World(folder, runner, services, wiring.create_app(services))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _settle(made: World, documents: Mapping[str, str]) -> None:

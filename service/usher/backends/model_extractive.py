@@ -23,6 +23,7 @@ class ExtractiveModel:
     """
 
     name = "extractive"
+    generative = False
     context_tokens = CONTEXT_TOKENS
 
     def __init__(self, embedder: Embedder | None) -> None:

@@ -88,6 +88,7 @@ class OpenAIModel:
     ) -> None:
         """`url` is the server's base, with or without `/v1`."""
         self.name = model
+        self.generative = True
         self.context_tokens = context_tokens
         self._url = url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
         self._timeouts = timeouts or Timeouts()

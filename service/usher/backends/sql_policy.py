@@ -15,6 +15,8 @@ from usher.core.standing import Versions
 from usher.ports import Change, StoredPolicy
 from usher_policy.catalog import Catalog
 
+_REVISION = sa.select(t.state.c.revision)
+
 
 class SqlPolicies:
     """The `Policies` port."""
@@ -28,6 +30,9 @@ class SqlPolicies:
             return Versions(row.policy_version, row.pending_policy, row.label_version, row.revision)
 
         return await self._database.read(work)
+
+    async def revision(self) -> int:
+        return await self._database.glance(lambda c: int(c.execute(_REVISION).scalar_one()))
 
     async def load(self, version: int) -> StoredPolicy | None:
         def work(connection: sa.Connection) -> StoredPolicy | None:

@@ -27,13 +27,24 @@ class InvalidMessages(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """`question`: the last user turn. `client_turns`: system, developer and tool turns, in order. `dropped`: how many
-    earlier user and assistant turns were left out."""
+class Resent:
+    """An assistant turn that a client sent again, with the user turn right before it (empty if there is none): claims,
+    until the answer is found in the record. `turns`: how many of the client's turns it stands for."""
 
     question: str
-    client_turns: tuple[ClientTurn, ...]
-    dropped: int
+    answer: str
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`question`: the last user turn. `client_turns`: system, developer and tool turns, in order. `resent`: earlier
+    answers, oldest first. `unanswered`: earlier user turns that no assistant turn follows."""
+
+    question: str
+    client_turns: tuple[ClientTurn, ...] = ()
+    resent: tuple[Resent, ...] = ()
+    unanswered: int = 0
 
 
 def split(messages: Sequence[object]) -> Asked:
@@ -54,8 +65,19 @@ def split(messages: Sequence[object]) -> Asked:
     return Asked(
         question=_question(f"messages[{last}].content", turns[last].text),
         client_turns=tuple(turn for turn in turns if turn.role in CLIENT_ROLES and turn.text.strip()),
-        dropped=len(talk) - 1,
+        resent=(resent := _resent([turns[index] for index in talk[:-1]])),
+        unanswered=len(talk) - 1 - sum(pair.turns for pair in resent),
     )
+
+
+def _resent(talk: Sequence[ClientTurn]) -> tuple[Resent, ...]:
+    """Each assistant turn with the user turn right before it."""
+    found: list[Resent] = []
+    for before, turn in zip((None, *talk), talk, strict=False):
+        if turn.role == "assistant":
+            asked = before.text if before is not None and before.role == "user" else None
+            found.append(Resent(asked or "", turn.text, 1 if asked is None else 2))
+    return tuple(found)
 
 
 def _last_question(turns: Sequence[ClientTurn], talk: Sequence[int]) -> int:

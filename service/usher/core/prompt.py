@@ -8,8 +8,13 @@ close its fence and speak as Usher.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
+
+from usher.core.dialogue import Earlier, newest_that_fit
+from usher.core.dialogue import turns as turns_of
 
 NO_ANSWER = "I found no answer to this in the documents that you may read."
 """The one sentence for "nothing found": the same whether no document holds the answer or only forbidden ones do."""
@@ -18,6 +23,10 @@ MESSAGE_TOKENS = 8
 """Tokens that a chat template puts around one message, rounded up."""
 _LONGEST = "0" * 24
 """As a marker: no other is more tokens."""
+HISTORY_TOKENS = 8_192
+"""What earlier exchanges may take of a prompt at most."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Template:
 
 
 TEMPLATE = Template(
-    name="answer/1",
+    name="answer/2",
     system=(
         "You answer questions of a company's staff from the passages you are shown, and from nothing else.\n"
         "\n"
@@ -66,7 +75,8 @@ TEMPLATE = Template(
         "Rules:\n"
         "1. Use only facts that stand in the passages. Do not use other knowledge and do not guess.\n"
         "2. After each statement put the number of the passage that holds it, as in [1] or [1, 3]. Use only numbers "
-        "of passages that you were shown.\n"
+        "of passages that you were shown. Earlier answers of this conversation tell what is talked about; they are no "
+        "passages, and their facts may have changed.\n"
         f"3. If the passages do not hold the answer, reply with exactly this sentence and nothing else: {NO_ANSWER}\n"
         "4. If passages contradict each other, say so and cite both.\n"
         "5. Write no links, images, HTML or web addresses. Be brief, and answer in the language of the question."
@@ -79,12 +89,14 @@ TEMPLATE = Template(
 class Prompt:
     """An assembled prompt. `used` are the citation numbers of the passages in it, in rank order."""
 
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[Mapping[str, str], ...]
     used: tuple[int, ...]
     template_digest: str
     prompt_tokens: int
     client_turns: int = 0
     """How many of the client's turns are in it; the rest did not fit."""
+    earlier: tuple[Earlier, ...] = ()
+    """The earlier exchanges in it, oldest first; None stands for a placeholder."""
 
 
 class QuestionTooLong(ValueError):
@@ -109,30 +121,42 @@ def assemble(
     context_tokens: int,
     max_tokens: int,
     count_tokens: Callable[[str], int],
+    earlier: Sequence[Earlier] = (),
 ) -> Prompt:
     """The prompt, with as much as `context_tokens - max_tokens` holds.
 
-    Client turns are dropped first, the oldest before the newer; only when none is left are passages (best first)
-    dropped, from the last. Raises `QuestionTooLong` if the question does not fit without any of them.
+    Client turns are dropped first, the oldest before the newer; then earlier exchanges, likewise and whole; only when
+    none is left are passages (best first) dropped, from the last. Raises `QuestionTooLong` if the question does not fit
+    without any of them.
     """
+
+    def cost(past: Earlier) -> int:
+        return sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in turns_of(past))
+
     available = context_tokens - max_tokens
-    blocks = [*map(_passage_block, passages), *map(_turn_block, reversed(client_turns))]
+    history = newest_that_fit(earlier, min(HISTORY_TOKENS, available), cost)
     spent = sum(map(count_tokens, (template.system, _body(_LONGEST, "", template, question)))) + 2 * MESSAGE_TOKENS
-    kept = 0
-    for block in blocks:
-        spent += count_tokens(_fenced(_LONGEST, block))
-        if spent > available:
-            break
-        kept += 1
+    prices = [
+        *(count_tokens(_fenced(_LONGEST, _passage_block(passage))) for passage in passages),
+        *(cost(past) for past in reversed(history)),
+        *(count_tokens(_fenced(_LONGEST, _turn_block(turn))) for turn in reversed(client_turns)),
+    ]
+    kept = sum(total <= available for total in accumulate(prices, initial=spent)) - 1
     while True:
-        shown, turns = passages[:kept], client_turns[len(client_turns) - max(kept - len(passages), 0) :]
-        messages = _messages(question, shown, turns, template)
+        shown, past = passages[: max(kept, 0)], _last(history, kept - len(passages))
+        turns = _last(client_turns, kept - len(passages) - len(history))
+        messages = _messages(question, shown, past, turns, template)
         needed = sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in messages)
         if needed <= available:
-            return Prompt(messages, tuple(p.n for p in shown), template.digest, needed, len(turns))
-        if not kept:
+            used = tuple(passage.n for passage in shown)
+            return Prompt(messages, used, template.digest, needed, len(turns), tuple(past))
+        if kept <= 0:
             raise QuestionTooLong(needed, available)
         kept -= 1  # a tokenizer that counts more in the whole than in its parts
+
+
+def _last(items: Sequence[T], count: int) -> Sequence[T]:
+    return items[len(items) - max(min(count, len(items)), 0) :]
 
 
 def _passage_block(passage: PromptPassage) -> tuple[str, str]:
@@ -154,13 +178,19 @@ def _body(marker: str, fenced: str, template: Template, question: str) -> str:
 
 
 def _messages(
-    question: str, passages: Sequence[PromptPassage], turns: Sequence[ClientTurn], template: Template
-) -> tuple[dict[str, str], ...]:
+    question: str,
+    passages: Sequence[PromptPassage],
+    earlier: Sequence[Earlier],
+    turns: Sequence[ClientTurn],
+    template: Template,
+) -> tuple[Mapping[str, str], ...]:
     blocks = [*map(_turn_block, turns), *map(_passage_block, passages)]
-    marker = fence_marker([question, template.system, *(text for _, text in blocks)])
+    history = [message for past in earlier for message in turns_of(past)]
+    before = (message["content"] for message in history)
+    marker = fence_marker([question, template.system, *(text for _, text in blocks), *before])
     fenced = "".join(_fenced(marker, block) for block in blocks) + ("" if passages else "There are no passages.\n\n")
     body = _body(marker, fenced, template, question)
-    return ({"role": "system", "content": template.system}, {"role": "user", "content": body})
+    return ({"role": "system", "content": template.system}, *history, {"role": "user", "content": body})
 
 
 def _shown(passage: PromptPassage) -> str:

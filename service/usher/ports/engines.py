@@ -125,6 +125,8 @@ class Model(Protocol):
 
     name: str
     context_tokens: int
+    generative: bool
+    """True if it does what `messages` say; False if it only quotes `passages`."""
 
     def count_tokens(self, text: str) -> int: ...
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from functools import partial
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import anyio
 import msgspec
@@ -20,21 +21,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from usher.authority import Grant
 from usher.chat import MAX_TOKENS, Chat
-from usher.chat_answer import Citation, Ended
+from usher.chat_answer import Ended
 from usher.chat_exchange import Exchange
-from usher.core.clean import clean
 from usher.core.history import Asked, split
-from usher.errors import UserError
+from usher.limits import tokens_of
 from usher.services import Services
+from usher.threads import NoSuchExchange, Place
 from usher.web.auth import KEY, needs
+from usher.web.cited import cited
 from usher.web.closing_stream import ClosingStream
 from usher.web.openai_errors import ModelNotFound, error_body, error_response, stream_error
+from usher.web.pings import with_pings
 from usher.web.schema import BY_KEY, OPENAI_ERRORS, example
 from usher_policy.vocabulary import Action
 
 MODEL = "assistant"
 MAX_BODY = 1024 * 1024
 CONVERSATION_HEADER = "x-usher-conversation"
+PING = b": ping\n\n"
 CLIENT_LEFT = 499
 """The status in the access log of an answer that nobody waited for."""
 
@@ -93,28 +97,52 @@ async def chat_completions(
     data: Annotated[ChatRequest, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
 ) -> Response[Any]:
     """An answer made of passages that you may read, as JSON or as server-sent events."""
-    if CONVERSATION_HEADER in request.headers:
-        raise UserError(CONVERSATION_HEADER, "is not supported", "leave it out: each request is its own conversation")
+    place = Place(_conversation(request))
     if data.model != MODEL:
         raise ModelNotFound
     asked: Asked = split(data.messages)
-    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0)
+    user, limits = grant.credential.user, services.limits
+    limits.tokens(user)
+    _at_end(limits.stream(user).release)
+    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0, place)
+    _at_end(lambda: limits.spent(user, tokens_of(exchange)))
     frames = services.chat.stream(exchange)
     if not data.stream:
         try:
             return await _while_there(request, _whole(exchange, frames))
         finally:
             await _ended(services.chat, exchange, frames)
-    first = await anext(frames)
+    pinged = with_pings(frames)
+    try:
+        first = await anext(pinged)
+    except BaseException:
+        await _ended(services.chat, exchange, pinged, frames)
+        raise
     if isinstance(first, Ended) and not first.whole:
         return error_response(first.outcome, exchange.audit_id)
     usage = data.stream_options is not None and data.stream_options.include_usage
-    flowing = _events(exchange, first, frames, usage)
-    close = partial(_ended, services.chat, exchange, flowing, frames)
+    flowing = _events(exchange, first, pinged, usage)
+    close = partial(_ended, services.chat, exchange, flowing, pinged, frames)
     return ClosingStream(flowing, close, media_type="text/event-stream", headers=_NO_STORE)
 
 
+def _conversation(request: AnyRequest) -> UUID | None:
+    """The conversation that the request names; what is no id names none of anybody's."""
+    given = request.headers.get(CONVERSATION_HEADER)
+    try:
+        return None if given is None else UUID(given)
+    except ValueError:
+        raise NoSuchExchange("conversation") from None
+
+
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def _at_end(then: Callable[[], None]) -> None:
+    """Call it when the request is over, however it ends: its response sent, failed, or never begun."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a handler runs in its request's task
+    task.add_done_callback(lambda _: then())
 
 
 async def _while_there(request: AnyRequest, answering: Coroutine[Any, Any, Response[Any]]) -> Response[Any]:
@@ -166,14 +194,14 @@ async def _whole(exchange: Exchange, frames: AsyncIterator[str | Ended]) -> Resp
 
 
 async def _events(
-    exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended], usage: bool
+    exchange: Exchange, first: str | Ended | None, frames: AsyncIterator[str | Ended | None], usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """The answer as server-sent events; the last chunk carries `usher`. An error ends it without `[DONE]`. Whoever
     takes it closes `frames`."""
     head, frame = _head(exchange, "chat.completion.chunk"), first
     yield _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
-    while isinstance(frame, str):
-        yield _event({**head, "choices": [_choice({"content": frame})]})
+    while not isinstance(frame, Ended):
+        yield PING if frame is None else _event({**head, "choices": [_choice({"content": frame})]})
         try:
             frame = await anext(frames)
         except Exception as error:
@@ -218,20 +246,7 @@ def _usher(exchange: Exchange, ended: Ended) -> dict[str, Any]:
         "conversation_id": exchange.conversation.id,
         "route": {"kind": str(exchange.route.kind), "reasons": list(exchange.route.reasons)},
         "policy_version": exchange.grant.scope.policy_version,
-        "citations": [_citation(citation, exchange.grant.documents.link_hosts) for citation in ended.citations],
-    }
-
-
-def _citation(citation: Citation, hosts: Collection[str]) -> dict[str, Any]:
-    passage = citation.passage
-    return {
-        "n": citation.n,
-        "document": str(passage.document),
-        "path": passage.path,
-        "title": clean(passage.title, hosts),
-        "chunk": str(passage.label.chunk),
-        "score": citation.score,
-        "url": f"/api/documents/{passage.document}?passage={passage.label.chunk}",
+        "citations": [cited(citation, exchange.grant.documents.link_hosts) for citation in ended.citations],
     }
 
 

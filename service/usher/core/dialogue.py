@@ -1,0 +1,91 @@
+"""What came before in a conversation: which exchanges a prompt may hold, and in which words.
+
+A past exchange is whole and permitted, or a fixed placeholder stands in its place: one for any number of hidden
+exchanges that follow each other, so that it tells neither how many there were nor anything of them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+HIDDEN = "An earlier part of this conversation is not shown: it was made of documents that you may not read now."
+"""The same words for every exchange that may not be shown again, on the screen and in a prompt."""
+
+MAX_TITLE = 80
+"""Characters of a title that is made from a question."""
+
+_CITATION = re.compile(r"\[[\d\s,;\u2013-]+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An exchange of which something was answered: texts as recorded, exposures packed (`core/exposures.py`)."""
+
+    exchange: UUID
+    question: str
+    answer: str
+    exposures: bytes
+
+
+Earlier = Past | None
+"""None: hidden."""
+
+
+def normalized(text: str) -> str:
+    """A text as it is recognised again: NFC, without citations and white space, which clients change."""
+    return "".join(_CITATION.sub("", unicodedata.normalize("NFC", text)).split())
+
+
+def without_citations(answer: str) -> str:
+    """An answer for a later prompt, whose passages have other numbers."""
+    return re.sub(r"[ \t]*" + _CITATION.pattern, "", answer).strip()
+
+
+def runs_collapsed(earlier: Iterable[Earlier]) -> list[Earlier]:
+    """The same, with one placeholder for each run of hidden exchanges."""
+    kept: list[Earlier] = []
+    for past in earlier:
+        if past is not None or not kept or kept[-1] is not None:
+            kept.append(past)
+    return kept
+
+
+def newest_that_fit(earlier: Sequence[Earlier], tokens: int, cost: Callable[[Earlier], int]) -> list[Earlier]:
+    """The newest exchanges, oldest first, that together cost at most `tokens`: whole ones only, none left out in
+    between."""
+    collapsed = runs_collapsed(earlier)
+    first = len(collapsed)
+    while first and (price := cost(collapsed[first - 1])) <= tokens:
+        tokens -= price
+        first -= 1
+    return collapsed[first:]
+
+
+def turns(past: Earlier) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """A past exchange as a model is shown it: a user and an assistant message."""
+    question, answer = (HIDDEN, HIDDEN) if past is None else (past.question, without_citations(past.answer))
+    return {"role": "user", "content": question}, {"role": "assistant", "content": answer}
+
+
+def title_of(question: str) -> str:
+    """A title for a conversation that begins with this question: its first words, on one line, without invisible and
+    control characters."""
+    shown = "".join(c if not unicodedata.category(c).startswith("C") else " " for c in question)
+    words = " ".join(shown.split())
+    if len(words) <= MAX_TITLE:
+        return words or "…"
+    head = words[: MAX_TITLE - 1]
+    return (head.rsplit(" ", 1)[0] if " " in head[MAX_TITLE // 2 :] else head).rstrip(" ,;:.-") + "…"
+
+
+def branch(parents: Mapping[UUID, UUID | None], tip: UUID | None) -> list[UUID]:
+    """The exchanges from the first to `tip`, each the parent of the next. A parent that is not known ends it."""
+    path: list[UUID] = []
+    while tip is not None and tip in parents and tip not in path:
+        path.append(tip)
+        tip = parents[tip]
+    return path[::-1]
