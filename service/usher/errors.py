@@ -11,6 +11,8 @@ class UserError(Exception):
     """
 
     status = 400
+    retry_after: int | None = None
+    """Seconds after which the same may be accepted, where waiting helps."""
 
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
         super().__init__(f"{field} {problem}" + (f": {remedy}" if remedy else ""))

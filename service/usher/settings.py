@@ -10,10 +10,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -44,6 +46,23 @@ def _networks(value: str) -> str:
     return value
 
 
+def _origins(value: object) -> object:
+    return tuple(_origin(part.strip()) for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without a default port, a path or anything else."""
+    url = urlsplit(text.lower())
+    if url.scheme not in ("http", "https") or not url.hostname or "*" in text or not text.isascii():
+        raise ValueError("each must be like https://chat.example.com")
+    default = {"http": 80, "https": 443}[url.scheme]
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    port = "" if url.port in (None, default) else f":{url.port}"
+    if text.lower() not in (f"{url.scheme}://{host}{port}", f"{url.scheme}://{host}:{default}"):
+        raise ValueError("each must be a scheme, a host and perhaps a port, and nothing after them")
+    return f"{url.scheme}://{host}{port}"
+
+
 def _database(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
         raise ValueError("must begin with sqlite: or postgresql:")
@@ -53,6 +72,7 @@ def _database(value: SecretStr) -> SecretStr:
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
 Networks = Annotated[str, AfterValidator(_networks)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 
 
@@ -97,6 +117,21 @@ class Settings(BaseSettings):
     tls_key: FilePath | None = Field(None, description="The certificate's private key, PEM.")
     trusted_proxy: Networks | None = Field(
         None, description="Addresses or networks of the proxy that ends TLS, with commas between them."
+    )
+    origins: Origins = Field(
+        (),
+        description="Origins of web pages that may call Usher from a browser, such as `https://chat.example.com`, with "
+        "commas between them. Default: none.",
+    )
+    requests_per_minute: int = Field(6000, ge=1, description="Requests of one person; more are answered 429.")
+    tokens_per_minute: int = Field(
+        12_000_000, ge=1, description="Tokens of one person's prompts and answers; who has used them up waits."
+    )
+    streams: int = Field(8, ge=1, description="Answers that one person may have under way at once.")
+    sockets: int = Field(16, ge=1, description="WebSockets that one person may have open at once.")
+    conversations: int = Field(100_000, ge=1, description="Conversations of one person; for more some must be deleted.")
+    stored_bytes: ByteSize = Field(
+        ByteSize(1024**3), ge=1, description="Stored questions and answers of one person, documents not included."
     )
     disk_reserve: ByteSize = Field(
         ByteSize(256 * 1024**2),
@@ -205,7 +240,7 @@ def settings_table() -> str:
     lines = ["| variable | default | what it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default()
-        shown = "" if default is None else f"`{_shown(default)}`"
+        shown = "" if default in (None, ()) else f"`{_shown(default)}`"
         lines.append(f"| `{variable(name)}` | {shown} | {field.description} |")
     return "\n".join(lines)
 

@@ -44,6 +44,8 @@ WRONG = {
     "every address, in plain text": ({"USHER_HOST": "0.0.0.0"}, "USHER_HOST"),  # noqa: S104  (must be refused)
     "a host name, in plain text": ({"USHER_HOST": "usher.example"}, "USHER_HOST"),
     "a proxy that is no address": ({"USHER_TRUSTED_PROXY": "proxy"}, "USHER_TRUSTED_PROXY"),
+    "a limit of none": ({"USHER_STREAMS": "0"}, "USHER_STREAMS"),
+    "an origin with a path": ({"USHER_ORIGINS": "https://chat.example.com/"}, "USHER_ORIGINS"),
     "a database of another kind": ({"USHER_DATABASE_URL": "mysql://db"}, "USHER_DATABASE_URL"),
 }
 

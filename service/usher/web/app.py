@@ -11,8 +11,9 @@ from litestar.di import Provide
 from litestar.exceptions import ClientException
 
 from usher.services import Services
-from usher.web import audit, documents, health, me, openai, openai_errors, operator, problems, search
+from usher.web import audit, documents, feedback, health, me, openai, openai_errors, operator, problems, search
 from usher.web.auth import authorize, provide_grant, require_access
+from usher.web.cors import cors
 from usher.web.schema import openapi_config
 
 MAX_BODY = 1024 * 1024
@@ -25,7 +26,8 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     def provide_services() -> Services:
         return services
 
-    handlers = [openai.router, search.router, me.router, documents.router, audit.router, health.router]
+    shelves = documents.router(services.settings.max_file_size)
+    handlers = [openai.router, search.router, me.router, shelves, feedback.router, audit.router, health.router]
     if operator_too:
         handlers += [operator.router, audit.operator_router]
     return Litestar(
@@ -39,6 +41,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
         on_startup=[require_access],
         state=State({"services": services, "operator": operator_too}),
         request_max_body_size=MAX_BODY,
+        **cors(services.settings.origins),
         openapi_config=openapi_config(),
         logging_config=None,
     )

@@ -30,10 +30,12 @@ _log = structlog.stdlib.get_logger("usher.auth")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An access rule. `key`: a valid credential; `action` on `target`: that right too; `operator`: the socket only."""
+    """An access rule. `key`: a valid credential; `action` on `target`: that right too; `operator`: the socket only.
+    `first_frame`: a WebSocket that is nobody's until its first frame or its ticket has proved a credential."""
 
     key: bool = False
     operator: bool = False
+    first_frame: bool = False
     action: Action | None = None
     target: str = ""
 
@@ -42,6 +44,8 @@ PUBLIC = Access()
 KEY = Access(key=True)
 """A valid key; what more it takes, the use case decides and records."""
 OPERATOR = Access(operator=True)
+FIRST_FRAME = Access(first_frame=True)
+"""As `KEY`, but for a WebSocket, which browsers open without headers of the page's own; the page must be a known one."""
 
 
 def needs(action: Action, target: str) -> Access:
@@ -56,9 +60,12 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         raise PermissionDeniedException("This address has no access rule.")
     if access.operator and not connection.app.state.get("operator"):
         raise PermissionDeniedException("Only the operator's socket serves this.")
+    if access.first_frame:
+        _refuse_foreign_page(connection)
     if not access.key:
         return
     grant = await _admitted(connection)
+    connection.app.state.services.limits.request(grant.credential.user)
     if access.action is not None:
         decision = grant.may(access.action, access.target)
         if not decision.allowed:
@@ -71,12 +78,26 @@ async def _admitted(connection: Connection) -> Grant:
     services: Services = connection.app.state.services
     scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
     grant = await services.authority.admit(secret.strip()) if scheme.lower() == "bearer" else None
+    if (known := await known_only(services, grant)) is None:
+        raise NotAuthorizedException(UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
+    return known
+
+
+async def known_only(services: Services, grant: Grant | None) -> Grant | None:
+    """A presented credential's grant if it is good. Lines of the log name its person by pseudonym from here on."""
     if grant is None or grant.denied is not None:
         _log.info("authentication_failed", reason="unknown" if grant is None else grant.denied)
-        raise NotAuthorizedException(UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
+        return None
     pseudonym = await services.ledger.pseudonym(grant.credential.user)
     structlog.contextvars.bind_contextvars(principal=pseudonym)
     return grant
+
+
+def _refuse_foreign_page(connection: Connection) -> None:
+    """A browser says which page opens a WebSocket, and does not keep it from any server; other clients say nothing."""
+    services: Services = connection.app.state.services
+    if not set(connection.headers.getall("origin", [])).issubset(services.settings.origins):
+        raise PermissionDeniedException("Pages of this origin may not call Usher: see USHER_ORIGINS.")
 
 
 def provide_grant(scope: Scope) -> Grant:

@@ -16,7 +16,9 @@ from usher.core.prompt import QuestionTooLong
 from usher.core.routing import CHAT_NOT_ALLOWED
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
+from usher.limits import LimitExceeded
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
+from usher.web.problems import retry_after
 
 _log = structlog.stdlib.get_logger("usher.web")
 
@@ -31,7 +33,13 @@ _OUTCOMES: Mapping[str, tuple[int, str, str]] = {
     CHAT_NOT_ALLOWED: (403, "permission_error", "You may not ask here: the policy gives you no chat.ask on sys:chat."),
     ACCESS_CHANGED: (403, "permission_error", "What you may read has changed while this was answered. Ask again."),
 }
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 _FIXED = {
     400: "The body is not a JSON object of the form that this address takes.",
     404: "There is no such address.",
@@ -81,6 +89,10 @@ def _of_user_error(request: AnyRequest, error: UserError) -> Response[Any]:
     return _error(error.status, str(error), "invalid_value", error.field)
 
 
+def _of_limit(request: AnyRequest, error: LimitExceeded) -> Response[Any]:
+    return _error(error.status, str(error), error.code, error.field, **retry_after(error))
+
+
 def _of_messages(request: AnyRequest, error: InvalidMessages) -> Response[Any]:
     return _error(400, str(error), "invalid_value", error.field)
 
@@ -121,6 +133,7 @@ def _of_anything(request: AnyRequest, error: Exception) -> Response[Any]:
 
 HANDLERS: ExceptionHandlersMap = {
     UserError: _of_user_error,
+    LimitExceeded: _of_limit,
     InvalidMessages: _of_messages,
     QuestionTooLong: _of_long_question,
     ModelNotFound: _of_model,

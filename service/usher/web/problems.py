@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
+from usher.limits import LimitExceeded
 from usher.outbox import ChangePending
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
 
@@ -51,8 +52,19 @@ def problem(
     return Response(body | filled, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
+def retry_after(error: UserError) -> dict[str, str]:
+    """The header, where waiting helps."""
+    return {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+
+
 def of_user_error(request: Request[Any, Any, Any], error: UserError) -> Response[dict[str, Any]]:
-    return problem(error.status, str(error), field=error.field, problem=error.problem, remedy=error.remedy)
+    words = {"field": error.field, "problem": error.problem, "remedy": error.remedy}
+    return problem(error.status, str(error), headers=retry_after(error), **words)
+
+
+def of_limit(request: Request[Any, Any, Any], error: LimitExceeded) -> Response[dict[str, Any]]:
+    words = {"field": error.field, "problem": error.problem, "remedy": error.remedy, "code": error.code}
+    return problem(error.status, str(error), headers=retry_after(error), **words)
 
 
 def of_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
@@ -109,6 +121,7 @@ def members_of(error: Exception) -> dict[str, str]:
 
 HANDLERS: ExceptionHandlersMap = {
     UserError: of_user_error,
+    LimitExceeded: of_limit,
     ValidationException: of_validation,
     UnicodeDecodeError: of_encoding,
     HTTPException: of_http,
