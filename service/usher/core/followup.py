@@ -13,6 +13,7 @@ in the question itself is no sign, and nothing is in a text of many words or, sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from usher.core import question_words as kinds
@@ -25,77 +26,76 @@ MOST_WORDS = 40
 MOST_EARLIER = 600
 """Characters of an earlier question that are searched for: more would drown the question itself."""
 
-_COURTESY = listed(
-    "ok okay thanks thank great good perfect cool nice sure yes yeah yep no nope hi hello hey hm hmm please right"
-    " alright fine so well sorry understood ah oh"
+_COURTESY = re.compile(
+    r"(?i)^(?:(?:(?:hi|hello|hey)(?: there)?|thank you|thanks|thx|ok|okay|great|good|perfect|cool|nice|sure|yes|yeah|"
+    r"yep|no|nope|hm+|please|right|alright|fine|so|well|sorry|understood|got it|i see|ah|oh)(?:[\s,.!;:\u2026-]+|$))+"
 )
-_CONTINUING = (
-    *(("and",), ("but",), ("or",), ("nor",), ("except",), ("what", "about"), ("how", "about"), ("what", "of")),
-    *(("as", "for"), ("same", "for"), ("same", "with"), ("if", "so"), ("if", "not"), ("in", "that", "case")),
+_CONTINUING = re.compile(
+    r"(?i)^(?:and|but|or|nor|except|(?:what|how) about|what of|as for|same (?:for|with)|if (?:so|not)|"
+    r"in that case)\b\W*"
 )
-_CONTINUING_IF_SHORT = (
-    *(("also",), ("then",), ("even",), ("only",), ("plus",), ("besides",), ("otherwise",), ("instead",)),
-    ("what", "if"),
+_CONTINUING_IF_SHORT = re.compile(
+    r"(?i)^(?:also|then|even|only|plus|besides|otherwise|instead|what if)\b|"
+    r"\b(?:then|instead|otherwise|too|as well)\W*$"
 )
-_ENDING_IF_SHORT = frozenset({"then", "instead", "otherwise", "too"})
 _OPENING = kinds.PREPOSITIONS - {"about", "of", "than", "up"} | {"because", "if", "when", "only", "even", "not"}
 _OPENING_UNMARKED = listed("for in with without from since until")
 """Those that open a fragment also where no question mark follows."""
 _TO_THE_ASSISTANT = listed("who what how are can do you help work me with i ask am about")
 _WITHOUT_OBJECT = listed(
-    "approve approves agree agrees sign signs decide decides confirm confirms count counts qualify"
-    " qualifies eligible included"
+    "approve approves agree agrees sign signs decide decides confirm confirms count counts qualify qualifies eligible"
+    " included"
 )
 
 
 def stands_alone(question: str) -> bool:
     """Whether `question` can be understood without those before it."""
-    words = _after_courtesy(kinds.split(question))
-    plain = _plain(words)
+    text = _after_courtesy(question)
+    words = kinds.split(text)
+    plain = [word for word in words if word not in kinds.BREAKS]
     if not plain or len(plain) > MOST_WORDS or _asks_the_assistant(plain):
         return True
-    if _fragment(plain, question):
+    if _fragment(text):
         return False
     if kinds.ENGLISH.isdisjoint(plain):
         return True
-    return not (_continues(plain) or points_back(words) or _lacks_a_topic(plain))
+    return not (_continues(text, plain) or points_back(words) or _lacks_a_topic(plain))
 
 
 def in_full(question: str, earlier: Sequence[tuple[str, str]]) -> str:
-    """The text to search for: `question` itself if it stands alone, else behind the question that it leans on.
+    """The text to search for: `question` itself if it stands alone, else together with the question that it leans on.
 
     `earlier` are the permitted (question, answer) pairs before it, oldest first. A follow-up of a follow-up reaches
     back to the last question that stood alone; of those between, only the nearest comes along. Answers do not: what
-    they say beside the point would be searched for too. At most `MAX_QUESTION` characters; `question` is never cut.
+    they say beside the point would be searched for too. A question that only names something else ("And for interns?")
+    stands before and behind the earlier one, so that it weighs as much, and not beside another such ("And for
+    contractors?"). No word of either is lost, but an earlier question is cut after `MOST_EARLIER` characters. The
+    result has at most `MAX_QUESTION` characters: where there is no room, the earlier questions are left out.
     """
     asked = [text for text, _ in earlier if text.strip()]
     if not asked or stands_alone(question):
         return question
     start = next((n for n in reversed(range(len(asked))) if stands_alone(asked[n])), 0)
-    between = asked[max(start + 1, len(asked) - 1) :]
-    if all(_is_fragment(text) for text in (question, *between)):
-        between = []  # "And for interns?" after "And for contractors?" asks of interns only
-    parts = [_shortened(" ".join(text.split())) for text in (asked[start], *between)]
-    while len(text := " ".join((*parts, question))) > MAX_QUESTION:
-        parts.pop()
-    return text
+    parts = [asked[start], *asked[max(start + 1, len(asked) - 1) :]]
+    if named := _names_another(question):
+        parts = [named, *(part for part in parts if part is asked[start] or not _names_another(part)), named]
+    else:
+        parts = [*parts, question]
+    text = " ".join(_shortened(" ".join(part.split())) for part in parts)
+    return text if len(text) <= MAX_QUESTION else question
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= MOST_EARLIER else text[:MOST_EARLIER].rsplit(" ", 1)[0]
 
 
-def _plain(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word not in kinds.BREAKS]
-
-
-def _after_courtesy(words: list[str]) -> list[str]:
+def _after_courtesy(question: str) -> str:
     """Without "Thanks!" and "Ok, so" before the question."""
-    start = 0
-    while start < len(words) and (words[start].strip(kinds.NAMED) in _COURTESY or words[start] in kinds.BREAKS):
-        greeted = words[start : start + 2] in (["hi", "there"], ["hello", "there"], ["hey", "there"], ["thank", "you"])
-        start += 2 if greeted else 1
-    return words[start:]
+    return _COURTESY.sub("", question.strip())
+
+
+def _plain(text: str) -> list[str]:
+    return [word for word in kinds.split(text) if word not in kinds.BREAKS]
 
 
 def _asks_the_assistant(plain: Sequence[str]) -> bool:
@@ -103,13 +103,19 @@ def _asks_the_assistant(plain: Sequence[str]) -> bool:
     return "you" in plain and plain[0] in {"who", "what", "how"} and _TO_THE_ASSISTANT.issuperset(plain)
 
 
-def _is_fragment(question: str) -> bool:
-    return _fragment(_plain(_after_courtesy(kinds.split(question))), question)
+def _names_another(question: str) -> str:
+    """What a question names that only puts something in another's place ("for interns?"), or nothing."""
+    text = _after_courtesy(question)
+    named = _CONTINUING.sub("", text)
+    sentence = kinds.AUXILIARIES | kinds.VERBS | kinds.ASKING | kinds.PRONOUNS
+    words = _plain(named)
+    names = topics(words) > 0 and sentence.isdisjoint(words)
+    return named if names and (named != text or _fragment(text)) else ""
 
 
-def _fragment(plain: Sequence[str], question: str) -> bool:
+def _fragment(text: str) -> bool:
     """No whole question: "For contractors?", "And contractors?", "Which countries?", "Do managers?" """
-    plain, marked = _after_opening(plain), question.rstrip(" )\"'").endswith("?")
+    plain, marked = _plain(_CONTINUING.sub("", text)) or _plain(text), text.rstrip(" )\"'").endswith("?")
     if any(word in kinds.AUXILIARIES or word in kinds.VERBS for word in plain):
         subject = [word for word in plain[1:] if word not in kinds.DETERMINERS]
         return marked and plain[0] in kinds.AUXILIARIES and len(subject) == 1 == topics(subject)
@@ -121,18 +127,8 @@ def _fragment(plain: Sequence[str], question: str) -> bool:
     return marked and spaced and topics(plain) <= 1
 
 
-def _after_opening(plain: Sequence[str]) -> Sequence[str]:
-    """Without "and" or "what about", unless nothing else is there."""
-    opening = next((opening for opening in _CONTINUING if tuple(plain[: len(opening)]) == opening), ())
-    return plain[len(opening) :] or plain
-
-
-def _continues(plain: Sequence[str]) -> bool:
-    if len(_after_opening(plain)) < len(plain):
-        return True
-    opens = any(tuple(plain[: len(opening)]) == opening for opening in _CONTINUING_IF_SHORT)
-    ends = plain[-1] in _ENDING_IF_SHORT or plain[-2:] == ["as", "well"]
-    return (opens or ends) and topics(plain) <= 1
+def _continues(text: str, plain: Sequence[str]) -> bool:
+    return bool(_CONTINUING.match(text) or (_CONTINUING_IF_SHORT.search(text) and topics(plain) <= 1))
 
 
 def _lacks_a_topic(plain: Sequence[str]) -> bool:
