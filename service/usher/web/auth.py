@@ -45,7 +45,7 @@ KEY = Access(key=True)
 """A valid key; what more it takes, the use case decides and records."""
 OPERATOR = Access(operator=True)
 FIRST_FRAME = Access(first_frame=True)
-"""As `KEY`, but for a WebSocket, which browsers open without headers of the page's own; the page must be a known one."""
+"""As `KEY`, for a WebSocket: browsers open it without headers of the page's own. Pages must be of known origins."""
 
 
 def needs(action: Action, target: str) -> Access:
