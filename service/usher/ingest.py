@@ -41,6 +41,8 @@ from usher.ports import (
 )
 
 MASS_DELETE_SHARE = 0.2
+UPLOADS = "usher:uploads"
+"""The source of what people put in one by one. No run may have its name."""
 _TEXT_LIMIT = 64 * 1024 * 1024
 
 
@@ -72,7 +74,7 @@ class _Plan:
 
 
 class Ingest:
-    """The use case; one run at a time."""
+    """The use case; one run at a time. Whoever changes documents holds `turn`, and uses the same two parts."""
 
     def __init__(
         self,
@@ -90,20 +92,21 @@ class Ingest:
         self._authority = authority
         self._open_folder = open_folder
         self._clock = clock
-        self._committer = Committer(intake, store, courier, clock)
-        self._take_in = TakeIn(embedder, converter, self._committer, max_file_size)
+        self.committer = Committer(intake, store, courier, clock)
+        self.take_in = TakeIn(embedder, converter, self.committer, max_file_size)
+        self.turn = asyncio.Lock()
         self._running = asyncio.Lock()
 
     async def recover(self) -> None:
         """Finish what an earlier process left half done. Call it before serving."""
-        await self._committer.recover()
+        await self.committer.recover()
 
     async def run(self, options: IngestOptions, by: Actor) -> AsyncIterator[dict[str, Any]]:
         """Progress events, then one `report`. Raises `UserError` before anything is touched if the run is refused."""
         if self._running.locked():
             raise UserError("ingest", "another run is under way", "wait for it to end")
         events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        async with self._running:
+        async with self._running, self.turn:
             task = asyncio.create_task(self._run(options, f"{by.kind}:{by.id}", events.put_nowait))
             task.add_done_callback(lambda _: events.put_nowait(None))
             try:
@@ -125,16 +128,17 @@ class Ingest:
         5. move labels; then read, convert, split, embed and commit what is new or changed
         6. with `sync`, remove what has vanished
         """
-        run = Run(options.source_name, by, self._folder(options), Report(), emit)
+        folder = self._folder(options)
+        run = Run(options.source_name, by, folder, Report(), emit)
         shelving = await asyncio.to_thread(self._shelving, options)
         await self._same_kinds(options)
-        files = await asyncio.to_thread(self._walk, run)
-        await self._committer.recover()
+        files = await asyncio.to_thread(self._walk, folder, run.report)
+        await self.committer.recover()
         plan = await self._plan(run, options, shelving, files)
         state = SourceState(options.acl is not None, options.rules is not None)
         await self._intake.remember_source(options.source_name, state, self._clock())
         await self._delete(run, plan.withdrawn, "withdrawn")
-        await self._take_in.run(run, plan.work)
+        await self.take_in.run(run, plan.work)
         if options.sync:
             await self._delete(run, plan.vanished, "deleted")
         emit(run.report.as_event())
@@ -144,6 +148,8 @@ class Ingest:
             raise UserError("folder", f"{options.root} is not a folder that can be read", "name a folder of documents")
         if len(options.source_name) > 500 or not options.source_name.isprintable():
             raise UserError("source", "has more than 500 characters, or invisible ones", "give another --source")
+        if options.source_name == UPLOADS:
+            raise UserError("source", "is the one of uploaded documents", "give another --source")
         return self._open_folder(options.root)
 
     def _shelving(self, options: IngestOptions) -> Shelving:
@@ -177,17 +183,17 @@ class Ingest:
             if used and given is None:
                 raise UserError(name, "was given for this source last time and is missing now", f"give --{name} again")
 
-    def _walk(self, run: Run) -> list[str]:
+    def _walk(self, folder: Folder, report: Report) -> list[str]:
         """Paths of supported files; the others are counted or refused."""
         paths: list[str] = []
         try:
-            for file in run.folder.walk():
+            for file in folder.walk():
                 if isinstance(file, BadFile):
-                    run.report.refuse(file.path, file.problem, file.remedy)
+                    report.refuse(file.path, file.problem, file.remedy)
                 elif file.supported:
                     paths.append(file.path)
                 else:
-                    run.report.counts["unsupported"] += 1
+                    report.counts["unsupported"] += 1
         except OSError as error:
             problem = f"a folder below it cannot be read ({error.strerror})"
             raise UserError("folder", problem, "make it readable; nothing was changed") from error
@@ -241,7 +247,7 @@ class Ingest:
         for start in range(0, len(documents), 100):
             batch = documents[start : start + 100]
             changes = [LabelChange("delete", old.document, old.version, old.access_class) for old in batch]
-            await self._committer.label(changes, run.by)
+            await self.committer.label(changes, run.by)
         run.report.counts[counted] += len(documents)
 
 

@@ -42,17 +42,24 @@ class Committer:
         """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
         await _to_its_end(self._put(batch, by))
 
+    async def stage(self, batch: Sequence[Prepared]) -> None:
+        """Only the first half of `put`: in nobody's scope, and forgotten by `recover` unless a change names it."""
+        await _to_its_end(self._stage(batch))
+
     async def label(self, changes: Sequence[LabelChange], by: str) -> None:
         """Bring label changes into force and carry them to the store."""
         await _to_its_end(self._label(changes, by))
 
     async def _put(self, batch: Sequence[Prepared], by: str) -> None:
+        await self._stage(batch)
+        changes = [LabelChange("put", p.staged.document, p.staged.version, p.access_class) for p in batch]
+        await self._label(changes, by)
+
+    async def _stage(self, batch: Sequence[Prepared]) -> None:
         await self._intake.stage([prepared.staged for prepared in batch], self._clock())
         points = [point for prepared in batch for point in prepared.points]
         if points:
             await self._store.write(StoreBatch(upsert=points))
-        changes = [LabelChange("put", p.staged.document, p.staged.version, p.access_class) for p in batch]
-        await self._label(changes, by)
 
     async def _label(self, changes: Sequence[LabelChange], by: str) -> None:
         await self._courier.carry(await self._intake.begin(changes, by, self._clock()))

@@ -19,7 +19,7 @@ from usher.ports import (
     Converter,
     Embedder,
     FileRefused,
-    Folder,
+    Files,
     LabelChange,
     Point,
     Shelved,
@@ -77,7 +77,7 @@ class Run:
 
     source: str
     by: str
-    folder: Folder
+    folder: Files
     report: Report
     emit: Callable[[dict[str, Any]], None]
     total: int = 0
@@ -88,7 +88,7 @@ class Run:
         self.emit({"event": "progress", "done": self.done, "total": self.total, "path": path})
 
 
-def _read(folder: Folder, path: str, limit: int) -> tuple[bytes, str]:
+def _read(folder: Files, path: str, limit: int) -> tuple[bytes, str]:
     data = folder.read(path, limit)
     return data, hashlib.sha256(data).hexdigest()
 
@@ -133,6 +133,14 @@ class TakeIn:
                 group.create_task(self._embed_and_commit(run, queue))
         except BaseExceptionGroup as failed:
             raise _first_cause(failed) from None
+
+    async def prepared(self, run: Run, item: Work) -> Prepared | None:
+        """One document's next version, for the caller to commit; None if it is unchanged.
+
+        Raises `FileRefused`, `ConversionFailed`.
+        """
+        ready = await self._look_at(run, item)
+        return None if ready is None else await self._embedded(ready)
 
     async def _relabel(self, run: Run, work: Sequence[Work]) -> list[Work]:
         """Labels that move, before anything is embedded; returns what is left to look at.

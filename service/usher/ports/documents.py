@@ -197,13 +197,17 @@ class FileRefused(Exception):
         self.problem, self.remedy = problem, remedy
 
 
-class Folder(Protocol):
+class Files(Protocol):
+    """Where a document's bytes are read from."""
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The file's bytes, as they were at one time. Raises `FileRefused`."""
+
+
+class Folder(Files, Protocol):
     """A folder as a source of documents."""
 
     root: Path
 
     def walk(self) -> Iterator[FoundFile | BadFile]:
         """Every file, in path order. Raises OSError if a folder cannot be read."""
-
-    def read(self, path: str, limit: int) -> bytes:
-        """The file's bytes, as they were at one time. Raises `FileRefused`."""

@@ -12,16 +12,16 @@ from litestar.params import FromPath, QueryParameter
 
 from usher.authority import Grant
 from usher.errors import UserError
-from usher.library import NoSuchDocument
 from usher.ports import DocumentInfo, Opened
 from usher.services import Services
+from usher.web import uploads
 from usher.web.auth import needs
-from usher.web.schema import BY_KEY, PROBLEMS, problems
+from usher.web.schema import BY_KEY, PROBLEMS
+from usher.web.uploads import NOT_FOUND, uuid_of
 from usher_policy.vocabulary import Action
 
 MAX_LIMIT = 500
 NO_STORE = {"cache-control": "no-store"}
-NOT_FOUND = problems({404: "There is no such document, or you may not read it"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,6 @@ async def read_document(
     return Response(_text(await services.library.read(grant, uuid_of(document), chunk), chunk), headers=NO_STORE)
 
 
-def uuid_of(text: str) -> UUID:
-    """Raises `NoSuchDocument`: what is no id leads nowhere."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NoSuchDocument from None
-
-
 def _text(opened: Opened, chunk: UUID | None) -> DocumentText:
     about = {field.name: getattr(opened.info, field.name) for field in fields(DocumentInfo)}
     place = None if chunk is None or opened.passage is None else PassagePlace(chunk, *opened.passage)
@@ -100,10 +92,12 @@ def _text(opened: Opened, chunk: UUID | None) -> DocumentText:
     )
 
 
-router = Router(
-    "/api/documents",
-    route_handlers=[list_documents, read_document],
-    opt={"access": needs(Action.CHAT_ASK, "sys:chat")},
-    security=BY_KEY,
-    tags=["documents"],
-)
+def router(max_file_size: int) -> Router:
+    """All of `/api/documents`, for files of so many bytes."""
+    return Router(
+        "/api/documents",
+        route_handlers=[list_documents, read_document, *uploads.handlers(max_file_size)],
+        opt={"access": needs(Action.CHAT_ASK, "sys:chat")},
+        security=BY_KEY,
+        tags=["documents"],
+    )

@@ -1,0 +1,295 @@
+"""Documents that people put in, move and take out, in the collections that they may fill.
+
+A document with readers or markings, or without a collection, is the operator's. What a person may neither read nor
+change does not exist for them: an uploaded document is known by its collection and path together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID, uuid4
+
+from usher.authority import Authority, Grant
+from usher.core.shelving import collection_name
+from usher.core.uploads import Verdict, document_path, judge, sole_collection
+from usher.errors import UserError
+from usher.ingest import UPLOADS, Ingest
+from usher.ingest_commit import Prepared
+from usher.ingest_take_in import Report, Run, Work
+from usher.ledger.sequencer import Ledger
+from usher.library import NoSuchDocument, NotPermitted
+from usher.ports import ConversionFailed, FileRefused, Files, Intake, LabelChange, Placed, Shelved, Staged
+from usher_policy.vocabulary import Action
+
+PATIENCE = 5.0
+"""Seconds that a change waits for its turn."""
+
+
+class TooLarge(UserError):
+    status = 413
+
+
+class WrongKind(UserError):
+    status = 415
+
+
+class NotConverted(UserError):
+    status = 422
+
+
+class Conflict(UserError):
+    status = 409
+
+
+class Busy(UserError):
+    """Others change documents: only one does at a time."""
+
+    status = 409
+    retry_after = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a person gives: a file of `size` bytes, named by its path, or none to move `document` as it is."""
+
+    collection: str
+    path: str | None
+    document: UUID | None
+    file: Files | None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a document: `outcome` is added, changed, moved, unchanged or deleted."""
+
+    document: UUID
+    outcome: str
+    version: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The document that an upload is about, the collection it shall be in, and what there is of it, if anything."""
+
+    collection: str
+    path: str
+    placed: Placed | None
+    shelved: Shelved = field(default_factory=lambda: Shelved(uuid4(), None, 0, None, None, 0, 0, False))
+
+    @property
+    def moves(self) -> bool:
+        return self.placed is not None and self.placed.requirements != {self.collection}
+
+    @property
+    def outcome(self) -> str:
+        return "added" if self.placed is None else "moved" if self.moves else "changed"
+
+
+class Uploads:
+    """The use case. One change at a time, and none beside a run of ingest. `kinds` are the suffixes that are taken."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        ledger: Ledger,
+        intake: Intake,
+        ingest: Ingest,
+        kinds: Collection[str],
+        max_file_size: int,
+    ) -> None:
+        self._authority = authority
+        self._ledger = ledger
+        self._intake = intake
+        self._turn_of = ingest.turn
+        self._committer = ingest.committer
+        self._take_in = ingest.take_in
+        self._kinds = kinds
+        self._max_file_size = max_file_size
+
+    async def put(self, grant: Grant, upload: Upload) -> Outcome:
+        """Take a file in as a document of the collection, in place of the one that is there or is named.
+
+        1. the right on the collection, before anything else is told
+        2. the turn; what was left half done by others is finished
+        3. which document it is about, and the right on that
+        4. the new version: converted, split, embedded, and in the store in nobody's scope
+        5. the credential is judged again, for the collection and the document
+        6. one change: pending, recorded, in force. It is whole or not at all; what loses readers loses them at once
+
+        Raises `UserError` (here and in `library`), `LedgerUnavailable`, `StoreUnavailable`.
+        """
+        collection = _collection(upload.collection)
+        _may_fill(grant, collection)
+        self._checked_file(upload)
+        async with self._turn():
+            target = await self._target(grant, upload, collection)
+            access_class = await self._committer.access_class(frozenset({collection}))
+            prepared = None if upload.file is None else await self._prepared(target, upload.file, access_class)
+            if prepared is None and not target.moves:
+                return _outcome("unchanged", target.shelved)
+            await self._commit(grant, target, prepared, access_class)
+            return _outcome(target.outcome, target.shelved if prepared is None else prepared.staged)
+
+    async def delete(self, grant: Grant, document: UUID) -> Outcome:
+        """Take a document out, at once and for everybody. One from a folder comes back with the folder's next ingest.
+
+        Raises `NoSuchDocument`, `NotPermitted`, `Busy`, `LedgerUnavailable`, `StoreUnavailable`.
+        """
+        _may_change(grant, await self._intake.placed(document))
+        async with self._turn():
+            now = await self._authority.again(grant)
+            placed = _may_change(now, await self._intake.placed(document))
+            old = placed.shelved
+            change = LabelChange("delete", document, old.version, old.access_class, _why(now, _collections(placed)))
+            await self._committer.label([change], await self._by(now))
+            return _outcome("deleted", old)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._turn_of.acquire()
+        except TimeoutError:
+            raise Busy("documents", "are being changed by somebody else", "try again later") from None
+        try:
+            await self._committer.recover()
+            yield
+        finally:
+            self._turn_of.release()
+
+    def _checked_file(self, upload: Upload) -> None:
+        if upload.file is None:
+            if upload.document is None:
+                raise UserError("file", "is missing", "send a file, or the id of a document to move")
+            return
+        if upload.size > self._max_file_size:
+            problem = f"has {upload.size} bytes, more than {self._max_file_size}"
+            raise TooLarge("file", problem, "split it, or ask the operator to raise USHER_MAX_FILE_SIZE")
+        if upload.size == 0:
+            raise NotConverted("file", "is empty", "choose a file with content")
+
+    async def _target(self, grant: Grant, upload: Upload, collection: str) -> _Target:
+        if upload.document is None:
+            path = self._checked_path(upload.path or "")
+            placed = await self._there(path, collection)
+        else:
+            placed = _may_change(grant, await self._intake.placed(upload.document))
+            path = placed.path
+            if upload.path is not None and document_path_of(upload.path) != path:
+                raise UserError("path", "is not the document's", "leave it out: a document keeps its path")
+        if placed is None:
+            return _Target(collection, path, None)
+        target = _Target(collection, path, placed, placed.shelved)
+        if target.moves and placed.source == UPLOADS and await self._there(path, collection) is not None:
+            raise Conflict("document", "would take another one's place", "replace or delete that one first")
+        return target
+
+    def _checked_path(self, text: str) -> str:
+        path = document_path_of(text)
+        if PurePosixPath(path).suffix.lower() not in self._kinds:
+            raise WrongKind("file", "is of a kind that is not taken", f"convert it to {', '.join(sorted(self._kinds))}")
+        return path
+
+    async def _there(self, path: str, collection: str) -> Placed | None:
+        """The uploaded document of that collection and path."""
+        found = await self._intake.placed_at(UPLOADS, path)
+        return next((placed for placed in found if placed.requirements == {collection}), None)
+
+    async def _prepared(self, target: _Target, file: Files, access_class: int) -> Prepared | None:
+        source = UPLOADS if target.placed is None else target.placed.source
+        run = Run(source, "", file, Report(), lambda _: None)
+        try:
+            return await self._take_in.prepared(run, Work(target.path, access_class, target.shelved))
+        except (FileRefused, ConversionFailed) as error:
+            problem, _, remedy = str(error).partition("; ")
+            raise NotConverted("file", problem, remedy) from error
+
+    async def _commit(self, grant: Grant, target: _Target, prepared: Prepared | None, access_class: int) -> None:
+        if prepared is not None:
+            await self._committer.stage([prepared])
+        try:
+            now = await self._authority.again(grant)
+            _may_fill(now, target.collection)
+            if target.placed is not None:
+                _may_change(now, target.placed)
+        except UserError:
+            await self._committer.recover()  # forgets what was staged
+            raise
+        why = _why(now, {target.collection, *_collections(target.placed)})
+        document, version = target.shelved.document, target.shelved.version
+        change = LabelChange("label", document, version, access_class, why)
+        if prepared is not None:
+            change = replace(change, kind="put", version=prepared.staged.version)
+        await self._committer.label([change], await self._by(now))
+
+    async def _by(self, grant: Grant) -> str:
+        return f"person:{await self._ledger.pseudonym(grant.credential.user)}"
+
+
+def _outcome(outcome: str, of: Shelved | Staged) -> Outcome:
+    chunks = len(of.chunks) if isinstance(of, Staged) else of.chunks
+    return Outcome(of.document, outcome, of.version or 0, chunks)
+
+
+def _collection(name: str) -> str:
+    try:
+        return collection_name(name)
+    except ValueError as error:
+        raise UserError("collection", f"is not a name ({error})", "give a path such as finance/payroll") from error
+
+
+def document_path_of(text: str) -> str:
+    """A plain path. Raises `UserError`."""
+    try:
+        return document_path(text)
+    except ValueError as error:
+        raise UserError("path", str(error), "give a relative path such as travel/hotels.md") from error
+
+
+def _may_fill(grant: Grant, collection: str) -> None:
+    """The same words whether there is such a collection or not. Raises `NotPermitted`."""
+    if not grant.may(Action.DOCUMENT_INGEST, collection).allowed:
+        problem = "is none that you may put documents into"
+        raise NotPermitted("collection", problem, "name another, or ask for document.ingest on it")
+
+
+def _may_change(grant: Grant, placed: Placed | None) -> Placed:
+    """Raises `NoSuchDocument`, also for one that the person may neither read nor change, and `NotPermitted`."""
+    if placed is None:
+        raise NoSuchDocument
+    readable = not placed.pending and placed.shelved.access_class in grant.scope.classes
+    verdict = judge(
+        placed.requirements, readable, lambda collection: grant.may(Action.DOCUMENT_INGEST, collection).allowed
+    )
+    if verdict is Verdict.UNKNOWN:
+        raise NoSuchDocument
+    if verdict is Verdict.FORBIDDEN:
+        remedy = "ask for document.ingest on its collection; with readers or markings it is the operator's to change"
+        raise NotPermitted("document", "is not yours to change", remedy)
+    return placed
+
+
+def _collections(placed: Placed | None) -> set[str]:
+    collection = None if placed is None else sole_collection(placed.requirements)
+    return set() if collection is None else {collection}
+
+
+def _why(grant: Grant, collections: Collection[str]) -> dict[str, Any]:
+    """The decision as the record has it: by which rules of which policy, with which credential; no names of people."""
+    rules = {rule for name in collections for rule in grant.may(Action.DOCUMENT_INGEST, name).rules}
+    return {
+        "action": Action.DOCUMENT_INGEST,
+        "rules": sorted(rules),
+        "roles": list(grant.roles),
+        "credential": grant.credential.kind,
+        "credential_id": grant.credential.id,
+        "policy_version": grant.scope.policy_version,
+        "label_version": grant.scope.label_version,
+    }
