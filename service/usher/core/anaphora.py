@@ -54,10 +54,10 @@ def _named(words: Sequence[str], n: int, same_clause: bool = False) -> bool:
 
 
 def _begins_clause(words: Sequence[str], at: int) -> bool:
-    """Also without a word of its own: "the price they pay"."""
+    """Also without a word of its own: "the price they pay", "what they learned"."""
     word = words[at]
     if word in {"they", "he", "she", "that"}:
-        return _may_be_noun(words, at - 1)
+        return _may_be_noun(words, at - 1) or (word != "that" and words[at - 1] in kinds.ASKING)
     if word == "it":
         return _may_be_noun(words, at - 1) and _at(words, at - 2) in kinds.DETERMINERS
     return word in kinds.BREAKS or word in kinds.JOINING

@@ -76,12 +76,11 @@ def in_full(question: str, earlier: Sequence[tuple[str, str]]) -> str:
     if not asked or stands_alone(question):
         return question
     start = next((n for n in reversed(range(len(asked))) if stands_alone(asked[n])), 0)
-    parts = [asked[start], *asked[max(start + 1, len(asked) - 1) :]]
+    before = [asked[start], *asked[max(start + 1, len(asked) - 1) :]]
     if named := _names_another(question):
-        parts = [named, *(part for part in parts if part is asked[start] or not _names_another(part)), named]
-    else:
-        parts = [*parts, question]
-    text = " ".join(_shortened(" ".join(part.split())) for part in parts)
+        before = [before[0], *(text for text in before[1:] if not _names_another(text))]
+    shortened = (_shortened(" ".join(text.split())) for text in before)
+    text = " ".join((named, *shortened, named) if named else (*shortened, question))
     return text if len(text) <= MAX_QUESTION else question
 
 
