@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvicorn
 
+from usher.connections import Connections, allow_many_files
 from usher.data_folder import hold, socket_address
 from usher.errors import UserError
 from usher.logs import AccessLog, configure_logs
@@ -32,8 +33,6 @@ GRACE = 4
 """Seconds that requests get to end after their streams were told to."""
 LAST_RESORT = 9.0
 """Seconds after a stop signal when the process ends whatever is left: what was acknowledged is durable already."""
-MOST_CONNECTIONS = 512
-"""More are answered 503: with the limit on heads of requests, strangers make the process hold some 50 MiB at most."""
 
 _log = structlog.stdlib.get_logger("usher.server")
 
@@ -50,6 +49,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, log_level: int
     import uvloop
 
     configure_logs(log_level)
+    allow_many_files()
     with hold(settings.home), public_socket(settings) as listening:
         uvloop.run(_serve(settings, listening, announce))
 
@@ -107,6 +107,7 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
                 tasks.append(await listener.begin(sock))
             yield
         finally:
+            await services.live.drain()  # while its connections can still be told why
             for listener, _ in listeners:
                 listener.should_exit = True
             await services.chat.drain()
@@ -140,6 +141,10 @@ class Listener(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = Connections()
+
     async def begin(self, sock: socket.socket) -> asyncio.Task[None]:
         """Return once it listens; the task ends some time after `should_exit` is set."""
         self.listening = asyncio.Event()
@@ -162,7 +167,6 @@ def public_config(app: Litestar, settings: Settings) -> uvicorn.Config:
         http=Protocol,
         ws=WebSocketProtocol,
         **OPTIONS,
-        limit_concurrency=MOST_CONNECTIONS,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         proxy_headers=settings.trusted_proxy is not None,

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
-from uvicorn.server import ServerState
 
-from usher import protocol, server
-from usher.protocol import LARGEST_HEAD, MOST_HEADERS, Protocol
+from usher import connections, protocol, server
+from usher.connections import Connections
+from usher.protocol import LARGEST_HEAD, LEAST_BODY, MOST_HEADERS, Protocol
 from usher.settings import read_settings
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -34,6 +34,9 @@ class Wire:
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -48,10 +51,13 @@ class Wire:
 class App:
     """Reads a request and answers 200; `bodies` are the lengths of what it read."""
 
-    def __init__(self) -> None:
+    def __init__(self, admit: bool = False) -> None:
         self.bodies: list[int] = []
+        self.admit = admit
 
     async def __call__(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        if self.admit:
+            scope["state"]["grant"] = "anybody's"
         read = 0
         while True:
             message = await receive()
@@ -63,14 +69,35 @@ class App:
         await send({"type": "http.response.body"})
 
 
+class Stuck(App):
+    """Takes nothing of the body."""
+
+    async def __call__(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        await asyncio.sleep(10)
+
+
+class Hasty(App):
+    """Answers before it has read the body."""
+
+    async def __call__(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+def connected(app: App, among: Connections | None = None) -> tuple[Wire, Protocol]:
+    """A connection and its transport."""
+    config = uvicorn.Config(app, http=Protocol, lifespan="off", ws="none", log_config=None)
+    config.load()
+    wire, connection = Wire(), Protocol(config, among or Connections(), {})
+    connection.connection_made(cast(asyncio.Transport, wire))
+    return wire, connection
+
+
 def told(*parts: bytes, wait: float = 0, app: App | None = None) -> Wire:
     """What becomes of a connection that sends these parts."""
 
     async def converse() -> Wire:
-        config = uvicorn.Config(app or App(), http=Protocol, lifespan="off", ws="none", log_config=None)
-        config.load()
-        wire, connection = Wire(), Protocol(config, ServerState(), {})
-        connection.connection_made(cast(asyncio.Transport, wire))
+        wire, connection = connected(app or App())
         for part in parts:
             connection.data_received(part)
             await asyncio.sleep(0)
@@ -135,9 +162,100 @@ def test_a_head_has_a_longest_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not told(GET + b"\r\n", wait=0.05).closed
 
 
-def test_the_public_port_has_a_limit_of_connections(tmp_path: Path) -> None:
-    """Both listeners limit heads; only the public one is open to strangers."""
+def test_bytes_that_begin_no_request_win_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line ends between requests are no sign of life."""
+    monkeypatch.setattr(protocol, "SLOWEST_HEAD", 0.01)
+    assert b"HTTP/1.1 408 " in told(GET + b"\r\n", b"\r\n", wait=0.05).sent
+
+
+def test_a_body_has_a_least_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes too slowly is answered 408, and the app reads no more of it."""
+    monkeypatch.setattr(protocol, "SLOWEST_BODY", 0.01)
+    app = App()
+    wire = told(POST + b"content-length: 200000\r\n\r\n", b"a" * 1_000, wait=0.05, app=app)
+    assert wire.sent.startswith(b"HTTP/1.1 408 ")
+    assert wire.closed
+    assert not app.bodies
+    whole = told(POST + b"content-length: 3\r\n\r\nabc", wait=0.05)
+    assert whole.sent.startswith(b"HTTP/1.1 200 ")
+    assert not whole.closed
+
+
+def looked_at(*parts: bytes, app: App) -> Wire:
+    """What becomes of a connection whose pace is looked at after each of these parts of a long body."""
+
+    async def converse() -> Wire:
+        wire, connection = connected(app)
+        connection.data_received(POST + b"content-length: 10000000\r\n\r\n")
+        for part in parts:
+            connection.data_received(part)
+            await asyncio.sleep(0.01)
+            connection._look_at_pace()
+        return copy(wire)
+
+    return asyncio.run(converse())
+
+
+def test_a_body_at_a_fair_pace_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that is; each stretch of time must bring its part."""
+    monkeypatch.setattr(protocol, "LEAST_BODY", 100)
+    assert not looked_at(*[b"a" * 100] * 20, app=App()).closed
+    assert looked_at(*[b"a" * 100] * 20, b"a" * 99, app=App()).closed
+
+
+def test_a_body_that_the_app_does_not_take_may_wait() -> None:
+    """The client is not to blame."""
+    assert not looked_at(b"a" * 100_000, b"", b"", app=Stuck()).closed
+
+
+def test_a_body_after_its_answer_is_cut() -> None:
+    """Nobody reads it, whatever its pace; and its client is answered once."""
+    wire = looked_at(b"a" * LEAST_BODY, app=Hasty())
+    assert wire.closed
+    assert wire.sent.count(b"HTTP/1.1 ") == 1
+
+
+def test_the_oldest_stranger_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has had a request admitted stays; a body that never ends is no request yet."""
+    monkeypatch.setattr(connections, "MOST_STRANGERS", 3)
+
+    async def converse() -> list[bool]:
+        among, app = Connections(), App(admit=True)
+        guests = []
+        for sends in (GET + b"\r\n", POST + b"content-length: 9\r\n\r\nabc", GET, b""):
+            guests.append(connected(app, among))
+            guests[-1][1].data_received(sends)
+            await asyncio.sleep(0.01)
+        for _ in range(2):
+            connected(app, among)
+        return [wire.closed for wire, _ in guests]
+
+    assert asyncio.run(converse()) == [False, True, True, False]
+
+
+def test_a_full_house_takes_no_more() -> None:
+    """Where all are known, it is the newest that is turned away; a stranger goes before that."""
+
+    async def converse() -> list[bool]:
+        among, app = Connections(), App(admit=True)
+        among.most = 2
+        guests = [connected(app, among)]
+        guests[0][1].data_received(GET + b"\r\n")
+        await asyncio.sleep(0.01)
+        guests += [connected(app, among) for _ in range(2)]
+        first = [wire.closed for wire, _ in guests]
+        guests[1][1].connection_lost(None)
+        guests[2][1].data_received(GET + b"\r\n")
+        await asyncio.sleep(0.01)
+        guests.append(connected(app, among))
+        return first + [wire.closed for wire, _ in guests[2:]]
+
+    assert asyncio.run(converse()) == [False, True, False, False, True]
+
+
+def test_both_listeners_have_the_limits(tmp_path: Path) -> None:
+    """Of heads and bodies, and of connections."""
     app, settings = cast(Any, App()), read_settings(home=tmp_path)
-    assert server.public_config(app, settings).limit_concurrency == server.MOST_CONNECTIONS
+    assert isinstance(server.Listener(server.public_config(app, settings)).server_state, Connections)
     assert issubclass(cast(type, server.public_config(app, settings).http), Protocol)
     assert issubclass(cast(type, server.operator_config(app).http), Protocol)
