@@ -10,7 +10,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
+
+T = TypeVar("T")
 
 HIDDEN = "An earlier part of this conversation is not shown: it was made of documents that you may not read now."
 """The same words for every exchange that may not be shown again, on the screen and in a prompt."""
@@ -45,9 +48,9 @@ def without_citations(answer: str) -> str:
     return re.sub(r"[ \t]*" + _CITATION.pattern, "", answer).strip()
 
 
-def runs_collapsed(earlier: Iterable[Earlier]) -> list[Earlier]:
-    """The same, with one placeholder for each run of hidden exchanges."""
-    kept: list[Earlier] = []
+def runs_collapsed(earlier: Iterable[T | None]) -> list[T | None]:
+    """The same, with one None for each run of them: a placeholder, whatever number of exchanges it hides."""
+    kept: list[T | None] = []
     for past in earlier:
         if past is not None or not kept or kept[-1] is not None:
             kept.append(past)
@@ -84,8 +87,8 @@ def title_of(question: str) -> str:
 
 def branch(parents: Mapping[UUID, UUID | None], tip: UUID | None) -> list[UUID]:
     """The exchanges from the first to `tip`, each the parent of the next. A parent that is not known ends it."""
-    path: list[UUID] = []
+    path: dict[UUID, None] = {}
     while tip is not None and tip in parents and tip not in path:
-        path.append(tip)
+        path[tip] = None
         tip = parents[tip]
-    return path[::-1]
+    return list(path)[::-1]
