@@ -4,8 +4,9 @@
 
 30 two-turn questions over the handbook that `USHER_CORPORA` names, searched as `ranking.py` searches, each by a role
 that may read the right file. hit5: the file is among the first five; hit1: it is the first. `RESULT {json}` has the
-shares over all questions and for each half: the second was written after the rule was fixed, so it is the one to
-believe. `standing_alone_changed`: how many of the handbook's own questions, all of which stand alone, the rule changes.
+shares over all questions and for each half: the rule was tuned on the first and never on the second, which was written
+later, so that is the one to believe. `standing_alone_changed`: how many of the handbook's own questions, all of which
+stand alone, the rule changes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class TwoTurns:
 
 
 def halves() -> dict[str, list[TwoTurns]]:
-    """The questions: `first` the rule was tuned on, `second` it was not."""
+    """The questions; the rule was tuned on `first` only."""
     loaded = yaml.safe_load(QUESTIONS.read_text(encoding="utf-8"))
     return {half: [TwoTurns(**one) for one in lines] for half, lines in loaded.items()}
 

@@ -68,6 +68,10 @@ def test_both_questions_of_two_turns_are_searched_for(case: dict[str, str]) -> N
         ("Is smoking allowed?", "Is that allowed?"),
         ("Which team owns billing?", "Which team?"),
         ("Do managers get more than interns?", "Do managers get more?"),
+        ("Who said that she will leave?", "Will she leave?"),
+        ("While pallets are stacked, who may touch them?", "Who may touch them?"),
+        ("Is there a difference between two plans?", "Is there a difference between the two?"),
+        ("How often do we meet one on one?", "How often do we meet for one?"),
         ("What are the holidays this year?", "Does this program have holidays?"),
     ],
 )

@@ -13,7 +13,8 @@ _DEPARTMENT = listed("department support team security equipment policy help des
 _EXPECTED = listed(
     "possible allowed ok okay fine mandatory necessary required permitted acceptable legal better best hard easy"
     " difficult safe important normal common appropriate worth forbidden recommended useful true clear known expected"
-    " harder easier take cost mean matter like sense good bad wise enough usual said assumed confirmed"
+    " harder easier unlikely likely essential take cost mean matter like sense good bad wise enough usual said assumed"
+    " confirmed"
 )
 """With "it", and a clause to come, these point at that clause: "is it possible to ..."."""
 _TO_COME = listed("to if whether that until before")
@@ -27,6 +28,7 @@ _BEFORE_A_CLAUSE = listed(
 )
 _PEOPLE = listed("someone somebody anyone anybody everyone everybody person people nobody")
 _COUNTED = kinds.TIMES | listed("phase level tier stage zone number version no any some every")
+_SUBJECTS_ONLY = listed("they he she")
 _SUBJECTS = listed("i you we they he she it who to")
 
 
@@ -38,6 +40,10 @@ def points_back(words: Sequence[str]) -> bool:
 def _at(words: Sequence[str], n: int) -> str:
     """The word at `n`; a mark beyond both ends."""
     return words[n] if 0 <= n < len(words) else "."
+
+
+def _plain(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word not in kinds.BREAKS]
 
 
 def _bare(words: Sequence[str], n: int) -> bool:
@@ -55,11 +61,15 @@ def _named(words: Sequence[str], n: int, same_clause: bool = False) -> bool:
 
 def _begins_clause(words: Sequence[str], at: int) -> bool:
     """Also without a word of its own: "the price they pay", "what they learned"."""
-    word = words[at]
-    if word in {"they", "he", "she", "that"}:
-        return _may_be_noun(words, at - 1) or (word != "that" and words[at - 1] in kinds.ASKING)
+    word, before = words[at], _at(words, at - 1)
+    if word == "that":
+        return before == "enough" or _may_be_noun(words, at - 1)
+    if word in _SUBJECTS_ONLY:
+        return before in kinds.ASKING or _may_be_noun(words, at - 1)
     if word == "it":
         return _may_be_noun(words, at - 1) and _at(words, at - 2) in kinds.DETERMINERS
+    if word in kinds.ASKING and _at(words, at + 1) in kinds.AUXILIARIES:
+        return True
     return word in kinds.BREAKS or word in kinds.JOINING
 
 
@@ -75,7 +85,9 @@ def _may_be_noun(words: Sequence[str], i: int) -> bool:
 
 
 def _pronoun(words: Sequence[str], n: int) -> bool:
-    return not _named(words, n)
+    """Not in "Who said that she will leave?": the one asked for is meant."""
+    embedded = words[n] in _SUBJECTS_ONLY and _at(words, n - 1) not in kinds.AUXILIARIES and n > 1
+    return not ((embedded and words[0] == "who") or _named(words, n))
 
 
 def _possessive(words: Sequence[str], n: int) -> bool:
@@ -92,8 +104,8 @@ def _it(words: Sequence[str], n: int) -> bool:
     if _at(words, n + 1) in _DEPARTMENT and _at(words, n - 1) not in kinds.AUXILIARIES:
         return False
     near = [at for at in range(n + 1, min(n + 5, len(words))) if words[at] in _EXPECTED]
-    until_first_day = _at(words, n - 1) in kinds.BE and _at(words, n + 1) in _TO_COME
-    if until_first_day or (near and not _TO_COME.isdisjoint(words[near[0] + 1 :])):
+    of_a_time = _at(words, n - 1) in kinds.BE and _at(words, n + 1) in _TO_COME
+    if of_a_time or (near and not _TO_COME.isdisjoint(words[near[0] + 1 :])):
         return False
     return _pronoun(words, n)
 
@@ -103,11 +115,18 @@ def _that(words: Sequence[str], n: int) -> bool:
     before, after = _at(words, n - 1), _at(words, n + 1)
     if after in kinds.DETERMINERS | kinds.PERSONAL | kinds.PRONOUNS | kinds.POSSESSIVES | {"there"}:
         return False
-    content = before not in kinds.FUNCTION | kinds.BREAKS and _at(words, n - 2) not in _SUBJECTS
-    joins = content or before in _BEFORE_A_CLAUSE
+    content = before not in kinds.FUNCTION | kinds.BREAKS
+    joins = before in _BEFORE_A_CLAUSE or (content and (_at(words, n - 2) not in _SUBJECTS or _sentence(words, n + 1)))
     if joins and after not in kinds.BREAKS | kinds.PREPOSITIONS | {"now", "too", "then"}:
         return False
     return _demonstrative(words, n)
+
+
+def _sentence(words: Sequence[str], start: int) -> bool:
+    """Whether what begins at `start` has a verb of its own: "Who said that prices will rise?"."""
+    end = next((at for at in range(start, len(words)) if words[at] in kinds.BREAKS | kinds.JOINING), len(words))
+    part = words[start:end]
+    return not kinds.AUXILIARIES.isdisjoint(part) or topics(part) > 2
 
 
 def _demonstrative(words: Sequence[str], n: int) -> bool:
@@ -122,7 +141,7 @@ def _those(words: Sequence[str], n: int) -> bool:
 
 def _there(words: Sequence[str], n: int) -> bool:
     """A place, not "is there ...", "how many are there"."""
-    before, after = _at(words, n - 1), _at(words, n + 1)
+    before, after = _at(words, n - 2 if _at(words, n - 1) == "not" else n - 1), _at(words, n + 1)
     exists = kinds.AUXILIARIES | {"exist", "exists"}
     if before in kinds.AUXILIARIES - {"be", "been"} or (after in exists and after not in kinds.BREAKS):
         return False
@@ -131,7 +150,7 @@ def _there(words: Sequence[str], n: int) -> bool:
 
 def _one(words: Sequence[str], n: int) -> bool:
     before, after = _at(words, n - 1), _at(words, n + 1)
-    if before in _COUNTED or after not in kinds.BREAKS | {"for", "if", "when"}:
+    if before in _COUNTED or _at(words, n - 2) == "one" or after not in kinds.BREAKS | {"for", "if", "when"}:
         return False
     described = before not in kinds.FUNCTION  # "my laptop for a bigger one"
     return not _named(words, n, same_clause=described)
@@ -142,13 +161,19 @@ def _ones(words: Sequence[str], n: int) -> bool:
 
 
 def _same(words: Sequence[str], n: int) -> bool:
-    alone = _bare(words, n) or _at(words, n + 1) in kinds.VERBS | kinds.RELATIONAL
+    vague = _at(words, n + 1) in kinds.VERBS | kinds.RELATIONAL and topics(_plain(words)) <= 1
+    alone = _bare(words, n) or vague
     compared = "as" in words[n + 1 :] or _at(words, n + 1) in kinds.TIMES
     return alone and not compared and _at(words, n - 1) == "the" and not _named(words, n)
 
 
 def _else(words: Sequence[str], n: int) -> bool:
-    return _at(words, n - 1) in kinds.ASKING | {"anything", "something", "nothing", "everything"}
+    return words[0] != "besides" and _at(words, n - 1) in kinds.ASKING | {
+        "anything",
+        "something",
+        "nothing",
+        "everything",
+    }
 
 
 def _other(words: Sequence[str], n: int) -> bool:
@@ -168,7 +193,7 @@ def _compared(words: Sequence[str], n: int) -> bool:
     """A measure without what it is compared with, in a question that says hardly anything else."""
     if "than" in words[n:] or _at(words, n - 1) in {"no", "or", "any"} or _at(words, n + 1) in {"about", "on", "or"}:
         return False
-    return _bare(words, n) and topics([word for word in words if word not in kinds.BREAKS]) <= 1
+    return _bare(words, n) and topics(_plain(words)) <= 1
 
 
 def _mentioned(words: Sequence[str], n: int) -> bool:
@@ -189,7 +214,7 @@ _POINTERS: Mapping[str, Callable[[Sequence[str], int], bool]] = MappingProxyType
         **dict.fromkeys(kinds.POSSESSIVES, _possessive),
         **dict.fromkeys(listed("this these"), _demonstrative),
         **dict.fromkeys(listed("other others"), _other),
-        **dict.fromkeys(listed("above former latter aforementioned"), _mentioned),
+        **dict.fromkeys(listed("above former latter aforementioned two three"), _mentioned),
         **dict.fromkeys(listed("said mentioned wrote listed"), _told),
         **dict.fromkeys(listed("answer answers reply"), _answer),
         **dict.fromkeys(
