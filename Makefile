@@ -5,10 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-# Two processes; a file's tests stay together, since they share what is slow to make.
-TWO := -n 2 --dist loadfile
-
-.PHONY: setup run test test-unit test-parts lint bench-spine
+.PHONY: setup run test test-unit test-crash lint bench-spine
 
 setup: $(STAMP)
 
@@ -23,19 +20,20 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	@exec $(BIN)/python sample/run.py
 
-test: test-unit test-parts
+# Folders with tests. Two processes: one that is done early takes tests from the other.
+TESTS := $(filter-out tests/bench,$(patsubst %/,%,$(wildcard tests/*/)))
+TWO := -n 2 --dist worksteal
 
-# Decisions: seconds, no files, no processes.
-UNIT := tests/policy tests/core
+test: $(STAMP)
+	$(BIN)/pytest $(TWO) -m "not crash" $(TESTS)
 
+# Decisions only: seconds, no files, no processes.
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow" $(UNIT)
+	$(BIN)/pytest -m "not slow" tests/policy tests/core
 
-# Everything else, with real databases, engines and processes. A file's tests stay in one process of the two, since they
-# share what is slow to make.
-test-parts: $(STAMP)
-	$(BIN)/pytest -m slow $(UNIT)
-	$(BIN)/pytest -n 2 --dist loadfile $(filter-out $(UNIT) tests/bench,$(patsubst %/,%,$(wildcard tests/*/)))
+# What `make test` does at length: more kills, failures at every call, more random questions.
+test-crash: $(STAMP)
+	$(BIN)/pytest $(TWO) -m crash $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

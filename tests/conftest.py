@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+from tests import graph_kit
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -18,3 +20,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("USHER_") and name != "USHER_QDRANT_URL":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedding model's graph, one for all processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "graph"
+    folder.mkdir(exist_ok=True)
+    return graph_kit.build(folder)

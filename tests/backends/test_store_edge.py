@@ -61,8 +61,9 @@ def test_a_killed_process_fails_its_callers_and_the_next_call_starts_another(tmp
     EDGE.run(tmp_path, scenario)
 
 
-def test_acknowledged_batches_survive_kill_9(tmp_path: Path) -> None:
-    """The process is killed at eight moments in a stream of writes and moves: what was acknowledged is there."""
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.crash)])
+def test_acknowledged_batches_survive_kill_9(tmp_path: Path, kills: int) -> None:
+    """The process is killed at some moments in a stream of writes and moves: what was acknowledged is there."""
 
     async def scenario(store: Store) -> None:
         acknowledged: set[int] = set()
@@ -74,7 +75,7 @@ def test_acknowledged_batches_survive_kill_9(tmp_path: Path) -> None:
                 await store.write(StoreBatch(move=[([UUID(int=i) for i in ids], 7)]))
                 acknowledged.update(ids)
 
-        for round_ in range(8):
+        for round_ in range(kills):
             writing = asyncio.create_task(write_on(round_ * 1000 + 1))
             await asyncio.sleep(0.2 + 0.037 * round_)
             os.kill(process_of(store), signal.SIGKILL)

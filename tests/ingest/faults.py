@@ -11,6 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 PORTS = ("intake", "store", "embedder", "converter", "outbox", "ledger", "folder")
+READS = {
+    *("folder.read", "converter.convert", "embedder.encode", "outbox.pending"),
+    *("intake.uncarried", "intake.leftovers", "intake.source", "intake.shelf"),
+}
+"""Calls that change nothing that outlives the process: killed after one, it leaves what it left before it."""
 
 
 class Killed(Exception):
@@ -38,11 +43,15 @@ class How(StrEnum):
 
 @dataclass
 class Plan:
-    """Fail at the `at`-th call from now (None: at none), or at the first call of the name `only`."""
+    """Fail at the `at`-th call from now (None: at none), or at the first call of the name `only`.
+
+    With `writes` the calls of `READS` are not counted.
+    """
 
     at: int | None
     how: How = How.ERROR_BEFORE
     only: str | None = None
+    writes: bool = False
     calls: list[str] = field(default_factory=list)
     reached: bool = False
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,6 +63,8 @@ class Plan:
         """Whether this call is to fail; it is counted."""
         if self.reached:
             return self.how.dead
+        if self.writes and call in READS:
+            return False
         self.calls.append(call)
         self.reached = call == self.only if self.only else len(self.calls) == self.at
         return self.reached

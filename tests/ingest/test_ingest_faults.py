@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ingest.faults import How, Killed, Plan
+from tests.ingest.faults import READS, How, Killed, Plan
 from tests.ingest.ingest_kit import OPERATOR, House, Rooms, Seen, run
 
 from usher.ingest import IngestOptions
@@ -119,33 +119,39 @@ def test_an_undisturbed_run_does_what_the_two_states_say(stage: Stage) -> None:
     assert stage.after["bob"]["docs/both.md"] == {"word published"}
 
 
-CALLS = 72
-"""A few more than an undisturbed run makes of the ports."""
+CALLS, WRITES = 72, 34
+"""A few more than an undisturbed run makes of the ports, and of those that write."""
 
 
 def _points() -> list[Any]:
-    """A kill after every call in turn, and each other way to fail here and there; one of them in the unit run."""
-    ways = [(at, How.DEAD_AFTER) for at in range(1, CALLS + 1)]
+    """A kill after every call that writes, and each other way to fail here and there; one of them in the unit run.
+
+    The others, a kill after every call whatever it does among them, are in the long run.
+    """
     others = [how for how in How if how is not How.DEAD_AFTER]
-    ways += [(at, others[at // 3 % len(others)]) for at in range(3, CALLS + 1, 3)]
+    kills = [(at, How.DEAD_AFTER, True) for at in range(1, WRITES + 1)]
+    ways = [(at, others[at // 3 % len(others)], False) for at in range(3, CALLS + 1, 3)]
+    short = [*kills, *ways[::2]]
+    long = [*ways[1::2], *((at, How.DEAD_AFTER, False) for at in range(1, CALLS + 1))]
+    unit = kills[20]
+    marks = {point: [] if point == unit else [pytest.mark.slow] for point in short}
+    marks |= {point: [pytest.mark.slow, pytest.mark.crash] for point in long}
     return [
-        pytest.param(
-            at, how, marks=[] if at == 42 and how is How.DEAD_AFTER else [pytest.mark.slow], id=f"{at}-{how.name}"
-        )
-        for at, how in ways
+        pytest.param(*point, marks=marks[point], id=f"{point[0]}{'-writes' if point[2] else ''}-{point[1].name}")
+        for point in marks
     ]
 
 
-@pytest.mark.parametrize(("at", "how"), _points())
+@pytest.mark.parametrize(("at", "how", "writes"), _points())
 def test_a_failure_anywhere_shows_nothing_half_and_is_made_good(
-    stage: Stage, tmp_path: Path, at: int, how: How
+    stage: Stage, tmp_path: Path, at: int, how: How, writes: bool
 ) -> None:
     """The `at`-th call fails; then the same process, or the next one, runs again."""
     house = stage.old.copied(tmp_path / "house")
     options = _lay_out(house, AFTER)
 
     async def cut_off() -> None:
-        plan = Plan(None, how)
+        plan = Plan(None, how, writes=writes)
         async with house.open(wrap=plan.wrap) as rooms:
             await rooms.ingest.recover()
             plan.calls.clear()
@@ -179,6 +185,8 @@ def test_every_step_of_commitment_is_among_the_calls(stage: Stage) -> None:
     places = [stage.calls.index(step, stage.calls.index("intake.stage")) for step in steps]
     assert places == sorted(places)
     assert len(stage.calls) < CALLS
+    assert sum(call not in READS for call in stage.calls) < WRITES
+    assert set(stage.calls) >= READS
     assert {"folder.read", "converter.convert", "embedder.encode", "intake.remember_source"} <= set(stage.calls)
 
 

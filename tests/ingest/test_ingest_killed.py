@@ -15,13 +15,11 @@ from tests.ingest.ingest_kit import House, Seen, run
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5
 
-
-def _lay_out(house: House, after: bool) -> None:
-    """150 documents; afterwards a third has another text, a third other readers, some are gone and some are new."""
+def _lay_out(house: House, count: int, after: bool) -> None:
+    """So many documents; afterwards a third has another text, a third other readers, some are gone and some are new."""
     lines: dict[str, list[str]] = {}
-    for n in range(180 if after else 150):
+    for n in range(count + count // 5 if after else count):
         file = house.docs / f"{n}.md"
         file.unlink(missing_ok=True)
         if after and n % 8 == 7:
@@ -34,15 +32,27 @@ def _lay_out(house: House, after: bool) -> None:
     house.acl(lines)
 
 
-def _seen(house: House, *, recovered: bool, whole_run: bool = False) -> Seen:
+def _whole(house: House) -> Seen:
+    """What is found once a whole run has been made."""
+
     async def story() -> Seen:
         async with rooms_of(house.folder) as rooms:
-            if recovered:
-                await rooms.ingest.recover()
-            if whole_run:
-                await take_in(rooms, house.folder)
-                assert await rooms.store.count() == len(house.should_be_in_store())
+            await rooms.ingest.recover()
+            await take_in(rooms, house.folder)
+            assert await rooms.store.count() == len(house.should_be_in_store())
             return await everything(rooms, house.keys)
+
+    return run(story())
+
+
+def _around_recovery(house: House) -> tuple[Seen, Seen]:
+    """What the next process finds at first, and once it has recovered."""
+
+    async def story() -> tuple[Seen, Seen]:
+        async with rooms_of(house.folder) as rooms:
+            at_first = await everything(rooms, house.keys)
+            await rooms.ingest.recover()
+            return at_first, await everything(rooms, house.keys)
 
     return run(story())
 
@@ -65,25 +75,29 @@ def _check_whole(seen: Seen, before: Seen, after: Seen) -> None:
             assert texts in [state.get(path) for state in possible], (user, path)
 
 
-def test_an_ingest_killed_again_and_again_ends_as_one_that_was_left_alone(settled: House, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "kills"), [(60, 3), pytest.param(150, 12, marks=pytest.mark.crash)])
+def test_an_ingest_killed_again_and_again_ends_as_one_that_was_left_alone(
+    settled: House, tmp_path: Path, count: int, kills: int
+) -> None:
     """At no moment is anything found but documents whole, old or new, by those who may read that."""
     house = settled.copied(tmp_path / "house")
-    _lay_out(house, after=False)
-    before = _seen(house, recovered=True, whole_run=True)
-    assert {user: len(documents) for user, documents in before.items()} == {"ann": 150, "bob": 50, "eve": 100}
+    _lay_out(house, count, after=False)
+    before = _whole(house)
+    found = {"ann": count, "bob": count // 3, "eve": count - count // 3}
+    assert {user: len(documents) for user, documents in before.items()} == found
     calm = house.copied(tmp_path / "calm")
-    _lay_out(calm, after=True)
+    _lay_out(calm, count, after=True)
     begun = time.monotonic()
-    after = _seen(calm, recovered=True, whole_run=True)
+    after = _whole(calm)
     took = time.monotonic() - begun
-    _lay_out(house, after=True)
+    _lay_out(house, count, after=True)
     moments = random.Random(7)  # noqa: S311  # no secret: the same moments in every run
     cut = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         cut += _killed(house, moments.uniform(0.0, took * 0.4))
-        _check_whole(_seen(house, recovered=False), before, after)
-        _check_whole(_seen(house, recovered=True), before, after)
+        for seen in _around_recovery(house):
+            _check_whole(seen, before, after)
     assert cut
-    assert _seen(house, recovered=True, whole_run=True) == after
+    assert _whole(house) == after
     house_events = [event["outbox"] for event in house.events("document", "label")]
     assert len(house_events) == len(set(house_events))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.graph_kit import lend
 
 from usher.app import create_app, open_services
 from usher.core.standing import Actor
@@ -54,9 +55,11 @@ async def _post(client: httpx.AsyncClient, path: str, body: object) -> dict[str,
 
 
 @asynccontextmanager
-async def house(home: Path, policy: Path, people: Iterable[str], options: IngestOptions) -> AsyncIterator[House]:
+async def house(
+    home: Path, graph: Path, policy: Path, people: Iterable[str], options: IngestOptions
+) -> AsyncIterator[House]:
     """A new data folder with the documents in it, and a key for each person."""
-    home.mkdir(mode=0o700)  # noqa: ASYNC240  # nothing else runs yet
+    lend(graph, home)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(read_settings(home=home, policy=policy)))
         report = [event async for event in services.ingest.run(options, OPERATOR)][-1]

@@ -24,15 +24,15 @@ def _yaml(name: str) -> Any:
     return yaml.safe_load((SAMPLE / name).read_text("utf-8"))
 
 
-def test_nobody_is_shown_what_they_may_not_read(tmp_path: Path) -> None:
+def test_nobody_is_shown_what_they_may_not_read(graph: Path, tmp_path: Path) -> None:
     """Search, answers, citations, lists and every recorded retrieval stay within the list of readers by hand."""
-    asyncio.run(_ask_everything(tmp_path))
+    asyncio.run(_ask_everything(graph, tmp_path))
 
 
-async def _ask_everything(tmp_path: Path) -> None:
+async def _ask_everything(graph: Path, tmp_path: Path) -> None:
     readers: dict[str, list[str]] = _yaml("readers.yaml")
     options = IngestOptions(SAMPLE / "documents", source="sample", rules=SAMPLE / "rules.yaml")
-    async with house(tmp_path / "home", ROOT / "policies" / "sample", PEOPLE, options) as usher:
+    async with house(tmp_path / "home", graph, ROOT / "policies" / "sample", PEOPLE, options) as usher:
         shelves = {person: await usher.shelf(person) for person in PEOPLE}
         for person, shelf in shelves.items():
             assert set(shelf.values()) == {path for path, names in readers.items() if person in names}
@@ -66,13 +66,15 @@ def _check_answers(told: dict[tuple[str, int], str]) -> None:
             assert entry["answer"] in told[person, n], f"{person} did not find the answer to question {n}"
 
 
-def test_the_planted_question_stands_nowhere_in_plain_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_planted_question_stands_nowhere_in_plain_text(
+    graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A question that was searched for and asked is in no file of the data folder, no key ring and no log line."""
     planted = "Who feeds the quincunx walrus at midnight?"
 
     async def plant() -> None:
         options = IngestOptions(SAMPLE / "documents" / "handbook", source="sample", collection="handbook")
-        async with house(tmp_path / "home", ROOT / "policies" / "sample", ["bob"], options) as usher:
+        async with house(tmp_path / "home", graph, ROOT / "policies" / "sample", ["bob"], options) as usher:
             await usher.search("bob", planted)
             await usher.ask("bob", planted)
             _assert_absent(tmp_path, "quincunx")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.graph_kit import lend
+
+from usher.app import open_services
+from usher.core.standing import Actor
+from usher.ingest import IngestOptions
+from usher.settings import read_settings
 
 USHER = str(Path(sys.executable).with_name("usher"))
 PATIENCE = 60.0
@@ -63,6 +71,15 @@ class House:
         self.told("person", "add", user, "--group", group)
         return str(self.told("key", "create", user)["key"])
 
+    def copied(self, graph: Path, folder: Path, **settings: str) -> House:
+        """The same data folder and key ring elsewhere, under other settings."""
+        house = House(folder, **settings)
+        lend(graph, house.home)
+        rest = shutil.ignore_patterns("models", "operator.sock")
+        shutil.copytree(self.home, house.home, ignore=rest, dirs_exist_ok=True)
+        shutil.copy2(self.home.with_suffix(".keys"), house.home.with_suffix(".keys"))
+        return house
+
     @contextmanager
     def serving(self) -> Iterator[Server]:
         """A server, ready; killed at the end if it is still there."""
@@ -81,6 +98,24 @@ class House:
                 yield Server(process, self)
             finally:
                 process.kill()
+
+
+def settled_house(graph: Path, folder: Path) -> tuple[House, str]:
+    """A house with its documents taken in, to be copied, and the key of alice, who may read them."""
+    house = House(folder)
+    lend(graph, house.home)
+    operator = Actor("operator", "uid:0")
+
+    async def settle() -> str:
+        settings = read_settings(home=house.home, policy=folder / "policy.csv")
+        async with open_services(settings) as services:
+            options = IngestOptions(folder / "docs", source=str(folder / "docs"), collection="finance")
+            report = [event async for event in services.ingest.run(options, operator)][-1]
+            assert report["added"] == 2
+            await services.people.add("alice", ["fin"], operator)
+            return (await services.people.create_key("alice", None, None, operator)).key
+
+    return house, asyncio.run(settle())
 
 
 class Server:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.graph_kit import lend
 
 from usher.app import open_services
 from usher.backends.sql import Database, NewerData, migrate
@@ -18,10 +19,12 @@ pytestmark = pytest.mark.slow
 POLICY = "p, role:staff, sys:chat, chat.ask, allow, always\n"
 
 
-def _settings(folder: Path) -> Settings:
-    (folder / "home").mkdir(mode=0o700)
-    (folder / "policy.csv").write_text(POLICY)
-    return read_settings(home=folder / "home", policy=folder / "policy.csv")
+@pytest.fixture
+def settings(graph: Path, tmp_path: Path) -> Settings:
+    """Of a data folder with nothing in it but the model's graph."""
+    lend(graph, tmp_path / "home")
+    (tmp_path / "policy.csv").write_text(POLICY)
+    return read_settings(home=tmp_path / "home", policy=tmp_path / "policy.csv")
 
 
 def _open(settings: Settings) -> int:
@@ -35,17 +38,15 @@ def _open(settings: Settings) -> int:
     return asyncio.run(opened())
 
 
-def test_the_policy_file_is_imported_once_and_never_again(tmp_path: Path) -> None:
+def test_the_policy_file_is_imported_once_and_never_again(settings: Settings, tmp_path: Path) -> None:
     """A changed file behind the admin's back changes nothing: only `policy apply` does."""
-    settings = _settings(tmp_path)
     assert _open(settings) == 1
     (tmp_path / "policy.csv").write_text(POLICY.replace("staff", "everybody"))
     assert _open(settings) == 1
 
 
-def test_a_lost_key_ring_is_not_replaced(tmp_path: Path) -> None:
+def test_a_lost_key_ring_is_not_replaced(settings: Settings) -> None:
     """A new ring would open nothing that is there, and hide the loss."""
-    settings = _settings(tmp_path)
     _open(settings)
     settings.keyring_path.unlink()
     with pytest.raises(UserError, match="restore it from your key backup"):
@@ -53,9 +54,8 @@ def test_a_lost_key_ring_is_not_replaced(tmp_path: Path) -> None:
     assert not settings.keyring_path.exists()
 
 
-def test_data_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+def test_data_of_a_newer_release_is_refused(settings: Settings) -> None:
     """An unknown revision of the metadata is left as it is."""
-    settings = _settings(tmp_path)
     url = f"sqlite:///{settings.home / 'usher.sqlite'}"
     database = Database(url)
     migrate(database)
@@ -66,12 +66,10 @@ def test_data_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         _open(settings)
 
 
-def test_one_index_serves_one_embedder(tmp_path: Path) -> None:
+def test_one_index_serves_one_embedder(settings: Settings) -> None:
     """Vectors of another model never meet those of this one."""
     from usher.backends.index_identity import IndexIdentity, IndexRefused
     from usher.backends.store_edge import EdgeStore
-
-    settings = _settings(tmp_path)
 
     async def other_model() -> None:
         store = await EdgeStore.open(settings.home / "vectors", IndexIdentity("another-model", "fp32", 384))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.web.server_kit import House, Server, endless_model, gone
+from tests.graph_kit import lend
+from tests.web.server_kit import PATIENCE, USHER, House, Server, endless_model, gone, settled_house
 
 from usher.data_folder import is_held
 
@@ -22,6 +24,20 @@ PLANTED = "what does the walrus know of the travel budget for 2026"
 
 def ask(question: str) -> dict[str, Any]:
     return {"model": "assistant", "messages": [{"role": "user", "content": question}]}
+
+
+@pytest.fixture
+def house(graph: Path, tmp_path: Path) -> House:
+    """With nothing in its data folder but the model's graph."""
+    house = House(tmp_path)
+    lend(graph, house.home)
+    return house
+
+
+@pytest.fixture(scope="module")
+def alices(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[House, str]:
+    """A house with documents, and the key of alice."""
+    return settled_house(graph, tmp_path_factory.mktemp("settled"))
 
 
 @contextmanager
@@ -35,9 +51,8 @@ def answering(server: Server, key: str) -> Iterator[Iterator[str]]:
         yield response.iter_lines()
 
 
-def test_a_server_from_start_to_end(tmp_path: Path) -> None:
+def test_a_server_from_start_to_end(house: House, tmp_path: Path) -> None:
     """It answers over HTTP and to the command line, says nothing of a question, and ends clean within ten seconds."""
-    house = House(tmp_path)
     with house.serving() as server:
         children = server.children()
         assert children
@@ -54,6 +69,8 @@ def test_a_server_from_start_to_end(tmp_path: Path) -> None:
         assert shown.stdout.endswith("[1] budget.md  Budget\n")
         assert house.told("audit", "verify")["ok"]
         assert house.told("doctor")["ok"]
+        assert house.run("person", "deactivate", "nobody").returncode == 1
+        assert house.run("search", "budget", USHER_KEY="usher-none").returncode == 1
         assert server.stop()[0] == 0
     log = server.log()
     assert {line["path"] for line in log if line["event"] == "request"} >= {"/api/search", "/walrus"}
@@ -65,53 +82,52 @@ def test_a_server_from_start_to_end(tmp_path: Path) -> None:
     assert house.told("audit", "verify")["ok"]
 
 
-def test_a_second_server_is_refused(tmp_path: Path) -> None:
-    """It names the process that owns the data folder, and ends with 1; the first goes on."""
-    house = House(tmp_path)
+def test_what_is_owned_or_taken_is_refused(house: House, tmp_path: Path) -> None:
+    """A second server names the process that owns the data folder, and ends with 1; one on a port that is taken names
+    the address with the remedy, ends with 2, and leaves nothing behind. The first goes on.
+    """
+    (tmp_path / "other").mkdir()
+    other = House(tmp_path / "other")
     with house.serving() as server:
         second = house.run("serve")
         assert second.returncode == 1
         assert f"process {server.process.pid}" in second.stderr
+        refused = other.run("serve", "--port", server.url.rpartition(":")[2])
         assert httpx.get(server.url + "/health/live").status_code == 200
-
-
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    """The address is named with the remedy; bad usage, and nothing is left behind."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first, second = House(tmp_path / "a"), House(tmp_path / "b")
-    with first.serving() as server:
-        refused = second.run("serve", "--port", server.url.rpartition(":")[2])
     assert refused.returncode == 2
     assert "--port" in refused.stderr
-    assert not is_held(second.home)
+    assert not is_held(other.home)
 
 
-def test_a_killed_server_leaves_nothing_behind(tmp_path: Path) -> None:
-    """After SIGKILL its children end, the lock is free, the next one starts, and the record is whole."""
-    house = House(tmp_path)
+def test_a_killed_server_leaves_nothing_behind(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
+    """After SIGKILL its children end, the lock is free, the next one starts with all that was taken in, and the record
+    is whole.
+    """
+    settled, key = alices
+    house = settled.copied(graph, tmp_path)
+    (house.folder / "docs" / "ferry.md").write_text("# Ferry\n\nA season ticket of the ferry costs 77 euros.\n")
     with house.serving() as server:
-        house.told("ingest", "docs", "--collection", "finance")
+        assert house.told("ingest", "docs", "--collection", "finance")["added"] == 3
         children = server.children()
         server.stop(signal.SIGKILL)
         assert gone(children)
     assert not is_held(house.home)
-    key = house.key("alice", "fin")
-    assert house.told("search", "travel budget", USHER_KEY=key)["hits"][0]["path"] == "budget.md"
+    assert house.told("search", "season ticket", USHER_KEY=key)["hits"][0]["path"] == "ferry.md"
     assert house.told("audit", "verify")["ok"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_streams_recorded(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_stop_ends_streams_recorded(
+    number: signal.Signals, alices: tuple[House, str], graph: Path, tmp_path: Path
+) -> None:
     """An answer that flows is ended and recorded as cancelled; the server ends with 0 within ten seconds."""
+    settled, key = alices
     with endless_model() as url:
-        house = House(tmp_path, USHER_MODEL_URL=url, USHER_MODEL="endless")
-        with house.serving() as server:
-            house.told("ingest", "docs", "--collection", "finance")
-            with answering(server, house.key("alice", "fin")) as lines:
-                assert next(line for line in lines if "so" in line)
-                code, seconds = server.stop(number)
-                rest = list(lines)
+        house = settled.copied(graph, tmp_path, USHER_MODEL_URL=url, USHER_MODEL="endless")
+        with house.serving() as server, answering(server, key) as lines:
+            assert next(line for line in lines if "so" in line)
+            code, seconds = server.stop(number)
+            rest = list(lines)
     assert (code, seconds < 10) == (0, True)
     assert "data: [DONE]" not in rest
     events = house.told("audit", "events", "--type", "answer")["events"]
@@ -119,9 +135,10 @@ def test_a_stop_ends_streams_recorded(number: signal.Signals, tmp_path: Path) ->
     assert house.told("audit", "verify")["ok"]
 
 
-def test_commands_without_a_server(tmp_path: Path) -> None:
+def test_commands_without_a_server(graph: Path, tmp_path: Path) -> None:
     """Each opens the data folder itself, also where the socket's path is longer than an address; refusals are 1."""
     house = House(tmp_path, home=tmp_path / ("deep" * 30) / "home")
+    lend(graph, house.home)
     assert house.told("init")["version"] == 1
     added = house.told("ingest", "docs", "--collection", "finance", "--sync")
     assert added["added"] == 2
@@ -132,23 +149,17 @@ def test_commands_without_a_server(tmp_path: Path) -> None:
     refused = house.run("ingest", "docs", "--collection", "finance")
     assert refused.returncode == 1
     assert "note.txt" in refused.stderr
-    assert house.run("person", "deactivate", "nobody").returncode == 1
-    assert house.run("search", "budget", USHER_KEY="usher-none").returncode == 1
     assert not is_held(house.home)
 
 
 def test_two_commands_at_once(tmp_path: Path) -> None:
     """One opens the data folder, the other finds the way through it or after it; both end well."""
-    import subprocess
-
-    from tests.web.server_kit import PATIENCE, USHER
-
     house = House(tmp_path)
     commands = [
         subprocess.Popen(
             [USHER, "person", "add", f"p{n}", "--json"],
             env=house.environment,
-            cwd=tmp_path,
+            cwd=house.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,10 +171,9 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
     assert [person["user"] for person in house.told("person", "list")] == ["p0", "p1", "p2"]
 
 
-def test_a_damaged_data_folder_is_told(tmp_path: Path) -> None:
+def test_a_damaged_data_folder_is_told(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
     """A record that is not one is refused with 1 by `serve`, and found by `audit verify` and `doctor`."""
-    house = House(tmp_path)
-    house.told("init")
+    house = alices[0].copied(graph, tmp_path)
     with (house.home / "ledger.sqlite").open("r+b") as file:
         file.write(b"not a database at all")
     for command in (("serve",), ("audit", "verify"), ("doctor",), ("person", "list")):
