@@ -29,7 +29,9 @@ from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_outbox import SqlOutbox
+from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
+from usher.conversations import Conversations
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.feedback import Feedback
@@ -37,6 +39,7 @@ from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
 from usher.library import Library
 from usher.limits import Limits
+from usher.live import Live
 from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
@@ -47,6 +50,7 @@ from usher.review import Review
 from usher.services import Services
 from usher.settings import Settings
 from usher.threads import Threads
+from usher.tickets import TicketOffice
 from usher.uploads import Uploads
 from usher.watch import Watch
 from usher.web.app import build_app
@@ -123,6 +127,7 @@ async def _wired(
     retrieve = Retrieve(authority, ledger, store, embedder, documents)
     conversations = SqlConversations(database)
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)
+    chat, limits = Chat(ledger, retrieve, model, threads, watch), Limits(settings)
     policy = PolicyAdmin(policies, authority, directory, courier)
     await conversations.interrupted()
     await ingest.recover()
@@ -139,11 +144,14 @@ async def _wired(
         retrieve=retrieve,
         library=Library(authority, ledger, documents),
         uploads=Uploads(authority, ledger, intake, ingest, MEDIA_TYPES, limit),
-        chat=Chat(ledger, retrieve, model, threads, watch),
+        chat=chat,
+        live=Live(authority, ledger, chat, conversations, threads, limits),
+        tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
+        conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, ledger),
-        limits=Limits(settings),
+        limits=limits,
         ready=lambda: _ready(ledger, store, policies),
     )
 

@@ -99,6 +99,11 @@ class Authority:
         standing = await self._identity.resolve(secret, now)
         return None if standing is None else await self._grant(standing, now)
 
+    async def admit_as(self, credential: Credential) -> Grant:
+        """What a credential that was proven otherwise may do now."""
+        now = self._clock()
+        return await self._grant(await self._identity.recheck(credential, now), now)
+
     async def again(self, grant: Grant) -> Grant:
         """The same credential judged now; the same object if nothing that it depends on has changed."""
         now = self._clock()

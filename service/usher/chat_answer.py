@@ -13,6 +13,9 @@ from usher.core.passages import Passage
 from usher.core.prompt import NO_ANSWER
 from usher.ports import Delta
 
+WHOLE = frozenset({"answered", "no_answer"})
+"""Outcomes of answers that were given to their end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Citation:
@@ -37,7 +40,7 @@ class Ended:
     @property
     def whole(self) -> bool:
         """True if the answer was given to its end."""
-        return self.outcome in ("answered", "no_answer")
+        return self.outcome in WHOLE
 
 
 class Answer:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 from usher.authority import Authority
 from usher.chat import Chat
+from usher.conversations import Conversations
 from usher.feedback import Feedback
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
 from usher.library import Library
 from usher.limits import Limits
+from usher.live import Live
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.settings import Settings
+from usher.tickets import TicketOffice
 from usher.uploads import Uploads
 from usher.watch import Watch
 
@@ -38,8 +41,11 @@ class Services:
     library: Library
     uploads: Uploads
     chat: Chat
+    live: Live
+    tickets: TicketOffice
     watch: Watch
     limits: Limits
+    conversations: Conversations
     feedback: Feedback
     review: Review
     ready: Callable[[], Awaitable[dict[str, str]]]

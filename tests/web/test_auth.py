@@ -16,6 +16,7 @@ from usher.people import NewKey
 from usher.web.auth import Access, routes
 
 HEALTH = {"/health/live", "/health/ready"}
+POSTED = {PATH, "/api/ws-ticket"}
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +57,17 @@ def test_a_route_without_a_rule_stops_the_start(usher: World) -> None:
 
 
 def test_only_health_and_the_schema_are_public(usher: World) -> None:
-    """Everything else needs a key."""
-    public = {path for path, _, access in routes(usher.app) if isinstance(access, Access) and not access.key}
+    """Everything else needs a key; a WebSocket in its first frame."""
+    rules = {path: access for path, _, access in routes(usher.app) if isinstance(access, Access)}
+    public = {path for path, access in rules.items() if not (access.key or access.first_frame)}
     assert {path for path in public if not path.startswith("/schema")} == HEALTH
-    for path in (*HEALTH, "/schema", "/schema/openapi.json"):
+    assert [path for path, access in rules.items() if access.first_frame] == ["/ws/chat"]
+    for path in (*HEALTH, "/schema", "/schema/openapi.json", "/schema/ws-chat-v1.json"):
         assert usher.ask("GET", path, None).status_code == 200
     for path, _, access in routes(usher.app):
-        if isinstance(access, Access) and access.key and path != PATH:
-            assert usher.ask("GET", path.replace("{document:str}", "x"), None).status_code == 401
+        if isinstance(access, Access) and access.key:
+            method = "POST" if path in POSTED else "GET"
+            assert usher.ask(method, path.replace("{document:str}", "x"), None).status_code == 401
 
 
 def test_operator_routes_are_not_on_the_public_app(usher: World) -> None:

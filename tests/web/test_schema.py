@@ -56,13 +56,14 @@ def _references(value: Any) -> Iterator[str]:
 def test_every_route_is_documented(usher: World, schema: dict[str, Any]) -> None:
     """With a summary, its answers, each of them described, and whether it takes a key."""
     served = {path.replace(":str}", "}"): access for path, _, access in routes(usher.app)}
+    served.pop("/ws/chat")  # a WebSocket has a schema of its own
     public = {path: access for path, access in served.items() if not path.startswith("/schema")}
     assert set(schema["paths"]) == set(public)
     for name, operation in operations(schema).items():
         access = public[name.split(" ")[1]]
         assert isinstance(access, Access)
         assert operation["summary"]
-        assert operation["responses"]["200"]["description"]
+        assert any(answer["description"] for status, answer in operation["responses"].items() if status[0] == "2")
         assert operation.get("security", []) == ([{"key": []}] if access.key else [])
         assert set(operation["responses"]) >= ({"400", "401", "403", "503"} if access.key else set())
 

@@ -55,6 +55,7 @@ from usher.ports.engines import (
     StoreUnavailable,
     Vector,
 )
+from usher.ports.tickets import Tickets
 
 __all__ = [
     "BadFile",
@@ -103,6 +104,7 @@ __all__ = [
     "StoreBatch",
     "StoreUnavailable",
     "StoredPolicy",
+    "Tickets",
     "TokenVectors",
     "Uncarried",
     "Vector",

@@ -11,7 +11,20 @@ from litestar.di import Provide
 from litestar.exceptions import ClientException
 
 from usher.services import Services
-from usher.web import audit, documents, feedback, health, me, openai, openai_errors, operator, problems, search
+from usher.web import (
+    audit,
+    chat_ws,
+    conversations,
+    documents,
+    feedback,
+    health,
+    me,
+    openai,
+    openai_errors,
+    operator,
+    problems,
+    search,
+)
 from usher.web.auth import authorize, provide_grant, require_access
 from usher.web.cors import cors
 from usher.web.schema import openapi_config
@@ -27,7 +40,8 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
         return services
 
     shelves = documents.router(services.settings.max_file_size)
-    handlers = [openai.router, search.router, me.router, shelves, feedback.router, audit.router, health.router]
+    handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
+    handlers += [audit.router, health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router]
     return Litestar(

@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from usher.chat_exchange import ACCESS_CHANGED, ChatRefused
+from usher.chat_exchange import ACCESS_CHANGED, INTERRUPTED, ChatRefused
 from usher.core.history import InvalidMessages
 from usher.core.prompt import QuestionTooLong
 from usher.core.routing import CHAT_NOT_ALLOWED
@@ -29,6 +29,7 @@ _OUTCOMES: Mapping[str, tuple[int, str, str]] = {
     "cancelled": (503, "server_error", "The server is stopping. Ask again in a moment."),
     "unrecorded": (503, "server_error", "Usher cannot record now, and answers nothing unrecorded. Try again later."),
     "unavailable": (503, "server_error", "A part that this needs does not answer. Try again later."),
+    INTERRUPTED: (503, "server_error", "The server ended before the answer did. Ask again."),
     "failed": (500, "server_error", "Something failed here. The log has it under the request's id."),
     CHAT_NOT_ALLOWED: (403, "permission_error", "You may not ask here: the policy gives you no chat.ask on sys:chat."),
     ACCESS_CHANGED: (403, "permission_error", "What you may read has changed while this was answered. Ask again."),

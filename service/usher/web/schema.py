@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, Example, SecurityScheme
 
 from usher import __version__
 from usher.web.auth import PUBLIC
+from usher.web.ws_frames import SCHEMA_PATH, chat_schema
 
 PATH = "/schema"
 BY_KEY: list[dict[str, list[str]]] = [{"key": []}]
@@ -82,7 +83,7 @@ def openapi_config() -> OpenAPIConfig:
         components=Components(security_schemes={"key": key}),
         render_plugins=[JsonRenderPlugin()],
         openapi_router=Router(
-            PATH, route_handlers=[], opt={"access": PUBLIC}, before_request=_known, include_in_schema=False
+            PATH, route_handlers=[chat_schema], opt={"access": PUBLIC}, before_request=_known, include_in_schema=False
         ),
     )
 
@@ -94,5 +95,5 @@ def example(summary: str, value: Mapping[str, Any]) -> list[Example]:
 
 async def _known(request: Request[Any, Any, State]) -> None:
     """The framework would answer any other address below with a page of its own."""
-    if request.url.path.rstrip("/") not in (PATH, f"{PATH}/openapi.json"):
+    if request.url.path.rstrip("/") not in (PATH, f"{PATH}/openapi.json", PATH + SCHEMA_PATH):
         raise NotFoundException
