@@ -11,20 +11,18 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
 from uuid import UUID, uuid4
 
 from usher.authority import Authority, Grant
 from usher.core.shelving import collection_name
-from usher.core.uploads import Verdict, document_path, judge, sole_collection
+from usher.core.uploads import document_path
 from usher.errors import UserError
 from usher.ingest import UPLOADS, Ingest
 from usher.ingest_commit import Prepared
 from usher.ingest_take_in import Report, Run, Work
 from usher.ledger.sequencer import Ledger
-from usher.library import NoSuchDocument, NotPermitted
 from usher.ports import ConversionFailed, FileRefused, Files, Intake, LabelChange, Placed, Shelved, Staged
-from usher_policy.vocabulary import Action
+from usher.shelf_rights import collections, may_change, may_fill, why
 
 PATIENCE = 5.0
 """Seconds that a change waits for its turn."""
@@ -126,9 +124,11 @@ class Uploads:
         Raises `UserError` (here and in `library`), `LedgerUnavailable`, `StoreUnavailable`.
         """
         collection = _collection(upload.collection)
-        _may_fill(grant, collection)
+        may_fill(grant, collection)
         self._checked_file(upload)
         async with self._turn():
+            grant = await self._authority.again(grant)
+            may_fill(grant, collection)
             target = await self._target(grant, upload, collection)
             access_class = await self._committer.access_class(frozenset({collection}))
             prepared = None if upload.file is None else await self._prepared(target, upload.file, access_class)
@@ -142,12 +142,12 @@ class Uploads:
 
         Raises `NoSuchDocument`, `NotPermitted`, `Busy`, `LedgerUnavailable`, `StoreUnavailable`.
         """
-        _may_change(grant, await self._intake.placed(document))
+        may_change(grant, await self._intake.placed(document))
         async with self._turn():
             now = await self._authority.again(grant)
-            placed = _may_change(now, await self._intake.placed(document))
+            placed = may_change(now, await self._intake.placed(document))
             old = placed.shelved
-            change = LabelChange("delete", document, old.version, old.access_class, _why(now, _collections(placed)))
+            change = LabelChange("delete", document, old.version, old.access_class, why(now, collections(placed)))
             await self._committer.label([change], await self._by(now))
             return _outcome("deleted", old)
 
@@ -180,7 +180,7 @@ class Uploads:
             path = self._checked_path(upload.path or "")
             placed = await self._there(path, collection)
         else:
-            placed = _may_change(grant, await self._intake.placed(upload.document))
+            placed = may_change(grant, await self._intake.placed(upload.document))
             path = placed.path
             if upload.path is not None and document_path_of(upload.path) != path:
                 raise UserError("path", "is not the document's", "leave it out: a document keeps its path")
@@ -216,15 +216,15 @@ class Uploads:
             await self._committer.stage([prepared])
         try:
             now = await self._authority.again(grant)
-            _may_fill(now, target.collection)
+            may_fill(now, target.collection)
             if target.placed is not None:
-                _may_change(now, target.placed)
+                may_change(now, target.placed)
         except UserError:
             await self._committer.recover()  # forgets what was staged
             raise
-        why = _why(now, {target.collection, *_collections(target.placed)})
+        reasons = why(now, {target.collection, *collections(target.placed)})
         document, version = target.shelved.document, target.shelved.version
-        change = LabelChange("label", document, version, access_class, why)
+        change = LabelChange("label", document, version, access_class, reasons)
         if prepared is not None:
             change = replace(change, kind="put", version=prepared.staged.version)
         await self._committer.label([change], await self._by(now))
@@ -251,45 +251,3 @@ def document_path_of(text: str) -> str:
         return document_path(text)
     except ValueError as error:
         raise UserError("path", str(error), "give a relative path such as travel/hotels.md") from error
-
-
-def _may_fill(grant: Grant, collection: str) -> None:
-    """The same words whether there is such a collection or not. Raises `NotPermitted`."""
-    if not grant.may(Action.DOCUMENT_INGEST, collection).allowed:
-        problem = "is none that you may put documents into"
-        raise NotPermitted("collection", problem, "name another, or ask for document.ingest on it")
-
-
-def _may_change(grant: Grant, placed: Placed | None) -> Placed:
-    """Raises `NoSuchDocument`, also for one that the person may neither read nor change, and `NotPermitted`."""
-    if placed is None:
-        raise NoSuchDocument
-    readable = not placed.pending and placed.shelved.access_class in grant.scope.classes
-    verdict = judge(
-        placed.requirements, readable, lambda collection: grant.may(Action.DOCUMENT_INGEST, collection).allowed
-    )
-    if verdict is Verdict.UNKNOWN:
-        raise NoSuchDocument
-    if verdict is Verdict.FORBIDDEN:
-        remedy = "ask for document.ingest on its collection; with readers or markings it is the operator's to change"
-        raise NotPermitted("document", "is not yours to change", remedy)
-    return placed
-
-
-def _collections(placed: Placed | None) -> set[str]:
-    collection = None if placed is None else sole_collection(placed.requirements)
-    return set() if collection is None else {collection}
-
-
-def _why(grant: Grant, collections: Collection[str]) -> dict[str, Any]:
-    """The decision as the record has it: by which rules of which policy, with which credential; no names of people."""
-    rules = {rule for name in collections for rule in grant.may(Action.DOCUMENT_INGEST, name).rules}
-    return {
-        "action": Action.DOCUMENT_INGEST,
-        "rules": sorted(rules),
-        "roles": list(grant.roles),
-        "credential": grant.credential.kind,
-        "credential_id": grant.credential.id,
-        "policy_version": grant.scope.policy_version,
-        "label_version": grant.scope.label_version,
-    }

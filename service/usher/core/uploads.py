@@ -33,9 +33,9 @@ def judge(requirements: frozenset[str], readable: bool, may_ingest: Callable[[st
 
 def document_path(text: str) -> str:
     """A relative path in its plain form, composed (NFC), such as `travel/hotels.md`. Raises `ValueError`."""
-    if not 0 < len(text) <= MAX_PATH:
-        raise ValueError(f"has {len(text)} characters, not 1 to {MAX_PATH}")
     path = unicodedata.normalize("NFC", text)
+    if not 0 < len(path) <= MAX_PATH:
+        raise ValueError(f"has {len(path)} characters, not 1 to {MAX_PATH}")
     if any(unicodedata.category(character)[0] == "C" for character in path):
         raise ValueError("has a control or invisible character")
     if "\\" in path or any(part.strip() in ("", ".", "..") for part in path.split("/")):

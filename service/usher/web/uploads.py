@@ -20,8 +20,9 @@ from usher.errors import UserError
 from usher.library import NoSuchDocument
 from usher.ports import FileRefused
 from usher.services import Services
+from usher.shelf_rights import may_fill_any
 from usher.uploads import Outcome, Upload, WrongKind
-from usher.web.auth import KEY
+from usher.web.auth import KEY, provide_grant
 from usher.web.problems import of_anything, of_user_error
 from usher.web.schema import PROBLEMS, example, problems
 
@@ -61,7 +62,9 @@ class UploadForm(BaseModel):
     )
 
 
-async def _form_only(request: AnyRequest) -> None:
+async def _worth_reading(request: AnyRequest) -> None:
+    """Before any of the body is read: it may be large."""
+    may_fill_any(provide_grant(request.scope))
     if request.content_type[0] != RequestEncodingType.MULTI_PART:
         raise WrongKind("body", "is no form with a file", "send it as multipart/form-data")
 
@@ -135,7 +138,7 @@ def handlers(max_file_size: int) -> list[HTTPRouteHandler]:
         status_code=200,
         opt={"access": KEY},
         request_max_body_size=max_file_size + OVERHEAD,
-        before_request=_form_only,
+        before_request=_worth_reading,
         exception_handlers={LookupError: _of_lookup},
         responses={201: _ADDED, **PROBLEMS, **NOT_FOUND, **_PUT},
         summary="Put a document in, replace one, or move one",
