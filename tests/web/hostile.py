@@ -16,9 +16,8 @@ from uuid import UUID, uuid4
 import httpx
 from litestar import Litestar
 from litestar.routes import HTTPRoute, WebSocketRoute
+from tests.web.chat_kit import ScriptedModel
 from tests.web.world import OPERATOR, World, world
-
-from usher.ports import Model
 
 ALICE, MALLORY = "alice", "mallory"
 QUESTION = "Where is the quetzal's new office?"
@@ -115,8 +114,10 @@ class House:
 
     def leaks(self, response: httpx.Response) -> list[str]:
         """What is Alice's in something that Mallory got."""
+        return self.leaks_in(response.text + str(response.headers))
+
+    def leaks_in(self, text: str) -> list[str]:
         hexes = [UUID(ident).hex for ident in self.ids.values() if len(ident) == 36]
-        text = response.text + str(response.headers)
         return [mark for mark in (*WORDS, *self.ids.values(), *hexes) if mark in text and mark != "finance"]
 
     def alices(self) -> list[tuple[int, str]]:
@@ -129,7 +130,7 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, model: Model | None = None) -> Iterator[House]:
+def house(folder: Path, model: ScriptedModel | None = None) -> Iterator[House]:
     with world(folder, model=model) as made:
         made.run(made.apply_also(*RULES))
         made.run(made.add(MALLORY, ["staff"]))
@@ -138,7 +139,11 @@ def house(folder: Path, model: Model | None = None) -> Iterator[House]:
         made.run(made.services.people.revoke_key(made.key_ids["gone"], OPERATOR))
         made.run(made.services.people.deactivate("left", OPERATOR))
         lives = House(made)
+        if model is not None:
+            model.steps = ("The quetzal's new office is in Tromso [1].",)
         lives.ids = things(made, ALICE, "finance", PLAN)
+        if model is not None:
+            model.steps = ("An answer [1].",)
         lives.mine = things(made, MALLORY, "handbook", "# Mine\n\nA page of mine.\n")
         yield lives
 
