@@ -21,6 +21,8 @@ MOST_CONNECTIONS = 8_192
 """More people than that need a second server."""
 OWN_FILES = 512
 """Files and sockets that the process keeps for itself: databases, the model, the store."""
+MOST_FILES = 65_536
+"""Open files that the process asks for; TLS handshakes that have not ended are not counted as connections."""
 LAST_WORD = 1.0
 """Seconds that a connection has for the end that it is told."""
 
@@ -95,11 +97,8 @@ def admitted(scope: Mapping[str, Any] | None) -> bool:
 
 
 def allow_many_files() -> None:
-    """Let the process open as many files as connections may need; the usual soft limit of 1,024 is for programs that
-    cannot count beyond it."""
+    """Let the process open more files than the usual 1,024, as many as `MOST_FILES` where the system permits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OWN_FILES
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft < wanted:
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -24,7 +24,7 @@ BY_KEY: list[dict[str, list[str]]] = [{"key": []}]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """RFC 9457. `field`, `problem` and `remedy` come with what the caller can mend."""
+    """RFC 9457. `field`, `problem` and `remedy` come with what the caller can mend, `code` with a limit."""
 
     type: str
     title: str
@@ -33,6 +33,7 @@ class Problem:
     field: str | None = None
     problem: str | None = None
     remedy: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ _STATUS = {
     400: "A value is not valid: what and how to mend it",
     401: "No valid key",
     403: "Not allowed to whoever has this key",
+    429: "More than one person gets; `retry-after` says in how many seconds to try again",
     503: "Nothing can be answered now, since it could not be recorded or a part does not answer",
 }
 
