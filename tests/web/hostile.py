@@ -103,11 +103,12 @@ def _filled(what: Any, put: Mapping[str, str]) -> Any:
 
 @dataclass
 class House:
-    """A world with two people. `ids` are Alice's, `mine` Mallory's, by kind."""
+    """A world with two people. `ids` are Alice's, `mine` Mallory's, by kind; `before` is how Alice's things were."""
 
     world: World
     ids: dict[str, str] = field(default_factory=dict)
     mine: dict[str, str] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
 
     def send(self, who: str | None, request: Mapping[str, Any]) -> httpx.Response:
         return self.world.ask(who=who, **request)
@@ -120,13 +121,13 @@ class House:
         hexes = [UUID(ident).hex for ident in self.ids.values() if len(ident) == 36]
         return [mark for mark in (*WORDS, *self.ids.values(), *hexes) if mark in text and mark != "finance"]
 
-    def alices(self) -> list[tuple[int, str]]:
+    def alices(self) -> list[str]:
         """Alice's things as she sees them."""
         paths = ("/api/documents/{document}", "/api/feedback/{exchange}", "/api/conversations/{conversation}")
         paths += ("/api/conversations", "/api/documents?limit=500", "/api/me")
         answers = [self.world.ask("GET", path.format(**self.ids), ALICE) for path in paths]
         assert {answer.status_code for answer in answers} == {200}
-        return [(answer.status_code, answer.text) for answer in answers]
+        return [answer.text for answer in answers]
 
 
 @contextmanager
@@ -145,6 +146,7 @@ def house(folder: Path, model: ScriptedModel | None = None) -> Iterator[House]:
         if model is not None:
             model.steps = ("An answer [1].",)
         lives.mine = things(made, MALLORY, "handbook", "# Mine\n\nA page of mine.\n")
+        lives.before = lives.alices()
         yield lives
 
 

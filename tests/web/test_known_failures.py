@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from litestar.routes import WebSocketRoute
 from tests.web.chat_kit import PATH as CHAT
 from tests.web.chat_kit import QUESTION, ScriptedModel, streamed
 from tests.web.world import OPERATOR, PEOPLE, POLICY, World, world
+from tests.web.ws_kit import chatting, connected
 
 MODEL = ScriptedModel()
 FINANCE = "What is the travel budget of the company?"
@@ -229,3 +231,63 @@ def test_a_stream_ends_with_its_key(usher: World, silent: bool) -> None:
     assert got.error["code"] == "key_revoked"
     assert took < 2
     assert usher.newest()[-1]["outcome"] == "key_revoked"
+
+
+# A WebSocket that skips the HTTP middleware
+
+
+def test_every_socket_has_a_rule_and_none_is_public(usher: World) -> None:
+    """By the guard that HTTP has: the first frame proves who it is."""
+    sockets = [route for route in usher.app.routes if isinstance(route, WebSocketRoute)]
+    rules = [route.route_handler.opt["access"] for route in sockets]
+    assert rules
+    assert all(rule.first_frame or rule.key for rule in rules)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://usher", "", "http://usher.evil.example"])
+def test_a_foreign_page_opens_no_socket(usher: World, origin: str) -> None:
+    """Not even with a key that is good: it is turned away before it is taken."""
+
+    async def talk() -> None:
+        for authorization in ("", f"Bearer {usher.keys['alice']}"):
+            async with connected(usher, origin=origin, authorization=authorization) as client:
+                assert not client.accepted
+
+    usher.run(talk())
+
+
+def test_what_http_refuses_a_socket_refuses(usher: World) -> None:
+    """No right to ask, a key that ended: by the same words, and no model is called."""
+    MODEL.requests.clear()
+    usher.run(usher.add("ulla", ["staff"]))
+
+    async def talk() -> None:
+        async with connected(usher) as client:
+            client.say("auth", key=usher.keys["erin"])
+            client.ask()
+            assert await client.over() == 4403
+            assert client.got[-1]["code"] == "chat_not_allowed"
+        async with chatting(usher, "ulla") as client:
+            await usher.services.people.revoke_key(usher.key_ids["ulla"], OPERATOR)
+            client.ask()
+            await usher.services.watch.look()
+            assert await client.over() == 4401
+            assert {frame["type"] for frame in client.got} <= {"ready", "error"}
+
+    usher.run(talk())
+    assert MODEL.requests == []
+
+
+def test_a_socket_counts_as_requests_do(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions over it are counted with those over HTTP, against the one limit of the person."""
+    counted: list[str] = []
+    monkeypatch.setattr(type(usher.services.limits), "request", lambda _, user: counted.append(user))
+
+    async def talk() -> None:
+        async with chatting(usher) as client:
+            client.ask()
+            await client.end()
+
+    usher.run(talk())
+    usher.chat(QUESTION)
+    assert counted == ["bob", "bob"]
