@@ -42,7 +42,7 @@ _log = structlog.stdlib.get_logger("usher.live")
 
 class Flow:
     """An answer as one reader at a time takes it. With a reader it runs as fast as that one reads, without one freely;
-    it begins with its first reader. `end` says how it ended: an exception where nothing more could be recorded."""
+    it begins with its first one, or by `start`. `end` says how it ended: an exception where nothing more could be recorded."""
 
     def __init__(self, chat: Chat, exchange: Exchange, over: Callable[[], None]) -> None:
         """`over` is called once, when it has ended."""
@@ -61,8 +61,7 @@ class Flow:
         """(number, text) of each part after the first `after`; ends with the answer, or when somebody else reads."""
         self._reader = reader = object()
         self._news.set()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        self.start()
         try:
             while self._reader is reader:
                 if after < len(self._parts):
@@ -78,6 +77,10 @@ class Flow:
             if self._reader is reader:
                 self._reader = None
                 self._caught_up.set()
+
+    def start(self) -> None:
+        if self._task is None and self.end is None:
+            self._task = asyncio.create_task(self._run())
 
     @property
     def is_read(self) -> bool:
@@ -206,8 +209,9 @@ class Live:
         audit_id, user = flow.exchange.audit_id, flow.exchange.grant.credential.user
         if flow.is_read or audit_id not in self._flows:
             return
+        flow.start()
         mine = [id for id in self._unread if self._flows[id].exchange.grant.credential.user == user]
-        for oldest in mine[: len(mine) + 1 - MOST_UNREAD]:
+        for oldest in mine[: max(len(mine) + 1 - MOST_UNREAD, 0)]:
             self._let_go(oldest)
         loop = asyncio.get_running_loop()
         self._unread[audit_id] = loop.call_later(RESUME_SECONDS, self._let_go, audit_id)

@@ -194,10 +194,10 @@ def _told(error: ValidationError) -> Exception:
     if kind in ("json_invalid", "model_attributes_type", "model_type", "dict_type"):
         return NotJson()
     if kind.startswith("union_tag"):
-        return BadFrame("type", f"is none of {', '.join(_tag(model) for model in _CLIENT)}")
+        return BadFrame("type", f"none of {', '.join(_tag(model) for model in _CLIENT)}")
     if kind == "extra_forbidden":
         named = place[1] if place[1].isidentifier() and len(place[1]) <= MAX_ID else "a field"
-        return BadFrame(named, f"is not one of this frame's: {_fields(place[0])}")
+        return BadFrame(named, f"not a field of this frame, which are {_fields(place[0])}")
     return BadFrame(".".join(place[1:]), first["msg"].lower())
 
 

@@ -97,7 +97,7 @@ class ChatSocket:
         try:
             frame = read(text)
             if isinstance(frame, Auth):
-                raise BadFrame("type", "is auth again; this socket is yours already")
+                raise BadFrame("type", "auth again; this socket is yours already")
         except NotJson:
             await self._line.close(UNREADABLE, "not_json", "Frames are JSON objects, sent as text.")
         except BadFrame as bad:
