@@ -178,8 +178,7 @@ class Conversations:
         grant = await self._now(grant)
         user, subject = await self._person(grant)
         rows = await self._index.newest(user, SEARCHED + 1)
-        seen = await self._threads.visible(grant.scope, rows)
-        hits, all_hits = await self._search.scan(subject, words, [r for r in rows[:SEARCHED] if r.id in seen], limit)
+        hits, all_hits = await self._search.scan(grant.scope, subject, words, rows[:SEARCHED], limit)
         record = {"exchanges": [str(hit.row.id) for hit in hits]}
         judged = [hit.row.exposures for hit in hits]
         still = await self._recorded(grant, subject, record, judged, [True] * len(hits))

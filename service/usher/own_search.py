@@ -9,12 +9,14 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from uuid import UUID
 
 from usher.core.finding import Snippet, holds, most_of, snippet
 from usher.ledger.content import Subject
 from usher.ports import ExchangeRow
 from usher.threads import Texts, Threads
+from usher_policy.decide import Scope
 
 BATCH = 100
 """Exchanges that are opened at once."""
@@ -32,19 +34,17 @@ class Hit:
 
 
 class OwnSearch:
-    """One batch at a time, whoever's it is: the processor is needed for answers too."""
+    """One batch at a time, whoever's it is: the processor is needed for answers too. In each, what is visible is judged
+    first, and nothing else is opened."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._turn = asyncio.Lock()
 
     async def scan(
-        self, subject: Subject, words: Sequence[str], rows: Sequence[ExchangeRow], limit: int
+        self, scope: Scope, subject: Subject, words: Sequence[str], rows: Sequence[ExchangeRow], limit: int
     ) -> tuple[list[Hit], bool]:
-        """The first hits, and whether these are all that there are. The caller has asked `Threads.visible`.
-
-        Raises `LedgerUnavailable`, `SealBroken`.
-        """
+        """The first hits, and whether these are all that there are. Raises `LedgerUnavailable`, `SealBroken`."""
         hits: list[Hit] = []
         until = time.monotonic() + SECONDS
         for start in range(0, len(rows), BATCH):
@@ -52,13 +52,15 @@ class OwnSearch:
                 return hits[:limit], False
             async with self._turn:
                 batch = rows[start : start + BATCH]
-                texts = await self._threads.texts(subject, batch)
-                hits += await asyncio.to_thread(_matching, words, batch, texts)
+                visible = await self._threads.visible(scope, batch)
+                seen = [row for row in batch if row.id in visible]
+                texts = await self._threads.texts(subject, seen)
+                hits += await asyncio.to_thread(_matching, words, seen, texts, limit + 1)
         return hits[:limit], len(hits) <= limit
 
 
-def _matching(words: Sequence[str], rows: Sequence[ExchangeRow], texts: Mapping[UUID, Texts]) -> list[Hit]:
-    return [hit for row in rows if (hit := _hit(words, row, texts[row.id]))]
+def _matching(words: Sequence[str], rows: Sequence[ExchangeRow], texts: Mapping[UUID, Texts], most: int) -> list[Hit]:
+    return list(islice((hit for row in rows if (hit := _hit(words, row, texts[row.id]))), most))
 
 
 def _hit(words: Sequence[str], row: ExchangeRow, texts: Texts) -> Hit | None:
