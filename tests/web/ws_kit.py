@@ -34,7 +34,8 @@ class Closed(Exception):
 
 @dataclass
 class Client:
-    """`closed` is the code that the server closed with; `got` all frames so far."""
+    """`closed` is the code that the server closed with; `got` all frames so far. It takes what comes while `reading` is
+    set; `one_by_one` clears that after each frame."""
 
     to_app: asyncio.Queue[Frame] = field(default_factory=asyncio.Queue)
     from_app: asyncio.Queue[Frame] = field(default_factory=asyncio.Queue)
@@ -43,6 +44,7 @@ class Client:
     closed: int | None = None
     reason: str = ""
     reading: asyncio.Event = field(default_factory=asyncio.Event)
+    one_by_one: bool = False
     app: asyncio.Task[None] | None = None
 
     async def app_sends(self, message: Frame) -> None:
@@ -52,6 +54,8 @@ class Client:
             self.to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"], "reason": ""})
         else:
             await self.reading.wait()
+            if self.one_by_one:
+                self.reading.clear()
         self.from_app.put_nowait(message)
 
     def text(self, text: str) -> None:
@@ -142,6 +146,7 @@ async def connected(world: World, query: str = "", **headers: str) -> AsyncItera
         client.from_app.put_nowait(first)
     try:
         yield client
+        client.one_by_one = False
         client.reading.set()
         if not client.app.done():
             await client.leave()

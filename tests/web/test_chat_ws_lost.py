@@ -1,0 +1,264 @@
+"""A lost connection: the answer goes on for a while, and is taken up again where it may still be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.web.chat_kit import ScriptedModel
+from tests.web.world import OPERATOR, POLICY, World, world
+from tests.web.ws_kit import Client, Frame, chatting
+
+from usher import live
+
+SILENCE = 30.0
+FIRST = "The first words are here. "
+MODEL = ScriptedModel()
+LOST = 1006
+
+
+@pytest.fixture(scope="module")
+def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("ws"), model=MODEL) as made:
+        yield made
+
+
+async def lost(usher: World, who: str = "bob") -> tuple[Client, str]:
+    """A client that lost its connection after the first words; and the answer's audit id."""
+    async with chatting(usher, who) as client:
+        client.ask()
+        route = await client.until("route")
+        await client.until("delta")
+        await client.leave(LOST)
+    return client, route["audit_id"]
+
+
+async def resumed(usher: World, audit_id: str, after: int = 0, who: str = "bob") -> Client:
+    """Another connection that has taken it up again, to its end."""
+    async with chatting(usher, who) as client:
+        client.say("resume", id="again", audit_id=audit_id, after=after)
+        await client.end("again")
+    return client
+
+
+async def ended(usher: World, audit_id: str) -> str:
+    """The outcome of an exchange, once it has one."""
+    async with asyncio.timeout(5):
+        while (event := usher.events(audit_id)[-1])["type"] != "answer":  # noqa: ASYNC110  # it is a file that is watched
+            await asyncio.sleep(0.01)
+    return str(event["outcome"])
+
+
+def views(usher: World, audit_id: str) -> list[dict[str, Any]]:
+    return [event for event in usher.events() if audit_id in event.get("exchanges", ())]
+
+
+def test_an_answer_in_flight_is_taken_up_again(usher: World) -> None:
+    """What was missed first, then the rest as it comes; together it is what the record has."""
+    more, rest = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, more.wait, "More of them. ", rest.wait, "The rest [1]."]
+        before, audit_id = await lost(usher)
+        more.set()
+        async with chatting(usher) as client:
+            client.say("resume", id="again", audit_id=audit_id, after=1)
+            assert (await client.until("delta"))["seq"] == 2
+            rest.set()
+            done = await client.end("again")
+            assert done["outcome"] == "answered"
+            assert [citation["n"] for citation in done["citations"]] == [1]
+            assert [frame["audit_id"] for frame in client.got[1:]] == [audit_id] * (len(client.got) - 1)
+        assert before.said() + client.said("again") == usher.recorded(audit_id)
+
+    usher.run(work())
+
+
+def test_an_answer_that_ended_meanwhile_waits_whole(usher: World) -> None:
+    """With its citations; taken up again a second time it comes from the record, in the same parts, without them."""
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, 0.1, "The rest [1]."]
+        _, audit_id = await lost(usher)
+        assert await ended(usher, audit_id) == "answered"
+        waiting = await resumed(usher, audit_id)
+        stored = await resumed(usher, audit_id)
+        assert waiting.said("again") == stored.said("again") == usher.recorded(audit_id)
+        assert waiting.deltas("again") == stored.deltas("again")
+        assert waiting.got[-1]["citations"]
+        assert (stored.got[-1]["outcome"], stored.got[-1]["citations"], stored.got[-1]["usage"]) == (
+            "answered",
+            None,
+            None,
+        )
+        assert (await resumed(usher, audit_id, after=1)).deltas("again") == stored.deltas("again")[1:]
+        assert (await resumed(usher, audit_id, after=99)).deltas("again") == []
+
+    usher.run(work())
+
+
+def test_every_look_at_an_answer_is_recorded_before_it_is_given(usher: World) -> None:
+    """As a view, by whoever looks."""
+
+    async def work() -> None:
+        MODEL.steps = [FIRST]
+        _, audit_id = await lost(usher)
+        await ended(usher, audit_id)
+        for count in (1, 2):
+            await resumed(usher, audit_id)
+            seen = views(usher, audit_id)
+            assert len(seen) == count
+            assert seen[-1]["type"] == "view"
+            assert seen[-1]["who"]["pseudonym"] == await usher.services.ledger.pseudonym("bob")
+
+    usher.run(work())
+
+
+def test_nobody_comes_and_it_ends(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time, recorded as cancelled, and its model is told."""
+    monkeypatch.setattr(live, "RESUME_SECONDS", 0.05)
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, SILENCE]
+        _, audit_id = await lost(usher)
+        assert usher.events(audit_id)[-1]["type"] == "generation"
+        assert await ended(usher, audit_id) == "cancelled"
+        again = await resumed(usher, audit_id)
+        assert (again.said("again"), again.got[-1]["outcome"]) == (usher.recorded(audit_id), "cancelled")
+        assert MODEL.aborted
+
+    usher.run(work())
+    assert not usher.services.live._flows
+    assert not usher.services.live._unread
+
+
+def test_it_is_lost_again_and_taken_up_again(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time its time begins anew."""
+    monkeypatch.setattr(live, "RESUME_SECONDS", 0.3)
+    go = asyncio.Event()
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, go.wait, "The rest."]
+        _, audit_id = await lost(usher)
+        for _ in range(3):
+            await asyncio.sleep(0.15)
+            async with chatting(usher) as client:
+                client.say("resume", id="again", audit_id=audit_id, after=0)
+                await client.until("delta")
+                await client.leave(LOST)
+        go.set()
+        assert (await resumed(usher, audit_id)).got[-1]["outcome"] == "answered"
+
+    usher.run(work())
+
+
+def test_only_so_many_wait_for_a_reader(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For more, the oldest ends."""
+    monkeypatch.setattr(live, "MOST_UNREAD", 2)
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, SILENCE]
+        waiting = [(await lost(usher))[1] for _ in range(3)]
+        assert await ended(usher, waiting[0]) == "cancelled"
+        assert [usher.events(each)[-1]["type"] for each in waiting[1:]] == ["generation"] * 2
+        assert set(usher.services.live._unread) == set(waiting[1:])
+        for each in waiting[1:]:
+            usher.services.live._let_go(each)
+            await ended(usher, each)
+
+    usher.run(work())
+
+
+def test_an_answer_has_one_reader(usher: World) -> None:
+    """Whoever takes it up again; the other socket is told, and goes on with what else it has."""
+    go = asyncio.Event()
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, go.wait, "The rest."]
+        async with chatting(usher) as old, chatting(usher) as new:
+            old.ask()
+            route = await old.until("route")
+            await old.until("delta")
+            new.say("resume", id="again", audit_id=route["audit_id"], after=0)
+            await new.until("delta")
+            told = await old.end()
+            assert (told["code"], told["audit_id"]) == ("resumed_elsewhere", route["audit_id"])
+            await old.leave()
+            go.set()
+            assert (await new.end("again"))["outcome"] == "answered"
+            assert new.said("again") == usher.recorded(route["audit_id"])
+
+    usher.run(work())
+
+
+def told(client: Client) -> Frame:
+    return {**client.got[-1], "audit_id": None}
+
+
+def test_a_foreign_answer_an_absent_one_and_a_hidden_one_are_told_alike(usher: World) -> None:
+    """In flight or ended: nothing of it comes, and nothing is recorded of it. The right comes back, and so does it."""
+
+    async def work() -> None:
+        MODEL.steps = [FIRST]
+        _, audit_id = await lost(usher)
+        await ended(usher, audit_id)
+        MODEL.steps = [FIRST, SILENCE]
+        _, flowing = await lost(usher)
+        absent = told(await resumed(usher, str(uuid4())))
+        assert absent["code"] == "not_found"
+        for id in ("no id", "", audit_id[:-1], audit_id + "0"):
+            assert told(await resumed(usher, id)) == absent
+        for id in (audit_id, flowing, audit_id.upper()):
+            assert told(await resumed(usher, id, who="alice")) == absent
+        await usher.apply(POLICY.replace("p, role:employee, coll:handbook, document.read, allow, always\n", ""))
+        assert await ended(usher, flowing) == "access_changed"
+        for id in (audit_id, flowing):
+            assert told(await resumed(usher, id)) == absent
+        assert views(usher, audit_id) == views(usher, flowing) == []
+        await usher.apply(POLICY)
+        assert (await resumed(usher, audit_id)).said("again") == usher.recorded(audit_id)
+
+    usher.run(work())
+
+
+def test_a_change_while_it_is_replayed_stops_it(usher: World) -> None:
+    """Each part is judged when it is given."""
+
+    async def work() -> None:
+        MODEL.steps = [step for n in range(6) for step in (f"This is part {n}. ", 0.06)]
+        _, audit_id = await lost(usher)
+        await ended(usher, audit_id)
+        for source in ("memory", "record"):
+            async with chatting(usher) as client:
+                client.one_by_one = True
+                client.say("resume", id="again", audit_id=audit_id, after=0)
+                await client.until("delta")
+                await usher.apply(POLICY.replace("p, role:employee, coll:handbook, document.read, allow, always\n", ""))
+                client.one_by_one = False
+                client.reading.set()
+                assert (await client.end("again")).get("code") == "not_found", source
+                assert len(client.deltas("again")) <= 2  # one had been judged, and waited for the client
+            await usher.apply(POLICY)
+
+    usher.run(work())
+
+
+def test_a_deactivated_person_takes_nothing_up_again(tmp_path: Any) -> None:
+    """What goes on without them ends at once."""
+    with world(tmp_path, model=MODEL) as usher:
+
+        async def work() -> None:
+            MODEL.steps = [FIRST, SILENCE]
+            _, audit_id = await lost(usher)
+            await usher.services.people.deactivate("bob", OPERATOR)
+            assert await ended(usher, audit_id) == "person_inactive"
+
+        usher.run(work())
+
+
+def test_nothing_of_a_person_stays_held(usher: World) -> None:
+    """Answers that went on alone count until they end, and no longer."""
+    assert not any(usher.services.limits._people["bob"].open.values())
