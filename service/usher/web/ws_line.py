@@ -28,28 +28,28 @@ class Lost(Exception):
 
 
 class Line:
-    """Many answers share it. `over` is called when Usher has ended it: closed, or cut off. `broken`: its connection
-    was found to be gone."""
+    """Many answers share it. `over` is called when Usher has ended it: closed, or cut off. `closing` from then on;
+    `broken` if the connection was found to be gone."""
 
     def __init__(self, socket: AnyWebSocket, over: Callable[[], None]) -> None:
         self._socket = socket
         self.broken = False
+        self.closing = False
         self._over = over
         self._turn = asyncio.Lock()
-        self._closing = False
 
     async def send(self, frame: ServerFrame) -> None:
         """Returns when the connection has taken it. Raises `Lost`."""
         async with self._turn:
-            if self._closing:
+            if self.closing:
                 raise Lost
             await self._put(_text(frame))
 
     async def close(self, code: int, name: str, words: str, retry_after: int | None = None) -> None:
         """Say why, and close. Frames that wait for their turn stay unsent; a second close does nothing."""
-        if self._closing:
+        if self.closing:
             return
-        self._closing = True
+        self.closing = True
         try:
             async with self._turn:
                 await self._put(_text(Error(id=None, code=name, message=words, retry_after=retry_after)))
@@ -69,7 +69,7 @@ class Line:
             raise Lost from None
 
     async def _cut_off(self) -> None:
-        self._closing = True
+        self.closing = True
         try:
             async with asyncio.timeout(1):
                 await self._pass({"type": "websocket.close", "code": TOO_SLOW, "reason": "slow_reader"})

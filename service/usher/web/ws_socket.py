@@ -89,7 +89,7 @@ class ChatSocket:
         while True:
             message: Any = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
-                self._lost = _is_lost(message)
+                self._lost = not self._line.closing and _is_lost(message)
                 return
             yield message.get("text") or ""
 
