@@ -18,6 +18,7 @@ from usher import uploads
 from usher.backends.convert import ChildConverter
 from usher.errors import UserError
 from usher.ingest import UPLOADS, IngestOptions
+from usher.ports import StoreBatch, StoreUnavailable
 from usher.web.uploads import OVERHEAD
 
 LIMIT = 100_000
@@ -212,13 +213,15 @@ def test_a_body_of_another_media_type_is_415(usher: World, kind: str) -> None:
 def test_while_others_change_documents_one_is_told_when_to_come_back(
     usher: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """409 with `retry-after`, the same for an upload and a deletion; nothing is half done."""
+    """409 with `retry-after`, for an upload and a deletion; whoever may not is told so without waiting."""
     monkeypatch.setattr(uploads, "PATIENCE", 0.01)
     document = added(usher, "bob", TEXT, name())
     before = state(usher)
     usher.run(usher.services.ingest.turn.acquire())
     answers = [put(usher, "bob"), put(usher, "bob", document=document), usher.ask("DELETE", f"{PATH}/{document}")]
+    denied = [put(usher, "bob", collection="finance"), usher.ask("DELETE", f"{PATH}/{uuid4()}")]
     usher.services.ingest.turn.release()
+    assert [answer.status_code for answer in denied] == [403, 404]
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(409, "10")] * 3
     assert state(usher) == before
 
@@ -260,6 +263,28 @@ def test_an_upload_that_cannot_be_recorded_is_nobodys_until_it_is(usher: World) 
     assert len(found(usher, "bob", "tapir")) == 1
 
 
+def test_what_a_failed_upload_staged_is_forgotten_by_the_next_change(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store did not answer: 503, and neither row nor point stays."""
+    document = added(usher, "bob", TEXT, name())
+    before = state(usher)
+    store = usher.services.retrieve._store
+    write = store.write
+
+    async def done_and_lost(batch: StoreBatch) -> None:
+        await write(batch)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(store, "write", done_and_lost)
+    with structlog.testing.capture_logs():
+        assert put(usher, "bob", "# Saiga\n\nsaiga\n", document=document).status_code == 503
+    monkeypatch.undo()
+    assert state(usher) != before
+    assert put(usher, "bob", TEXT, document=document).json()["outcome"] == "unchanged"
+    assert state(usher) == before
+
+
 def test_no_run_of_ingest_may_have_the_uploads_name(usher: World) -> None:
     """It would take everything out that is not in its folder."""
     before = state(usher)
@@ -269,6 +294,7 @@ def test_no_run_of_ingest_may_have_the_uploads_name(usher: World) -> None:
         return [event async for event in usher.services.ingest.run(options, OPERATOR)]
 
     (usher.folder / "more").mkdir(exist_ok=True)
-    with pytest.raises(UserError, match="source"):
+    with pytest.raises(UserError) as refusal:
         usher.run(run_of_ingest())
+    assert refusal.value.field == "source"
     assert state(usher) == before
