@@ -85,7 +85,11 @@ def by_ranking(index: Index, readers: Mapping[str, frozenset[str]]) -> Files:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, help="keep embeddings in this file (.npz) for the next run")
-    cache = parser.parse_args().cache
+    print("RESULT " + json.dumps(shares(parser.parse_args().cache)), flush=True)
+
+
+def shares(cache: Path | None) -> dict[str, float]:
+    """Every figure; embeddings are kept in `cache` if that is given."""
     with tempfile.TemporaryDirectory() as folder:
         embed = Embeddings(OnnxEmbedder.load(Path(folder) / "model"), cache)
         corpus = handbook(Path(folder))
@@ -93,7 +97,7 @@ def main() -> None:
         embed([text for half in halves().values() for one in half for text in one.asked().values()])
         files = by_ranking(index, corpus.readers)
         wrongly = changed(question.text for question in corpus.questions)
-        print("RESULT " + json.dumps(measure(files) | {"standing_alone_changed": len(wrongly)}), flush=True)
+        return measure(files) | {"standing_alone_changed": len(wrongly)}
 
 
 if __name__ == "__main__":
