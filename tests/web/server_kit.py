@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from tests.graph_kit import lend
+from tests.web.ws_kit import Frame, validator
+from websockets.sync import client as sync
 
 from usher.app import open_services
 from usher.core.standing import Actor
@@ -146,8 +148,25 @@ class Server:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.house.folder / "log").read_text().splitlines()]
 
+    @contextmanager
+    def socket(self, key: str) -> Iterator[sync.ClientConnection]:
+        """A WebSocket, ready."""
+        with sync.connect(self.url.replace("http", "ws") + "/ws/chat", proxy=None) as connection:
+            connection.send(json.dumps({"type": "auth", "key": key}))
+            assert heard(connection)["type"] == "ready"
+            yield connection
+
     def client(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
+
+
+def heard(connection: sync.ClientConnection, *types: str) -> Frame:
+    """The next frame, of one of these types if there are any."""
+    while True:
+        frame = cast(Frame, json.loads(connection.recv(PATIENCE)))
+        validator("server").validate(frame)
+        if not types or frame["type"] in types:
+            return frame
 
 
 def gone(pids: list[int], seconds: float = 10) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.graph_kit import lend
-from tests.web.server_kit import PATIENCE, USHER, House, Server, endless_model, gone, settled_house
+from tests.web.server_kit import PATIENCE, USHER, House, Server, endless_model, gone, heard, settled_house
+from websockets.exceptions import ConnectionClosed
 
 from usher.data_folder import is_held
 
@@ -133,6 +137,31 @@ def test_a_stop_ends_streams_recorded(
     events = house.told("audit", "events", "--type", "answer")["events"]
     assert [event["outcome"] for event in events] == ["cancelled"]
     assert house.told("audit", "verify")["ok"]
+
+
+def test_an_answer_outlives_its_connection(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
+    """Lost and taken up again without a gap; a server that stops says so over its sockets, and ends clean."""
+    settled, key = alices
+    with endless_model() as url:
+        house = settled.copied(graph, tmp_path, USHER_MODEL_URL=url, USHER_MODEL="endless")
+        with house.serving() as server:
+            with server.socket(key) as broken:
+                broken.send(json.dumps({"type": "ask", "id": "q", "question": PLANTED}))
+                first = [heard(broken, "delta") for _ in range(3)]
+                broken.socket.shutdown(socket.SHUT_RDWR)
+            with server.socket(key) as again:
+                again.send(json.dumps({"type": "resume", "id": "again", "audit_id": first[0]["audit_id"], "after": 3}))
+                assert [heard(again, "delta")["seq"] for _ in range(5)] == [4, 5, 6, 7, 8]
+                code, seconds = server.stop()
+                assert heard(again, "done", "error")["outcome"] == "cancelled"
+                assert heard(again)["code"] == "server_stops"
+                with pytest.raises(ConnectionClosed, match="1001"):
+                    heard(again)
+    assert (code, seconds < 10) == (0, True)
+    assert not [secret for secret in (key, "walrus") if secret in (house.folder / "log").read_text()]
+    with closing(sqlite3.connect(house.home / "ledger.sqlite")) as ledger:
+        (newest,) = ledger.execute("SELECT event FROM events ORDER BY number DESC LIMIT 1").fetchone()
+    assert json.loads(newest)["outcome"] == "cancelled"
 
 
 def test_commands_without_a_server(graph: Path, tmp_path: Path) -> None:
