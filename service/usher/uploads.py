@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from uuid import UUID, uuid4
@@ -25,7 +25,7 @@ from usher.ports import ConversionFailed, FileRefused, Files, Intake, LabelChang
 from usher.shelf_rights import collections, may_change, may_fill, why
 
 PATIENCE = 5.0
-"""Seconds that a change waits for its turn."""
+"""Seconds that somebody waits for their turn."""
 
 
 class TooLarge(UserError):
@@ -45,7 +45,7 @@ class Conflict(UserError):
 
 
 class Busy(UserError):
-    """Others change documents: only one does at a time."""
+    """Others change documents, or have their files converted: one at a time does."""
 
     status = 409
     retry_after = 10
@@ -91,7 +91,8 @@ class _Target:
 
 
 class Uploads:
-    """The use case. One change at a time, and none beside a run of ingest. `kinds` are the suffixes that are taken."""
+    """The use case. One change at a time, and none beside a run of ingest. One file at a time is made ready; that keeps
+    nobody from moving or deleting documents. `kinds` are the suffixes that are taken."""
 
     def __init__(
         self,
@@ -110,14 +111,15 @@ class Uploads:
         self._take_in = ingest.take_in
         self._kinds = kinds
         self._max_file_size = max_file_size
+        self._preparing = asyncio.Lock()
 
     async def put(self, grant: Grant, upload: Upload) -> Outcome:
         """Take a file in as a document of the collection, in place of the one that is there or is named.
 
         1. the right on the collection, before anything else is told
-        2. the turn; what was left half done by others is finished
-        3. which document it is about, and the right on that
-        4. the new version: converted, split, embedded, and in the store in nobody's scope
+        2. which document it is about, and the right on that, once what others left half done is finished
+        3. the new version: converted, split, embedded; others may change documents meanwhile
+        4. nobody else may: the document is still as it was, and the version is in the store in nobody's scope
         5. the credential is judged again, for the collection and the document
         6. one change: pending, recorded, in force. It is whole or not at all; what loses readers loses them at once
 
@@ -126,16 +128,18 @@ class Uploads:
         collection = _collection(upload.collection)
         may_fill(grant, collection)
         self._checked_file(upload)
-        async with self._turn():
-            grant = await self._authority.again(grant)
-            may_fill(grant, collection)
-            target = await self._target(grant, upload, collection)
-            access_class = await self._committer.access_class(frozenset({collection}))
+        async with nullcontext() if upload.file is None else _patiently(self._preparing):
+            async with self._turn():
+                target = await self._target(grant, upload, collection)
+                access_class = await self._committer.access_class(frozenset({collection}))
             prepared = None if upload.file is None else await self._prepared(target, upload.file, access_class)
             if prepared is None and not target.moves:
                 return _outcome("unchanged", target.shelved)
-            await self._commit(grant, target, prepared, access_class)
-            return _outcome(target.outcome, target.shelved if prepared is None else prepared.staged)
+            async with self._turn():
+                if (await self._target(grant, upload, collection)).placed != target.placed:
+                    raise Conflict("document", "has changed meanwhile", "look at it, and send yours again")
+                await self._commit(grant, target, prepared, access_class)
+        return _outcome(target.outcome, target.shelved if prepared is None else prepared.staged)
 
     async def delete(self, grant: Grant, document: UUID) -> Outcome:
         """Take a document out, at once and for everybody. One from a folder comes back with the folder's next ingest.
@@ -153,16 +157,9 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._turn_of.acquire()
-        except TimeoutError:
-            raise Busy("documents", "are being changed by somebody else", "try again later") from None
-        try:
+        async with _patiently(self._turn_of):
             await self._committer.recover()
             yield
-        finally:
-            self._turn_of.release()
 
     def _checked_file(self, upload: Upload) -> None:
         if upload.file is None:
@@ -176,6 +173,8 @@ class Uploads:
             raise NotConverted("file", "is empty", "choose a file with content")
 
     async def _target(self, grant: Grant, upload: Upload, collection: str) -> _Target:
+        grant = await self._authority.again(grant)
+        may_fill(grant, collection)
         if upload.document is None:
             path = self._checked_path(upload.path or "")
             placed = await self._there(path, collection)
@@ -209,7 +208,7 @@ class Uploads:
             return await self._take_in.prepared(run, Work(target.path, access_class, target.shelved))
         except (FileRefused, ConversionFailed) as error:
             problem, _, remedy = str(error).partition("; ")
-            raise NotConverted("file", problem, remedy) from error
+            raise NotConverted("file", f"cannot be taken in: {problem}", remedy) from error
 
     async def _commit(self, grant: Grant, target: _Target, prepared: Prepared | None, access_class: int) -> None:
         if prepared is not None:
@@ -231,6 +230,20 @@ class Uploads:
 
     async def _by(self, grant: Grant) -> str:
         return f"person:{await self._ledger.pseudonym(grant.credential.user)}"
+
+
+@asynccontextmanager
+async def _patiently(lock: asyncio.Lock) -> AsyncIterator[None]:
+    """Hold the lock. Raises `Busy` where others hold it for too long."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await lock.acquire()
+    except TimeoutError:
+        raise Busy("documents", "are being changed by somebody else", "try again later") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _outcome(outcome: str, of: Shelved | Staged) -> Outcome:

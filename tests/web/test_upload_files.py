@@ -1,24 +1,17 @@
-"""What is sent to `POST /api/documents`: sizes, names, kinds and forms, and what goes on beside it."""
+"""What is sent to `POST /api/documents`: sizes, names, kinds and forms."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-import structlog
-from tests.web.chat_kit import FailingLog
 from tests.web.upload_kit import PATH, TEXT, added, found, listed, put, shelves, state, told
-from tests.web.world import OPERATOR, World
+from tests.web.world import World
 
-from usher import uploads
 from usher.backends.convert import ChildConverter
-from usher.errors import UserError
-from usher.ingest import UPLOADS, IngestOptions
-from usher.ports import StoreBatch, StoreUnavailable
 from usher.web.uploads import OVERHEAD
 
 LIMIT = 100_000
@@ -208,93 +201,3 @@ def test_a_body_of_another_media_type_is_415(usher: World, kind: str) -> None:
     answer = usher.ask("POST", PATH, content=FORM + FILE + END, headers={"content-type": kind})
     assert answer.status_code == 415
     assert "multipart/form-data" in answer.json()["remedy"]
-
-
-def test_while_others_change_documents_one_is_told_when_to_come_back(
-    usher: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """409 with `retry-after`, for an upload and a deletion; whoever may not is told so without waiting."""
-    monkeypatch.setattr(uploads, "PATIENCE", 0.01)
-    document = added(usher, "bob", TEXT, name())
-    before = state(usher)
-    usher.run(usher.services.ingest.turn.acquire())
-    answers = [put(usher, "bob"), put(usher, "bob", document=document), usher.ask("DELETE", f"{PATH}/{document}")]
-    denied = [put(usher, "bob", collection="finance"), usher.ask("DELETE", f"{PATH}/{uuid4()}")]
-    usher.services.ingest.turn.release()
-    assert [answer.status_code for answer in denied] == [403, 404]
-    assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(409, "10")] * 3
-    assert state(usher) == before
-
-
-def test_uploads_wait_for_one_another_and_a_run_waits_for_them(usher: World) -> None:
-    """All of them are done in the end, one after another, and each is whole."""
-    (usher.folder / "more").mkdir()
-    (usher.folder / "more" / "kudu.md").write_text("# Kudu\n\nkudu zero\n")
-    options = IngestOptions(usher.folder / "more", "more", collection="handbook")
-
-    async def run_of_ingest() -> list[dict[str, Any]]:
-        return [event async for event in usher.services.ingest.run(options, OPERATOR)]
-
-    async def all_at_once() -> list[httpx.Response]:
-        forms = [
-            {"collection": (None, "handbook"), "file": (f"kudu{n}.md", f"# Kudu\n\nkudu {n}\n".encode())}
-            for n in range(8)
-        ]
-        sent = [asyncio.create_task(usher.asked("POST", PATH, "bob", files=form)) for form in forms]
-        running = asyncio.create_task(run_of_ingest())
-        assert (await running)[-1]["added"] == 1
-        return await asyncio.gather(*sent)
-
-    answers = usher.run(all_at_once())
-    assert {answer.status_code for answer in answers} == {201}
-    assert len(found(usher, "bob", "kudu")) == 9
-
-
-def test_an_upload_that_cannot_be_recorded_is_nobodys_until_it_is(usher: World) -> None:
-    """503; once it is recorded it is there whole."""
-    log = usher.services.review._log
-    assert isinstance(log, FailingLog)
-    log.full = True
-    with structlog.testing.capture_logs():
-        assert put(usher, "bob", "# Tapir\n\ntapir\n", name()).status_code == 503
-    log.full = False
-    assert not found(usher, "bob", "tapir")
-    added(usher, "bob", TEXT, name())
-    assert len(found(usher, "bob", "tapir")) == 1
-
-
-def test_what_a_failed_upload_staged_is_forgotten_by_the_next_change(
-    usher: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store did not answer: 503, and neither row nor point stays."""
-    document = added(usher, "bob", TEXT, name())
-    before = state(usher)
-    store = usher.services.retrieve._store
-    write = store.write
-
-    async def done_and_lost(batch: StoreBatch) -> None:
-        await write(batch)
-        raise StoreUnavailable
-
-    monkeypatch.setattr(store, "write", done_and_lost)
-    with structlog.testing.capture_logs():
-        assert put(usher, "bob", "# Saiga\n\nsaiga\n", document=document).status_code == 503
-    monkeypatch.undo()
-    assert state(usher) != before
-    assert put(usher, "bob", TEXT, document=document).json()["outcome"] == "unchanged"
-    assert state(usher) == before
-
-
-def test_no_run_of_ingest_may_have_the_uploads_name(usher: World) -> None:
-    """It would take everything out that is not in its folder."""
-    before = state(usher)
-    options = IngestOptions(usher.folder / "more", UPLOADS, sync=True, collection="handbook")
-
-    async def run_of_ingest() -> list[dict[str, Any]]:
-        return [event async for event in usher.services.ingest.run(options, OPERATOR)]
-
-    (usher.folder / "more").mkdir(exist_ok=True)
-    with pytest.raises(UserError) as refusal:
-        usher.run(run_of_ingest())
-    assert refusal.value.field == "source"
-    assert state(usher) == before
