@@ -6,6 +6,7 @@ the person's scope. What is to be shown is recorded first, and judged once more 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,12 +19,12 @@ from usher.core.evidence import scope_digest
 from usher.core.finding import words_of
 from usher.core.place import cursor_of, place_of
 from usher.core.titles import TITLE, checked_title
-from usher.core.transcript import nearest_visible, page_before, shown
+from usher.core.transcript import clean_now, nearest_visible, page_before, shown
 from usher.errors import UserError
 from usher.ledger.content import Subject
 from usher.ledger.record import Entry, EventType, uuid7
 from usher.ledger.sequencer import Ledger
-from usher.library import NotPermitted
+from usher.library import Changing, NotPermitted
 from usher.limits import Limits
 from usher.outbox import Courier
 from usher.own_search import Hit, OwnSearch
@@ -83,7 +84,7 @@ class Found:
 
 class Conversations:
     """What is another's, absent or deleted raises `NoSuchExchange`, whichever it is; a credential that opens nothing
-    any more `NotPermitted`; all methods raise `LedgerUnavailable`."""
+    any more `NotPermitted`; all methods raise `LedgerUnavailable`, and those that show texts `Changing`."""
 
     def __init__(
         self,
@@ -143,7 +144,8 @@ class Conversations:
             remedy = "give `next` of the page before, or leave it out"
             raise UserError("after", "is no place in this conversation", remedy) from None
         listed = _listed(subject, [row], [told])[0]
-        texts = await self._threads.texts(subject, [one for one in rows if one.id in page])
+        opened = await self._threads.texts(subject, [one for one in rows if one.id in page])
+        texts = await asyncio.to_thread(_clean_now, opened, grant.documents.link_hosts)
         record = {"conversations": [str(row.id)] if told else [], "exchanges": [str(ident) for ident in texts]}
         *allowed, told = await self._recorded(grant, subject, record, judged, [*allowed, told])
         return Opened(listed if told else _untold(listed), _said(rows, _ids(rows, allowed), page, texts), back)
@@ -178,7 +180,7 @@ class Conversations:
         grant = await self._now(grant)
         user, subject = await self._person(grant)
         rows = await self._index.newest(user, SEARCHED + 1)
-        hits, all_hits = await self._search.scan(grant.scope, subject, words, rows[:SEARCHED], limit)
+        hits, all_hits = await self._search.scan(grant, subject, words, rows[:SEARCHED], limit)
         record = {"exchanges": [str(hit.row.id) for hit in hits]}
         judged = [hit.row.exposures for hit in hits]
         still = await self._recorded(grant, subject, record, judged, [True] * len(hits))
@@ -210,7 +212,7 @@ class Conversations:
         allowed: Sequence[bool],
     ) -> list[bool]:
         """What is about to be shown is durable in the record. Then which of these exposures, of those that were allowed
-        under `grant`, still are."""
+        under `grant`, still are. Raises `Changing` if it may hold links that are allowed no more."""
         body = {
             "credential_id": grant.credential.id,
             "policy_version": grant.scope.policy_version,
@@ -222,6 +224,8 @@ class Conversations:
         now = await self._now(grant)
         if now is grant:
             return list(allowed)
+        if not grant.documents.link_hosts <= now.documents.link_hosts:
+            raise Changing("policy", "has just changed", "ask again")
         still = await self._threads.permitted(now.scope, judged)
         return [before and after for before, after in zip(allowed, still, strict=True)]
 
@@ -253,6 +257,10 @@ def _untold(listed: Listed) -> Listed:
 
 def _ids(rows: Sequence[ExchangeRow], allowed: Sequence[bool]) -> set[UUID]:
     return {row.id for row, may in zip(rows, allowed, strict=True) if may}
+
+
+def _clean_now(texts: Mapping[UUID, Texts], link_hosts: Collection[str]) -> dict[UUID, Texts]:
+    return {ident: replace(said, parts=(clean_now(said.answer, link_hosts),)) for ident, said in texts.items()}
 
 
 def _said(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
+from usher.authority import Grant
 from usher.core.finding import Snippet, holds, most_of, snippet
+from usher.core.transcript import clean_now
 from usher.ledger.content import Subject
 from usher.ports import ExchangeRow
 from usher.threads import Texts, Threads
-from usher_policy.decide import Scope
 
 BATCH = 100
 """Exchanges that are opened at once."""
@@ -42,7 +43,7 @@ class OwnSearch:
         self._turn = asyncio.Lock()
 
     async def scan(
-        self, scope: Scope, subject: Subject, words: Sequence[str], rows: Sequence[ExchangeRow], limit: int
+        self, grant: Grant, subject: Subject, words: Sequence[str], rows: Sequence[ExchangeRow], limit: int
     ) -> tuple[list[Hit], bool]:
         """The first hits, and whether these are all that there are. Raises `LedgerUnavailable`, `SealBroken`."""
         hits: list[Hit] = []
@@ -52,20 +53,27 @@ class OwnSearch:
                 return hits[:limit], False
             async with self._turn:
                 batch = rows[start : start + BATCH]
-                visible = await self._threads.visible(scope, batch)
+                visible = await self._threads.visible(grant.scope, batch)
                 seen = [row for row in batch if row.id in visible]
                 texts = await self._threads.texts(subject, seen)
-                hits += await asyncio.to_thread(_matching, words, seen, texts, limit + 1)
+                hosts = grant.documents.link_hosts
+                hits += await asyncio.to_thread(_matching, words, hosts, seen, texts, limit + 1)
         return hits[:limit], len(hits) <= limit
 
 
-def _matching(words: Sequence[str], rows: Sequence[ExchangeRow], texts: Mapping[UUID, Texts], most: int) -> list[Hit]:
-    return list(islice((hit for row in rows if (hit := _hit(words, row, texts[row.id]))), most))
+def _matching(
+    words: Sequence[str],
+    link_hosts: Collection[str],
+    rows: Sequence[ExchangeRow],
+    texts: Mapping[UUID, Texts],
+    most: int,
+) -> list[Hit]:
+    return list(islice((hit for row in rows if (hit := _hit(words, link_hosts, row, texts[row.id]))), most))
 
 
-def _hit(words: Sequence[str], row: ExchangeRow, texts: Texts) -> Hit | None:
-    both = (texts.question, texts.answer)
-    if not holds(words, both):
+def _hit(words: Sequence[str], link_hosts: Collection[str], row: ExchangeRow, texts: Texts) -> Hit | None:
+    if not holds(words, (texts.question, texts.answer)):
         return None
+    both = (texts.question, clean_now(texts.answer, link_hosts))
     best = most_of(words, both)
     return Hit(row, ("question", "answer")[best], snippet(words, both[best]))

@@ -6,7 +6,8 @@ be in the scope of now. What a client says of its history only selects among the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -122,13 +123,7 @@ class Threads:
     async def texts(self, subject: Subject, rows: Sequence[ExchangeRow]) -> dict[UUID, Texts]:
         """What these exchanges said; the caller has asked `visible`. Raises `LedgerUnavailable`, `SealBroken`."""
         contents = await self._ledger.contents([str(row.id) for row in rows])
-        keys = {row.conversation: subject.conversation(str(row.conversation)) for row in rows}
-        found: dict[UUID, Texts] = {}
-        for row in rows:
-            opened = [(r.kind, keys[row.conversation].open(r)) for r in contents.get(str(row.id), ()) if _said(r)]
-            question = "".join(text for kind, text in opened if kind is Kind.QUESTION)
-            found[row.id] = Texts(question, tuple(text for kind, text in opened if kind is Kind.ANSWER))
-        return found
+        return await asyncio.to_thread(_texts, subject, rows, contents)
 
     async def begin(self, user: str, row: ExchangeRow, sealed_title: bytes | None) -> bool:
         """Add an exchange before anything of it is shown; see `ConversationIndex.begin`."""
@@ -189,6 +184,19 @@ def _one_of(matching: Sequence[ExchangeRow], question: bytes) -> ExchangeRow:
     if all of them may: which one the client means cannot be told."""
     same = [row for row in matching if row.question_digest == question] or matching
     return replace(same[-1], exposures=exposures.closed((), [row.exposures for row in matching]))
+
+
+def _texts(
+    subject: Subject, rows: Sequence[ExchangeRow], contents: Mapping[str, Sequence[ContentRow]]
+) -> dict[UUID, Texts]:
+    """Opening is computing: beside the event loop."""
+    keys = {ident: subject.conversation(str(ident)) for ident in {row.conversation for row in rows}}
+    found: dict[UUID, Texts] = {}
+    for row in rows:
+        opened = [(r.kind, keys[row.conversation].open(r)) for r in contents.get(str(row.id), ()) if _said(r)]
+        question = "".join(text for kind, text in opened if kind is Kind.QUESTION)
+        found[row.id] = Texts(question, tuple(text for kind, text in opened if kind is Kind.ANSWER))
+    return found
 
 
 def _said(row: ContentRow) -> bool:

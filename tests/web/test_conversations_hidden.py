@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.web.chat_kit import FailingLog
+from tests.web.chat_kit import FailingLog, ScriptedModel
 from tests.web.conversation_kit import BUDGET, HOLIDAYS, HOTELS, ROUTE, Asked, Talker, talker
-from tests.web.world import DOCUMENTS, OPERATOR, RULES, World, world
+from tests.web.world import DOCUMENTS, HOST, OPERATOR, POLICY, RULES, World, world
 
 from usher import conversations, own_search
 from usher.core.dialogue import HIDDEN
@@ -195,6 +195,7 @@ def test_what_is_taken_away_while_it_is_recorded_is_not_shown(
 ) -> None:
     """It is judged once more after the record; a key that was revoked meanwhile opens nothing."""
     asked = pat.ask(BUDGET)[0]
+    pat.ask(BUDGET, asked.conversation)
     append = usher.services.ledger.append
 
     async def meanwhile(entries: Any, *rows: Any) -> Any:
@@ -210,6 +211,42 @@ def test_what_is_taken_away_while_it_is_recorded_is_not_shown(
     response = pat.send("GET", ROUTE + READS[what][0](asked.conversation))
     assert response.status_code == (200 if taken == "group" else 403)
     assert not bare(response.text)
+    if (taken, what) == ("group", "read"):
+        assert response.json()["exchanges"] == [PLACEHOLDER]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "while it is recorded"])
+def test_an_old_answer_loses_links_to_hosts_that_are_allowed_no_more(
+    usher: World, pat: Talker, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
+) -> None:
+    """What leaves is clean by the policy of now; the words of the link stay."""
+    links, none = {"links.yaml": f"hosts: [{HOST}]"}, {"links.yaml": "hosts: []"}
+    rules = POLICY + "g, group:money, role:finance\n"
+    usher.run(usher.apply(rules, **links))
+    monkeypatch.setattr(
+        usher.services.chat, "_model", ScriptedModel(f"See [the zebra page](https://{HOST}/zebra) [1].")
+    )
+    conversation = pat.ask(HOTELS)[0].conversation
+    reads = [f"/{conversation}", "/search?q=zebra"]
+    assert all(f"https://{HOST}/zebra" in pat.send("GET", ROUTE + path).text for path in reads)
+    append = usher.services.ledger.append
+
+    async def narrowing(entries: Any, *rows: Any) -> Any:
+        receipt = await append(entries, *rows)
+        if entries and entries[0].type == "view":
+            await usher.apply(rules, **none)
+        return receipt
+
+    if meanwhile:
+        monkeypatch.setattr(usher.services.ledger, "append", narrowing)
+    else:
+        usher.run(usher.apply(rules, **none))
+    for path in reads:
+        response = pat.send("GET", ROUTE + path)
+        assert response.status_code == (409 if meanwhile else 200)
+        assert "https:" not in response.text
+        assert meanwhile or "the zebra page" in response.text
+        usher.run(usher.apply(rules, **(links if meanwhile else none)))
 
 
 def test_hidden_texts_are_not_even_opened(usher: World, pat: Talker, monkeypatch: pytest.MonkeyPatch) -> None:
