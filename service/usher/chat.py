@@ -26,6 +26,7 @@ from usher.core.prompt import NO_ANSWER
 from usher.core.routing import RouteKind
 from usher.ledger.record import Kind
 from usher.ledger.sequencer import Ledger
+from usher.limits import Limits
 from usher.ports import Delta, Model, ModelUnavailable
 from usher.retrieve import Retrieve
 from usher.threads import Place, Threads
@@ -49,6 +50,7 @@ class Chat:
         model: Model,
         threads: Threads,
         watch: Watch,
+        limits: Limits,
         clock: Clock = utc_now,
     ) -> None:
         self._ledger = ledger
@@ -57,7 +59,7 @@ class Chat:
         self._watch = watch
         self._clock = clock
         self._barrier = Barrier(retrieve, threads)
-        self._prepare = Preparation(ledger, retrieve, model, threads, self._barrier, clock)
+        self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, clock)
         self._open: dict[str, Exchange] = {}
         self._draining = False
 
@@ -82,7 +84,8 @@ class Chat:
     ) -> Exchange:
         """Decide, retrieve and make the prompt, each recorded before the next.
 
-        Raises `ChatRefused`, `NoSuchExchange`, `QuestionTooLong`, `StoreUnavailable`, `LedgerUnavailable`.
+        Raises `ChatRefused`, `NoSuchExchange`, `LimitExceeded`, `QuestionTooLong`, `StoreUnavailable`,
+        `LedgerUnavailable`.
         """
         exchange, entries, question = await self._prepare.decide(grant, asked, place or Place())
         if exchange.route.kind is RouteKind.REFUSE:

@@ -134,3 +134,15 @@ def outcome_of(error: BaseException) -> str:
     if isinstance(error, Interrupted | GeneratorExit | anyio.get_cancelled_exc_class()):
         return CANCELLED
     return "failed"
+
+
+def tokens_of(exchange: Exchange) -> int:
+    """What an exchange that has begun cost, however it ended. Where the model did not come to count its answer, all
+    that it was allowed counts: breaking off is no way to a free one."""
+    if exchange.answer is None or not exchange.request.passages:
+        return 0
+    facts = exchange.answer.facts()
+    prompt, completion = facts["prompt_tokens"], facts["completion_tokens"]
+    return (prompt or exchange.prompt.prompt_tokens) + (
+        exchange.request.max_tokens if completion is None else completion
+    )

@@ -21,6 +21,7 @@ from usher.errors import UserError
 from usher.ledger.content import Subject
 from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, uuid7
 from usher.ledger.sequencer import Ledger
+from usher.limits import Limits
 from usher.ports import ExchangeRow, Model, ModelRequest
 from usher.retrieve import CHAT as CHAT_OBJECT
 from usher.retrieve import Retrieve, who
@@ -35,12 +36,20 @@ class Preparation:
     """What `Chat.begin` goes through."""
 
     def __init__(
-        self, ledger: Ledger, retrieve: Retrieve, model: Model, threads: Threads, barrier: Barrier, clock: Clock
+        self,
+        ledger: Ledger,
+        retrieve: Retrieve,
+        model: Model,
+        threads: Threads,
+        limits: Limits,
+        barrier: Barrier,
+        clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._retrieve = retrieve
         self._model = model
         self._threads = threads
+        self._limits = limits
         self._barrier = barrier
         self._clock = clock
         self._rewriter = Rewriter(model, ledger, barrier)
@@ -49,6 +58,7 @@ class Preparation:
         """What was asked, where, and whether it is answered. Its place is looked up among the person's own."""
         subject = await self._ledger.subject(grant.credential.user)
         thread = await self._threads.find(grant.credential.user, subject, asked, place)
+        await self._threads.check_room(grant.credential.user, thread, self._limits)
         question = asked.question or await self._asked_before(grant, subject, thread.again)
         decision = grant.may(Action.CHAT_ASK, CHAT_OBJECT)
         chosen = route(may_chat=decision.allowed, classes=grant.scope.classes, dropped_turns=thread.left_out)
@@ -129,6 +139,7 @@ class Preparation:
             created_at=self._clock(),
             exposures=exchange.exposures,
             question_digest=question_digest(exchange.subject, exchange.question),
+            size=sum(len(text.encode()) for text in (exchange.question, *(turn.text for turn in asked.client_turns))),
         )
         title = exchange.conversation.seal_label("title", title_of(exchange.question))
         placed, recorded = await asyncio.gather(

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from usher.chat_exchange import Exchange
 from usher.core.limits import Bucket, Rate, charged, full, is_full, take, whole_seconds
 from usher.errors import UserError
 from usher.settings import Settings
@@ -115,7 +114,7 @@ class Limits:
     def stored(self, user: str, size: int) -> None:
         """Raise if a person of whom `size` bytes of questions and answers are stored may not add to them."""
         if size >= (most := self._settings.stored_bytes):
-            problem, remedy = f"are limited to {most:,} bytes", "delete conversations that you no longer need"
+            problem, remedy = f"are limited to {most:,} bytes", "ask whoever runs Usher for more room"
             self._refuse(LimitExceeded("stored_bytes_exceeded", "stored questions and answers", problem, remedy))
 
     def _hold(self, user: str, what: str, most: int, remedy: str) -> Held:
@@ -155,15 +154,3 @@ class Limits:
     def _idle(self, used: _Used, now: float) -> bool:
         rates_full = is_full(used.requests, self._requests, now) and is_full(used.tokens, self._tokens, now)
         return rates_full and not any(used.open.values())
-
-
-def tokens_of(exchange: Exchange) -> int:
-    """What an exchange that has begun cost, however it ended. Where the model did not come to count its answer, all
-    that it was allowed counts: breaking off is no way to a free one."""
-    if exchange.answer is None or not exchange.request.passages:
-        return 0
-    facts = exchange.answer.facts()
-    prompt, completion = facts["prompt_tokens"], facts["completion_tokens"]
-    return (prompt or exchange.prompt.prompt_tokens) + (
-        exchange.request.max_tokens if completion is None else completion
-    )

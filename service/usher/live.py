@@ -20,12 +20,12 @@ from usher.authority import Authority, Grant
 from usher.chat import SETTLE, Chat
 from usher.chat_answer import Ended
 from usher.chat_barrier import denial
-from usher.chat_exchange import CANCELLED, INTERRUPTED, Exchange
+from usher.chat_exchange import CANCELLED, INTERRUPTED, Exchange, tokens_of
 from usher.core.evidence import scope_digest
 from usher.core.history import Asked
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
-from usher.limits import Limits, tokens_of
+from usher.limits import Limits
 from usher.ports import ConversationIndex, ExchangeRow
 from usher.retrieve import who
 from usher.threads import NoSuchExchange, Place, Threads
@@ -42,7 +42,8 @@ _log = structlog.stdlib.get_logger("usher.live")
 
 class Flow:
     """An answer as one reader at a time takes it. With a reader it runs as fast as that one reads, without one freely;
-    it begins with its first one, or by `start`. `end` says how it ended: an exception where nothing more could be recorded."""
+    it begins with its first one, or by `start`. `end` says how it ended: an exception where nothing more could be
+    recorded."""
 
     def __init__(self, chat: Chat, exchange: Exchange, over: Callable[[], None]) -> None:
         """`over` is called once, when it has ended."""

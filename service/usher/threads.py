@@ -19,6 +19,7 @@ from usher.errors import UserError
 from usher.ledger.content import Subject
 from usher.ledger.record import ContentRow, Kind, uuid7
 from usher.ledger.sequencer import Ledger
+from usher.limits import Limits
 from usher.ports import ConversationIndex, Documents, ExchangeRow
 from usher_policy.decide import Scope
 
@@ -49,13 +50,15 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Thread:
     """`path`: the exchanges before, oldest first. `left_out`: turns of the client that are no recorded exchange's.
-    `again`: the exchange whose question is asked once more, if the client sent none."""
+    `again`: the exchange whose question is asked once more, if the client sent none. `is_new`: the conversation begins
+    with it."""
 
     conversation: UUID
     parent: UUID | None
     path: tuple[ExchangeRow, ...] = ()
     left_out: int = 0
     again: ExchangeRow | None = None
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Threads:
         if asked.resent or asked.unanswered:
             return await self._resent(user, subject, asked, place.conversation)
         if place.conversation is None:
-            return Thread(UUID(uuid7()), None)
+            return Thread(UUID(uuid7()), None, is_new=True)
         return await self._within(user, place.conversation)
 
     async def question(self, scope: Scope, subject: Subject, row: ExchangeRow) -> str:
@@ -132,7 +135,14 @@ class Threads:
     async def end(self, exchange: UUID, subject: Subject, outcome: str, answer: str, now: datetime) -> None:
         """`answer` is what was shown, so that it is recognised when a client sends it again."""
         said = normalized(answer)
-        await self._index.end(exchange, outcome, subject.digest(said) if said else None, now)
+        digest = subject.digest(said) if said else None
+        await self._index.end(exchange, outcome, digest, now, len(answer.encode()))
+
+    async def check_room(self, user: str, thread: Thread, limits: Limits) -> None:
+        """Raises `LimitExceeded` where one more question would be more than a person may keep."""
+        limits.stored(user, await self._index.stored(user))
+        if thread.is_new:
+            limits.conversations(user, await self._index.count(user))
 
     async def _placed(self, user: str, field: str, exchange: UUID, conversation: UUID | None) -> ExchangeRow:
         row = await self._index.exchange(user, exchange)
@@ -166,7 +176,7 @@ class Threads:
             return replace(await self._within(user, conversation), left_out=left_out)
         inside = [row for row in found if conversation in (None, row.conversation)]
         if not inside:
-            return Thread(conversation or UUID(uuid7()), None, tuple(found), left_out)
+            return Thread(conversation or UUID(uuid7()), None, tuple(found), left_out, is_new=conversation is None)
         return Thread(inside[-1].conversation, inside[-1].id, tuple(found), left_out)
 
 

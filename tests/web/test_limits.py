@@ -181,7 +181,7 @@ def test_room_has_an_end_and_a_remedy() -> None:
         with pytest.raises(LimitExceeded) as error:
             ask("bob", 1000)
         assert refusal(error) == (413, code, None)
-        assert "delete" in error.value.remedy
+        assert error.value.remedy
 
 
 def test_a_crowd_wins_nobody_a_fresh_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,3 +211,30 @@ def test_everybody_at_once_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
     for n in range(50):
         with pytest.raises(LimitExceeded):
             kept.request(f"u{n}")
+
+
+def test_whoever_has_stored_too_much_asks_nothing_more(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the record keeps counts, also of a conversation that was deleted; nothing is recorded of the refused one."""
+    prepare = usher.services.chat._prepare
+    monkeypatch.setattr(prepare, "_limits", few(stored_bytes=1))
+    assert usher.chat(QUESTION, "carol").status_code == 200
+    before = len(usher.events())
+    refused = usher.chat(QUESTION, "carol")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "stored_bytes_exceeded")
+    assert len(usher.events()) == before
+    assert usher.chat(QUESTION, "alice").status_code == 200
+    monkeypatch.setattr(prepare, "_limits", few(stored_bytes=10_000))
+    assert usher.chat(QUESTION, "carol").status_code == 200
+
+
+def test_a_question_that_would_begin_one_conversation_too_many_is_refused(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conversations there are go on."""
+    kept = usher.chat(QUESTION).json()
+    monkeypatch.setattr(usher.services.chat._prepare, "_limits", few(conversations=1))
+    refused = usher.chat(QUESTION)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "conversations_exceeded")
+    body = {"model": "assistant", "messages": [{"role": "user", "content": QUESTION}]}
+    headers = {"x-usher-conversation": kept["usher"]["conversation_id"]}
+    assert usher.ask("POST", PATH, json=body, headers=headers).status_code == 200

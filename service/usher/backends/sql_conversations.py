@@ -56,6 +56,14 @@ class SqlConversations:
 
         return await self._database.read(work)
 
+    async def stored(self, user: str) -> int:
+        statement = sa.select(sa.func.coalesce(sa.func.sum(_X.size), 0)).where(_X.user == user)
+
+        def work(connection: sa.Connection) -> int:
+            return int(connection.execute(statement).scalar_one())
+
+        return await self._database.read(work)
+
     async def rename(self, user: str, conversation: UUID, sealed_title: bytes, exposures: bytes) -> bool:
         statement = sa.update(t.conversation).where(*_own(user), _C.id == conversation)
         return await self._changed(statement.values(sealed_title=sealed_title, title_exposures=exposures))
@@ -108,10 +116,14 @@ class SqlConversations:
 
         return await self._database.write(work)
 
-    async def end(self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime) -> None:
+    async def end(
+        self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime, size: int = 0
+    ) -> None:
+        values = {"outcome": outcome, "answer_digest": answer_digest, "size": _X.size + size}
+
         def work(connection: sa.Connection) -> None:
             ended = sa.update(t.exchange).where(_X.id == exchange).returning(_X.conversation)
-            row = connection.execute(ended.values(outcome=outcome, answer_digest=answer_digest)).first()
+            row = connection.execute(ended.values(**values)).first()
             if row is not None:
                 used = sa.update(t.conversation).where(_C.id == row.conversation)
                 connection.execute(used.values(updated_at=_last_use(now)))

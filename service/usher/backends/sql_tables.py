@@ -198,13 +198,16 @@ exchange = sa.Table(
     sa.Column("question_digest", sa.LargeBinary(32), nullable=False),
     sa.Column("answer_digest", sa.LargeBinary(32)),
     sa.Column("outcome", sa.String(40)),
+    sa.Column("size", sa.BigInteger, nullable=False),
     sa.Index("exchange_conversation", "conversation", "id"),
     sa.Index("exchange_user", "user", "id"),
     sa.Index("exchange_answer", "user", "answer_digest"),
+    sa.Index("exchange_size", "user", "size"),
     sa.Index("exchange_unended", "id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
 )
 """`id` is the audit id, `parent` the exchange before it. No text: questions and answers are sealed in the ledger's
-content. The digests are keyed by the person's own key; `outcome` is null while the answer flows."""
+content. The digests are keyed by the person's own key; `outcome` is null while the answer flows;
+`size` is of its texts, in bytes."""
 
 feedback = sa.Table(
     "feedback",

@@ -35,6 +35,8 @@ class ExchangeRow:
     question_digest: bytes
     answer_digest: bytes | None = None
     outcome: str | None = None
+    size: int = 0
+    """Bytes of its texts."""
 
 
 class ConversationIndex(Protocol):
@@ -48,6 +50,9 @@ class ConversationIndex(Protocol):
     async def get(self, user: str, conversation: UUID) -> ConversationRow | None: ...
 
     async def count(self, user: str) -> int: ...
+
+    async def stored(self, user: str) -> int:
+        """Bytes of all texts of the person's exchanges, also of deleted conversations: the record keeps them."""
 
     async def rename(self, user: str, conversation: UUID, sealed_title: bytes, exposures: bytes) -> bool: ...
 
@@ -70,7 +75,10 @@ class ConversationIndex(Protocol):
         is taken where there is none yet. False, and nothing added, if the conversation is not this person's or is
         deleted."""
 
-    async def end(self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime) -> None: ...
+    async def end(
+        self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime, size: int = 0
+    ) -> None:
+        """`size` is the answer's, in bytes."""
 
     async def interrupted(self) -> int:
         """Give each exchange that has no outcome the outcome `interrupted`; returns how many. At start only."""

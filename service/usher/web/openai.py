@@ -22,9 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from usher.authority import Grant
 from usher.chat import MAX_TOKENS, Chat
 from usher.chat_answer import Ended
-from usher.chat_exchange import Exchange
+from usher.chat_exchange import Exchange, tokens_of
 from usher.core.history import Asked, split
-from usher.limits import tokens_of
 from usher.services import Services
 from usher.threads import NoSuchExchange, Place
 from usher.web.auth import KEY, needs

@@ -38,11 +38,13 @@ def upgrade() -> None:
         sa.Column("question_digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("answer_digest", sa.LargeBinary(length=32), nullable=True),
         sa.Column("outcome", sa.String(length=40), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("exchange_conversation", "exchange", ["conversation", "id"], unique=False)
     op.create_index("exchange_user", "exchange", ["user", "id"], unique=False)
     op.create_index("exchange_answer", "exchange", ["user", "answer_digest"], unique=False)
+    op.create_index("exchange_size", "exchange", ["user", "size"], unique=False)
     op.create_index(
         "exchange_unended",
         "exchange",
