@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import structlog
-from tests.web.chat_kit import PATH, FailingLog
+from tests.web.chat_kit import PATH, FailingLog, ScriptedModel
 from tests.web.conversation_kit import HOLIDAYS, HOTELS, Talker, talker
 from tests.web.world import World, world
 
@@ -102,6 +102,33 @@ def test_a_created_conversation_takes_its_title_from_the_first_question(pat: Tal
         pat.ask(HOLIDAYS, one["id"])
     assert [one["title"] for one in pat.listed()] == ["Mine", HOLIDAYS]
     assert pat.read(untitled["id"])["title"] == HOLIDAYS
+
+
+def test_a_conversation_is_begun_with_the_example_or_with_nothing(pat: Talker) -> None:
+    """As `/schema` shows it; a body is not needed."""
+    content = pat.send("GET", "/schema").json()["paths"][ROUTE]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["schema"]["examples"]:
+        assert pat.create(example["title"])["title"] == example["title"]
+    assert pat.send("POST", ROUTE).json()["title"] is None
+
+
+def test_an_answer_that_flows_is_read_as_far_as_it_is_recorded(
+    usher: World, pat: Talker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another device, but for the word that is held back; without an outcome until it has come to its end."""
+    seen: list[dict[str, Any]] = []
+
+    async def look() -> None:
+        listed = (await usher.asked("GET", ROUTE, pat.name)).json()["conversations"]
+        seen.append((await usher.asked("GET", f"{ROUTE}/{listed[0]['id']}", pat.name)).json())
+
+    monkeypatch.setattr(usher.services.chat, "_model", ScriptedModel("The first part. ", 0.1, look, "And the rest."))
+    pat.ask(HOLIDAYS)
+    [[flowing]] = [read["exchanges"] for read in seen]
+    assert (flowing["question"], flowing["answer"].strip(), flowing["outcome"]) == (HOLIDAYS, "The first", None)
+    [listed] = pat.listed()
+    [ended] = pat.read(listed["id"])["exchanges"]
+    assert (ended["answer"], ended["outcome"]) == ("The first part. And the rest.", "answered")
 
 
 def test_a_conversation_is_renamed(pat: Talker) -> None:

@@ -147,11 +147,11 @@ async def list_conversations(
 async def create_conversation(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
-    data: Annotated[NewConversation, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_NEW)],
+    data: Annotated[NewConversation | None, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_NEW)] = None,
 ) -> Conversation:
     """For its `id`: a question with a header `x-usher-conversation` goes there. One that names no conversation begins
     one by itself."""
-    return _listed(await services.conversations.create(grant, data.title))
+    return _listed(await services.conversations.create(grant, None if data is None else data.title))
 
 
 @get("/search", responses=PROBLEMS, summary="Search your conversations")
