@@ -208,7 +208,7 @@ class Live:
     def unread(self, flow: Flow) -> None:
         """Its reader was lost: it goes on for `RESUME_SECONDS`, and can be taken up again that long."""
         audit_id, user = flow.exchange.audit_id, flow.exchange.grant.credential.user
-        if flow.is_read or audit_id not in self._flows:
+        if audit_id not in self._flows:
             return
         flow.start()
         mine = [id for id in self._unread if self._flows[id].exchange.grant.credential.user == user]

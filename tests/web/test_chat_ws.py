@@ -388,5 +388,12 @@ def test_limits_of_a_person_are_told_in_frames(usher: World, monkeypatch: pytest
 
 def test_nothing_of_a_person_stays_held(usher: World) -> None:
     """Answers that ended, in whatever way, and sockets that were left, count no more."""
+
+    async def one(client: Client) -> None:
+        client.ask()
+        await client.end()
+
+    talk(usher, one)
     used = usher.services.limits._people["bob"].open
+    assert used
     assert not any(used.values())

@@ -194,6 +194,32 @@ def test_an_answer_has_one_reader(usher: World) -> None:
     usher.run(work())
 
 
+@pytest.mark.parametrize("code", [1000, LOST])
+def test_a_socket_that_hangs_does_not_end_what_was_taken_from_it(
+    usher: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """When it is closed at last, or found to be lost, its answer is another's, and flows on."""
+    monkeypatch.setattr(live, "RESUME_SECONDS", 0.02)
+    go = asyncio.Event()
+
+    async def work() -> None:
+        MODEL.steps = [FIRST, 0.1, "More of them. ", go.wait, "The rest."]
+        async with chatting(usher) as hanging, chatting(usher) as new:
+            hanging.ask()
+            audit_id = (await hanging.until("route"))["audit_id"]
+            await hanging.until("delta")
+            hanging.reading.clear()
+            await asyncio.sleep(0.2)
+            new.say("resume", id="again", audit_id=audit_id, after=1)
+            await new.until("delta")
+            await hanging.leave(code)
+            await asyncio.sleep(0.05)
+            go.set()
+            assert (await new.end("again"))["outcome"] == "answered"
+
+    usher.run(work())
+
+
 def told(client: Client) -> Frame:
     return {**client.got[-1], "audit_id": None}
 
@@ -260,5 +286,17 @@ def test_a_deactivated_person_takes_nothing_up_again(tmp_path: Any) -> None:
 
 
 def test_nothing_of_a_person_stays_held(usher: World) -> None:
-    """Answers that went on alone count until they end, and no longer."""
-    assert not any(usher.services.limits._people["bob"].open.values())
+    """An answer that goes on alone counts until it ends, and no longer."""
+
+    async def work() -> None:
+        go = asyncio.Event()
+        MODEL.steps = [FIRST, go.wait]
+        _, audit_id = await lost(usher)
+        used = usher.services.limits._people["bob"].open
+        assert used == {"streams": 1, "sockets": 0}
+        go.set()
+        await ended(usher, audit_id)
+        await asyncio.sleep(0.05)
+        assert used == {"streams": 0, "sockets": 0}
+
+    usher.run(work())
