@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 import structlog
 from tests.web.chat_kit import FailingLog
-from tests.web.upload_kit import PATH, TEXT, added, found, listed, put, shelves, state
+from tests.web.upload_kit import PATH, TEXT, added, during, found, listed, put, shelves, state
 from tests.web.world import OPERATOR, World
 
 from usher import uploads
@@ -32,15 +32,7 @@ def name() -> str:
 
 def during_conversion(usher: World, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[Any]]) -> list[Any]:
     """Do something while a file is converted, each time; what it gave is in the list."""
-    converter: Any = usher.services.ingest.take_in._converter
-    convert, results = converter.convert, []
-
-    async def acting(*args: Any) -> Any:
-        results.append(await act())
-        return await convert(*args)
-
-    monkeypatch.setattr(converter, "convert", acting)
-    return results
+    return during(usher.services.ingest.take_in._converter, "convert", monkeypatch, act)
 
 
 def test_a_document_can_be_deleted_while_its_next_version_is_converted(
@@ -109,28 +101,53 @@ def test_while_others_change_documents_one_is_told_when_to_come_back(
     assert state(usher) == before
 
 
-def test_uploads_wait_for_one_another_and_a_run_waits_for_them(usher: World) -> None:
-    """All of them are done in the end, one after another, and each is whole."""
-    (usher.folder / "more").mkdir()
+def _more(usher: World, **more: Any) -> Coroutine[Any, Any, list[dict[str, Any]]]:
+    """A run of ingest over another folder."""
+    (usher.folder / "more").mkdir(exist_ok=True)
     (usher.folder / "more" / "kudu.md").write_text("# Kudu\n\nkudu zero\n")
-    options = IngestOptions(usher.folder / "more", "more", collection="handbook")
+    options = IngestOptions(usher.folder / "more", **{"source": "more", "collection": "handbook", **more})
 
-    async def run_of_ingest() -> list[dict[str, Any]]:
+    async def run() -> list[dict[str, Any]]:
         return [event async for event in usher.services.ingest.run(options, OPERATOR)]
+
+    return run()
+
+
+def test_files_are_converted_one_after_another(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are sent at once: all of them are in, in the end."""
+    at_once: list[int] = [0, 0]
+
+    async def slowly() -> None:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        await asyncio.sleep(0.02)
+        at_once[0] -= 1
 
     async def all_at_once() -> list[httpx.Response]:
         forms = [
-            {"collection": (None, "handbook"), "file": (f"kudu{n}.md", f"# Kudu\n\nkudu {n}\n".encode())}
+            {"collection": (None, "handbook"), "file": (f"nyala{n}.md", f"# Nyala\n\nnyala {n}\n".encode())}
             for n in range(8)
         ]
-        sent = [asyncio.create_task(usher.asked("POST", PATH, "bob", files=form)) for form in forms]
-        running = asyncio.create_task(run_of_ingest())
-        assert (await running)[-1]["added"] == 1
-        return await asyncio.gather(*sent)
+        return await asyncio.gather(*(usher.asked("POST", PATH, "bob", files=form) for form in forms))
 
-    answers = usher.run(all_at_once())
-    assert {answer.status_code for answer in answers} == {201}
-    assert len(found(usher, "bob", "kudu")) == 9
+    during_conversion(usher, monkeypatch, slowly)
+    assert {answer.status_code for answer in usher.run(all_at_once())} == {201}
+    assert len(found(usher, "bob", "nyala")) == 8
+    assert at_once == [0, 1]
+
+
+def test_a_run_of_ingest_waits_for_a_change_that_is_being_made(usher: World) -> None:
+    """It does nothing before, and all of its work after."""
+    before = state(usher)
+
+    async def story() -> dict[str, Any]:
+        async with usher.services.ingest.turn:
+            running = asyncio.create_task(_more(usher))
+            await asyncio.sleep(0.05)
+            assert state(usher) == before
+        return (await running)[-1]
+
+    assert usher.run(story())["added"] == 1
 
 
 def test_an_upload_that_cannot_be_recorded_is_nobodys_until_it_is(usher: World) -> None:
@@ -171,13 +188,7 @@ def test_what_a_failed_upload_staged_is_forgotten_by_the_next_change(
 def test_no_run_of_ingest_may_have_the_uploads_name(usher: World) -> None:
     """It would take everything out that is not in its folder."""
     before = state(usher)
-    options = IngestOptions(usher.folder / "more", UPLOADS, sync=True, collection="handbook")
-
-    async def run_of_ingest() -> list[dict[str, Any]]:
-        return [event async for event in usher.services.ingest.run(options, OPERATOR)]
-
-    (usher.folder / "more").mkdir(exist_ok=True)
     with pytest.raises(UserError) as refusal:
-        usher.run(run_of_ingest())
+        usher.run(_more(usher, source=UPLOADS, sync=True))
     assert refusal.value.field == "source"
     assert state(usher) == before

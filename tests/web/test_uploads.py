@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.web.upload_kit import PATH, RIGHTS, TEXT, added, found, ident, listed, put, shelves, state, told
+from tests.web.upload_kit import PATH, RIGHTS, TEXT, added, during, found, ident, listed, put, shelves, state, told
 from tests.web.world import OPERATOR, POLICY, World
 
 BOARD, LETTER = "board/merger.md", "letters/alice.md"
@@ -207,27 +207,32 @@ LOSSES = {
 }
 
 
+@pytest.mark.parametrize("when", ["while it is converted", "while it is staged"])
 @pytest.mark.parametrize("lost", LOSSES.values(), ids=LOSSES)
-def test_a_right_that_is_lost_during_conversion_is_missed(
-    usher: World, monkeypatch: pytest.MonkeyPatch, lost: list[str] | None
+def test_a_right_that_is_lost_meanwhile_is_missed(
+    usher: World, monkeypatch: pytest.MonkeyPatch, lost: list[str] | None, when: str
 ) -> None:
-    """The change is refused before it is pending, and nothing of the file stays."""
+    """The change is refused before it is pending, and nothing of the file stays; no later than need be."""
     document = added(usher, "alice", TEXT, name())
     before = state(usher)
-    converter: Any = usher.services.ingest.take_in._converter
-    convert = converter.convert
+    converting = when == "while it is converted"
+    part: Any = usher.services.ingest.take_in._converter if converting else usher.services.retrieve._store
+    staged = during(usher.services.retrieve._store, "write", monkeypatch, nothing)
 
-    async def losing(*args: Any) -> Any:
+    async def lose() -> None:
         if lost is None:
             await usher.services.people.revoke_key(usher.key_ids["alice"], OPERATOR)
         else:
             await usher.apply_also(*lost)
-        return await convert(*args)
 
-    monkeypatch.setattr(converter, "convert", losing)
+    during(part, "convert" if converting else "write", monkeypatch, lose)
     answer = put(usher, "alice", "# Otter\n\notter\n", document=document, collection="finance")
     monkeypatch.undo()
     usher.run(usher.apply_also(*RIGHTS))
     usher.run(usher.add("alice"))
     assert answer.status_code in (403, 404)
+    assert bool(staged) == (not converting)
     assert state(usher) == before
+
+
+async def nothing() -> None: ...

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import pytest
 from tests.web.chat_kit import FailingLog
 from tests.web.world import World, world
 
@@ -87,3 +88,15 @@ def state(usher: World) -> tuple[Any, ...]:
     store = cast("MemoryStore", usher.services.retrieve._store)
     points = sorted((str(point.chunk), point.access_class) for point in store._points.values())
     return rows, points, [event for event in usher.events() if event["type"] in ("document", "label")]
+
+
+def during(part: Any, method: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Do something before each call of a part's method goes on; what it gave is in the list."""
+    call, results = getattr(part, method), []
+
+    async def acting(*args: Any) -> Any:
+        results.append(await act())
+        return await call(*args)
+
+    monkeypatch.setattr(part, method, acting)
+    return results
