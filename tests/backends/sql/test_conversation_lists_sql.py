@@ -73,6 +73,7 @@ READS: dict[str, tuple[str, Callable[[SqlConversations], Coroutine[Any, Any, Any
     "page": ("user=?", lambda index: index.page("alice", None, 50)),
     "next page": ("user=? AND (updated_at,id)<(?,?)", lambda index: index.page("alice", (NOW, uuid4()), 50)),
     "count": ("user=?", lambda index: index.count("alice")),
+    "stored": ("user=?", lambda index: index.stored("alice")),
     "get": ("id=?", lambda index: index.get("alice", uuid4())),
     "newest": ("user=?", lambda index: index.newest("alice", 50)),
     "exchange": ("id=?", lambda index: index.exchange("alice", uuid4())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -177,6 +178,23 @@ def test_what_was_interrupted_is_said_to_be(sql: Ports) -> None:
         assert await index.interrupted() == 0
         outcomes = {row.id: (row.outcome, row.answer_digest) for row in await index.newest("alice", 9)}
         assert outcomes == {done.id: ("answered", DIGEST)} | {row.id: ("interrupted", None) for row in cut}
+
+    run(story())
+
+
+def test_what_is_stored_counts_questions_and_answers(sql: Ports) -> None:
+    """Of one person, in bytes, with those of deleted conversations: the record keeps them."""
+
+    async def story() -> None:
+        index = index_of(sql)
+        assert await index.stored("alice") == 0
+        rows = [replace(exchange(uuid4()), size=size) for size in (10, 200)]
+        for row in rows:
+            assert await index.begin("alice", row, None)
+        await index.end(rows[0].id, "answered", DIGEST, NOW, 3000)
+        assert await index.stored("alice") == 3210
+        await index.delete("alice", rows[1].conversation, LATER)
+        assert (await index.stored("alice"), await index.stored("bob")) == (3210, 0)
 
     run(story())
 
