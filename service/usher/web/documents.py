@@ -16,7 +16,7 @@ from usher.ports import DocumentInfo, Opened
 from usher.services import Services
 from usher.web import uploads
 from usher.web.auth import needs
-from usher.web.schema import BY_KEY, PROBLEMS
+from usher.web.schema import BY_KEY, PROBLEMS, problems
 from usher.web.uploads import NOT_FOUND, uuid_of
 from usher_policy.vocabulary import Action
 
@@ -51,7 +51,10 @@ class DocumentText(DocumentInfo):
     passage: PassagePlace | None
 
 
-@get("/", responses=PROBLEMS, summary="List the documents that you may read")
+_READING = {**PROBLEMS, **problems({409: "It changes again and again while it is recorded: ask again"})}
+
+
+@get("/", responses=_READING, summary="List the documents that you may read")
 async def list_documents(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
@@ -65,7 +68,7 @@ async def list_documents(
     return DocumentPage(page, page[-1].id if more and page else None)
 
 
-@get("/{document:str}", responses={**PROBLEMS, **NOT_FOUND}, summary="One document's text, or a cited passage in it")
+@get("/{document:str}", responses={**_READING, **NOT_FOUND}, summary="One document's text, or a cited passage in it")
 async def read_document(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
