@@ -40,6 +40,7 @@ from usher.ledger.sequencer import Ledger
 from usher.library import Library
 from usher.limits import Limits
 from usher.live import Live
+from usher.live_again import Replay
 from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
@@ -146,7 +147,7 @@ async def _wired(
         library=Library(authority, ledger, documents),
         uploads=Uploads(authority, ledger, intake, ingest, MEDIA_TYPES, limit),
         chat=chat,
-        live=Live(authority, ledger, chat, conversations, threads, limits),
+        live=Live(chat, Replay(authority, ledger, conversations, threads), limits),
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),

@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
-from uuid import uuid4
 
 import pytest
 from tests.web.chat_kit import ScriptedModel
-from tests.web.world import OPERATOR, POLICY, World, world
-from tests.web.ws_kit import Client, Frame, chatting
+from tests.web.world import World, world
+from tests.web.ws_kit import LOST, chatting, ended, lost, resumed
 
 from usher import live
 
 SILENCE = 30.0
 FIRST = "The first words are here. "
 MODEL = ScriptedModel()
-LOST = 1006
 
 
 @pytest.fixture(scope="module")
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("ws"), model=MODEL) as made:
         yield made
-
-
-async def lost(usher: World, who: str = "bob") -> tuple[Client, str]:
-    """A client that lost its connection after the first words; and the answer's audit id."""
-    async with chatting(usher, who) as client:
-        client.ask()
-        route = await client.until("route")
-        await client.until("delta")
-        await client.leave(LOST)
-    return client, route["audit_id"]
-
-
-async def resumed(usher: World, audit_id: str, after: int = 0, who: str = "bob") -> Client:
-    """Another connection that has taken it up again, to its end."""
-    async with chatting(usher, who) as client:
-        client.say("resume", id="again", audit_id=audit_id, after=after)
-        await client.end("again")
-    return client
-
-
-async def ended(usher: World, audit_id: str) -> str:
-    """The outcome of an exchange, once it has one."""
-    async with asyncio.timeout(5):
-        while (event := usher.events(audit_id)[-1])["type"] != "answer":  # noqa: ASYNC110  # it is a file that is watched
-            await asyncio.sleep(0.01)
-    return str(event["outcome"])
-
-
-def views(usher: World, audit_id: str) -> list[dict[str, Any]]:
-    return [event for event in usher.events() if audit_id in event.get("exchanges", ())]
 
 
 def test_an_answer_in_flight_is_taken_up_again(usher: World) -> None:
@@ -96,23 +63,6 @@ def test_an_answer_that_ended_meanwhile_waits_whole(usher: World) -> None:
         )
         assert (await resumed(usher, audit_id, after=1)).deltas("again") == stored.deltas("again")[1:]
         assert (await resumed(usher, audit_id, after=99)).deltas("again") == []
-
-    usher.run(work())
-
-
-def test_every_look_at_an_answer_is_recorded_before_it_is_given(usher: World) -> None:
-    """As a view, by whoever looks."""
-
-    async def work() -> None:
-        MODEL.steps = [FIRST]
-        _, audit_id = await lost(usher)
-        await ended(usher, audit_id)
-        for count in (1, 2):
-            await resumed(usher, audit_id)
-            seen = views(usher, audit_id)
-            assert len(seen) == count
-            assert seen[-1]["type"] == "view"
-            assert seen[-1]["who"]["pseudonym"] == await usher.services.ledger.pseudonym("bob")
 
     usher.run(work())
 
@@ -218,71 +168,6 @@ def test_a_socket_that_hangs_does_not_end_what_was_taken_from_it(
             assert (await new.end("again"))["outcome"] == "answered"
 
     usher.run(work())
-
-
-def told(client: Client) -> Frame:
-    return {**client.got[-1], "audit_id": None}
-
-
-def test_a_foreign_answer_an_absent_one_and_a_hidden_one_are_told_alike(usher: World) -> None:
-    """In flight or ended: nothing of it comes, and nothing is recorded of it. The right comes back, and so does it."""
-
-    async def work() -> None:
-        MODEL.steps = [FIRST]
-        _, audit_id = await lost(usher)
-        await ended(usher, audit_id)
-        MODEL.steps = [FIRST, SILENCE]
-        _, flowing = await lost(usher)
-        absent = told(await resumed(usher, str(uuid4())))
-        assert absent["code"] == "not_found"
-        for id in ("no id", "", audit_id[:-1], audit_id + "0"):
-            assert told(await resumed(usher, id)) == absent
-        for id in (audit_id, flowing, audit_id.upper()):
-            assert told(await resumed(usher, id, who="alice")) == absent
-        await usher.apply(POLICY.replace("p, role:employee, coll:handbook, document.read, allow, always\n", ""))
-        assert await ended(usher, flowing) == "access_changed"
-        for id in (audit_id, flowing):
-            assert told(await resumed(usher, id)) == absent
-        assert views(usher, audit_id) == views(usher, flowing) == []
-        await usher.apply(POLICY)
-        assert (await resumed(usher, audit_id)).said("again") == usher.recorded(audit_id)
-
-    usher.run(work())
-
-
-def test_a_change_while_it_is_replayed_stops_it(usher: World) -> None:
-    """Each part is judged when it is given."""
-
-    async def work() -> None:
-        MODEL.steps = [step for n in range(6) for step in (f"This is part {n}. ", 0.06)]
-        _, audit_id = await lost(usher)
-        await ended(usher, audit_id)
-        for source in ("memory", "record"):
-            async with chatting(usher) as client:
-                client.one_by_one = True
-                client.say("resume", id="again", audit_id=audit_id, after=0)
-                await client.until("delta")
-                await usher.apply(POLICY.replace("p, role:employee, coll:handbook, document.read, allow, always\n", ""))
-                client.one_by_one = False
-                client.reading.set()
-                assert (await client.end("again")).get("code") == "not_found", source
-                assert len(client.deltas("again")) <= 2  # one had been judged, and waited for the client
-            await usher.apply(POLICY)
-
-    usher.run(work())
-
-
-def test_a_deactivated_person_takes_nothing_up_again(tmp_path: Any) -> None:
-    """What goes on without them ends at once."""
-    with world(tmp_path, model=MODEL) as usher:
-
-        async def work() -> None:
-            MODEL.steps = [FIRST, SILENCE]
-            _, audit_id = await lost(usher)
-            await usher.services.people.deactivate("bob", OPERATOR)
-            assert await ended(usher, audit_id) == "person_inactive"
-
-        usher.run(work())
 
 
 def test_nothing_of_a_person_stays_held(usher: World) -> None:

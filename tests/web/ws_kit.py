@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -18,6 +18,8 @@ from usher.web.ws_frames import schema
 
 PATIENCE = 5.0
 Frame = dict[str, Any]
+LOST = 1006
+"""What a client leaves with whose connection breaks."""
 
 
 @functools.cache
@@ -163,3 +165,40 @@ async def chatting(world: World, who: str = "bob") -> AsyncIterator[Client]:
         client.say("auth", key=world.keys[who])
         assert (await client.next())["type"] == "ready"
         yield client
+
+
+def talk(usher: World, what: Callable[[Client], Coroutine[Any, Any, None]], who: str = "bob") -> Client:
+    """A client that has done this over a socket of its own."""
+
+    async def work() -> Client:
+        async with chatting(usher, who) as client:
+            await what(client)
+        return client
+
+    return usher.run(work())
+
+
+async def lost(usher: World, who: str = "bob") -> tuple[Client, str]:
+    """A client that lost its connection after the first words; and the answer's audit id."""
+    async with chatting(usher, who) as client:
+        client.ask()
+        route = await client.until("route")
+        await client.until("delta")
+        await client.leave(LOST)
+    return client, route["audit_id"]
+
+
+async def resumed(usher: World, audit_id: str, after: int = 0, who: str = "bob") -> Client:
+    """Another connection that has taken it up again, to its end."""
+    async with chatting(usher, who) as client:
+        client.say("resume", id="again", audit_id=audit_id, after=after)
+        await client.end("again")
+    return client
+
+
+async def ended(usher: World, audit_id: str) -> str:
+    """The outcome of an exchange, once it has one."""
+    async with asyncio.timeout(5):
+        while (event := usher.events(audit_id)[-1])["type"] != "answer":  # noqa: ASYNC110  # it is a file that is watched
+            await asyncio.sleep(0.01)
+    return str(event["outcome"])

@@ -12,8 +12,8 @@ from usher.authority import Grant
 from usher.chat import MAX_TOKENS
 from usher.core.history import Asked
 from usher.limits import LimitExceeded
-from usher.live import Flow
-from usher.ports import ExchangeRow
+from usher.live_again import Again
+from usher.live_flow import Flow
 from usher.retrieve import checked_question
 from usher.services import Services
 from usher.threads import NoSuchExchange, Place
@@ -132,18 +132,16 @@ class Questions:
         again = await self._live.resume(self._grant(), frame.audit_id)
         if again.flow is not None:
             question.flow = again.flow
-            await self._read(frame.id, question, again.flow, frame.after, again.row)
+            await self._read(frame.id, question, again.flow, frame.after, again)
             return
         audit_id = str(again.row.id)
         for seq, text in enumerate(again.parts[frame.after :], frame.after + 1):
-            await self._live.still_permitted(self._grant(), again.row)
+            await self._live.still_permitted(self._grant(), again)
             await self._line.send(Delta(id=frame.id, audit_id=audit_id, seq=seq, text=text))
-        await self._live.still_permitted(self._grant(), again.row)
+        await self._live.still_permitted(self._grant(), again)
         await self._line.send(replies.end_again(frame.id, again))
 
-    async def _read(
-        self, id: str, question: _Question, flow: Flow, after: int = 0, again: ExchangeRow | None = None
-    ) -> None:
+    async def _read(self, id: str, question: _Question, flow: Flow, after: int = 0, again: Again | None = None) -> None:
         """Send what comes of an answer. One that is read `again` is judged anew for each frame."""
         audit_id = flow.exchange.audit_id
         async with aclosing(flow.read(after)) as parts:

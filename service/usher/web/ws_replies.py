@@ -9,7 +9,8 @@ from usher.chat_exchange import CANCELLED, ChatRefused, Exchange
 from usher.core.prompt import QuestionTooLong
 from usher.errors import UserError
 from usher.limits import LimitExceeded
-from usher.live import Again, Flow
+from usher.live_again import Again
+from usher.live_flow import Flow
 from usher.threads import NoSuchExchange
 from usher.web.cited import cited
 from usher.web.openai_errors import error_body, stream_error
