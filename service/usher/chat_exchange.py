@@ -47,7 +47,8 @@ class Exchange:
     """An exchange whose decision is recorded. `begin` sets `earlier` to `exposures`, `stream` `answer` and `parts`;
     `closed` from when its end is being recorded on, `ended` after that.
 
-    `query` is what is searched for; `leaned_on` are the exchanges that it was made from beside the question.
+    `query` is what is searched for, `rewritten_by` whom (`model` or `rule`, None if it is the question itself), from
+    the question and the exchanges `leaned_on`.
     `exposures` (packed) are of all that the exchange is made of.
     """
 
@@ -63,6 +64,7 @@ class Exchange:
     retrieved: Retrieved = NOTHING
     prompt: Prompt = field(default_factory=lambda: Prompt((), (), "", 0))
     request: ModelRequest = field(default_factory=lambda: ModelRequest((), "", (), 0))
+    rewritten_by: str | None = None
     leaned_on: tuple[Past, ...] = ()
     exposures: bytes = b""
     rows: int = 1
@@ -99,7 +101,7 @@ def evidence_of(exchange: Exchange, model: str) -> list[Entry]:
         "history": [None if past is None else str(past.exchange) for past in prompt.earlier],
     }
     retrieval = retrieval_body(
-        exchange.grant.scope, found.checked, found.scores, prompt.used, rewritten=exchange.query != exchange.question
+        exchange.grant.scope, found.checked, found.scores, prompt.used, rewritten_by=exchange.rewritten_by
     )
     return [
         Entry(EventType.RETRIEVAL, exchange.audit_id, exchange.by, retrieval),

@@ -95,8 +95,7 @@ class Preparation:
             exchange.earlier = tuple(await self._threads.earlier(scope, subject, exchange.thread))
             exchange.exposures = exposures.closed((), _shown(exchange.earlier))
             await self._rewriter.rewrite(exchange)
-            rewritten = exchange.query != exchange.question
-            entries, rows = [], [exchange.sealed(Kind.QUERY, exchange.query)] if rewritten else []
+            entries, rows = [], [exchange.sealed(Kind.QUERY, exchange.query)] if exchange.rewritten_by else []
             exchange.rows += len(rows)
         encoded = await self._retrieve.recorded_then_embedded(entries, exchange.query, rows)
         await self._barrier(exchange)

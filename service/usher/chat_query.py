@@ -35,15 +35,16 @@ class Rewriter:
         self._barrier = barrier
 
     async def rewrite(self, exchange: Exchange) -> None:
-        """Set the exchange's `query` and `leaned_on` from its question and permitted earlier exchanges. Raises
-        `LedgerUnavailable` and what the barrier raises."""
+        """Set the exchange's `query`, and what it was made from and by whom. Raises `LedgerUnavailable`, and what the
+        barrier raises."""
         before = tuple(past for past in exchange.earlier if past is not None)[-LEANS_ON:]
         if not before or stands_alone(exchange.question):
             return
         pairs = [(past.question, past.answer) for past in before]
         written = await self._by_model(exchange, before, pairs) if self._model.generative else None
         exchange.query = written or in_full(exchange.question, pairs)
-        exchange.leaned_on = before
+        if exchange.query != exchange.question:
+            exchange.rewritten_by, exchange.leaned_on = ("model" if written else "rule"), before
 
     async def _by_model(
         self, exchange: Exchange, before: Sequence[Past], pairs: Sequence[tuple[str, str]]

@@ -7,6 +7,7 @@ would ask; so the watcher looks at the database's one counter of changes, and at
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime
 from typing import Protocol
 
@@ -16,7 +17,8 @@ from usher.authority import Clock, Grant, utc_now
 from usher.ports import Policies
 
 EVERY = 0.05
-"""Seconds between two looks: part of the bound within which a revocation ends a stream."""
+"""Seconds between two looks: part of the bound within which a revocation ends a stream. After a look that took longer
+there is a pause as long, so that a flood of changes leaves time for answers."""
 
 _log = structlog.stdlib.get_logger("usher.watch")
 
@@ -49,12 +51,16 @@ class Watch:
 
     async def run(self) -> None:
         """Look every `EVERY` seconds, for ever. A look that fails is logged, and made again."""
+        pause = EVERY
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
             try:
                 await self.look()
             except Exception as error:  # the database may be away: barriers fail by themselves meanwhile
+                self._revision = None
                 _log.error("watch_failed", error=type(error).__name__)
+            pause = max(EVERY, time.monotonic() - began)
 
     async def look(self) -> None:
         """Recheck everything if anything has changed since the last look, else what is due by the clock."""
@@ -69,7 +75,8 @@ class Watch:
     async def _recheck(self, watched: Watched) -> None:
         try:
             await watched.recheck()
-        except Exception as error:  # one that cannot be judged must not keep the others from it
+        except Exception as error:  # one that cannot be judged must not keep the others from it, and is asked again
+            self._revision = None
             _log.error("recheck_failed", error=type(error).__name__)
 
 

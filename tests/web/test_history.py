@@ -187,7 +187,7 @@ def test_a_follow_up_is_searched_for_in_full(usher: World) -> None:
     assert "hotel" in query
     assert query.endswith("And in a year?")
     retrieval = next(event for event in usher.events(second["audit_id"]) if event["type"] == "retrieval")
-    assert retrieval["rewritten"] is True
+    assert retrieval["rewritten_by"] == "rule"
 
 
 def test_a_generative_model_writes_the_follow_up_out_recorded_as_a_generation_of_its_own(usher: World) -> None:
@@ -199,6 +199,8 @@ def test_a_generative_model_writes_the_follow_up_out_recorded_as_a_generation_of
     assert types == ["request", "decision", "generation", "retrieval", "generation", "answer"]
     purposes = [e["purpose"] for e in usher.events(second["audit_id"]) if e["type"] == "generation"]
     assert purposes == ["rewrite", "answer"]
+    retrieval = next(event for event in usher.events(second["audit_id"]) if event["type"] == "retrieval")
+    assert retrieval["rewritten_by"] == "model"
     assert usher.recorded(second["audit_id"], Kind.QUERY) == "How many days of holiday has an employee?"
 
 

@@ -145,7 +145,7 @@ def test_a_change_that_takes_nothing_away_ends_nothing(usher: World) -> None:
 
 
 def test_one_that_cannot_be_judged_does_not_keep_the_others_from_it(usher: World) -> None:
-    """Each recheck stands for itself."""
+    """Each recheck stands for itself, and one that failed is made again."""
     told: list[str] = []
 
     class Open:
@@ -163,10 +163,8 @@ def test_one_that_cannot_be_judged_does_not_keep_the_others_from_it(usher: World
         watch: Watch = usher.services.watch
         for each in (Open("broken", grant), Open("whole", grant)):
             watch.add(each)
-        await asyncio.sleep(0.2)
-        assert told == ["broken", "whole"]
-        await _groups(usher)
-        await asyncio.sleep(0.2)
-        assert len(told) >= 4
+        await asyncio.sleep(0.3)
+        assert told[:2] == ["broken", "whole"]
+        assert told.count("broken") > 1, "asked again until it can be judged"
 
     usher.run(work())
