@@ -144,7 +144,8 @@ class Conversations:
             remedy = "give `next` of the page before, or leave it out"
             raise UserError("after", "is no place in this conversation", remedy) from None
         listed = _listed(subject, [row], [told])[0]
-        opened = await self._threads.texts(subject, [one for one in rows if one.id in page])
+        here = frozenset(page)
+        opened = await self._threads.texts(subject, [one for one in rows if one.id in here])
         texts = await asyncio.to_thread(_clean_now, opened, grant.documents.link_hosts)
         record = {"conversations": [str(row.id)] if told else [], "exchanges": [str(ident) for ident in texts]}
         *allowed, told = await self._recorded(grant, subject, record, judged, [*allowed, told])
@@ -160,8 +161,8 @@ class Conversations:
         told_of = exposures.closed((), [row.exposures for row in rows])
         if not await self._index.rename(user, conversation, _sealed_title(subject, conversation, words), told_of):
             raise NoSuchExchange(CONVERSATION)
-        allowed = await self._threads.permitted(grant.scope, [told_of])
-        return _listed(subject, [await self._row(user, conversation)], allowed)[0]
+        row = await self._row(user, conversation)
+        return _listed(subject, [row], await self._threads.permitted(grant.scope, [row.title_exposures]))[0]
 
     async def delete(self, grant: Grant, conversation: UUID) -> None:
         """Gone at once, and recorded when this returns; what the ledger holds of it stays, for as long as its own rules

@@ -26,6 +26,7 @@ from usher_policy.vocabulary import Action
 NO_STORE = {"cache-control": "no-store"}
 NOT_FOUND = problems({404: "There is no such conversation, it is not yours, or it was deleted"})
 FULL = problems({413: "You have as many conversations as one person may have"})
+CHANGING = problems({409: "The policy has changed at this very moment: ask again"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ _NEW = example("Begin one before its first question", {"title": "Travel to Troms
 _TITLE = example("Give it another name", {"title": "Hotels and holidays"})
 
 
-@get("/", responses=PROBLEMS, summary="List your conversations")
+@get("/", responses={**PROBLEMS, **CHANGING}, summary="List your conversations")
 async def list_conversations(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
@@ -154,7 +155,7 @@ async def create_conversation(
     return _listed(await services.conversations.create(grant, None if data is None else data.title))
 
 
-@get("/search", responses=PROBLEMS, summary="Search your conversations")
+@get("/search", responses={**PROBLEMS, **CHANGING}, summary="Search your conversations")
 async def search_conversations(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
@@ -167,7 +168,7 @@ async def search_conversations(
     return Response(ConversationHits([_hit(hit) for hit in found.hits], found.complete), headers=NO_STORE)
 
 
-@get("/{conversation:str}", responses={**PROBLEMS, **NOT_FOUND}, summary="Read a conversation")
+@get("/{conversation:str}", responses={**PROBLEMS, **NOT_FOUND, **CHANGING}, summary="Read a conversation")
 async def read_conversation(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
