@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.web.chat_kit import FailingLog, ScriptedModel
 from tests.web.world import OPERATOR, POLICY, World, world
 from tests.web.ws_kit import Client, chatting, connected
@@ -235,6 +236,30 @@ def test_nobody_is_let_in_who_cannot_be_recorded(usher: World, monkeypatch: pyte
 
     error = usher.run(work()).got[-1]
     assert (error["code"], error["retry_after"]) == ("unrecorded", 5)
+
+
+@pytest.mark.parametrize("where", ["admit", "again"])
+def test_what_nobody_expected_is_logged_and_told_without_its_words(
+    usher: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """While somebody comes in, or after that."""
+
+    async def fails(_: object) -> None:
+        raise RuntimeError("SELECT zanzibar")
+
+    monkeypatch.setattr(usher.services.authority, where, fails)
+
+    async def work() -> Client:
+        async with connected(usher) as client:
+            client.say("auth", key=usher.keys["bob"])
+            assert await client.over() == 1011
+        return client
+
+    with structlog.testing.capture_logs() as logged:
+        client = usher.run(work())
+    assert "unexpected" in [line["event"] for line in logged]
+    assert client.got[-1]["code"] == client.reason == "failed"
+    assert "zanzibar" not in str(client.got)
 
 
 def test_a_server_that_stops_tells_everybody(tmp_path: Path) -> None:

@@ -10,14 +10,13 @@ from litestar import Response, Router, post, websocket
 from litestar.di import NamedDependency
 
 from usher.authority import Grant
-from usher.ledger.log import LedgerUnavailable
 from usher.services import Services
 from usher.tickets import SECONDS
 from usher.web import ws_replies as replies
 from usher.web.auth import FIRST_FRAME, KEY, known_only
 from usher.web.schema import BY_KEY, PROBLEMS
 from usher.web.ws_frames import Auth, BadFrame, NotJson, read
-from usher.web.ws_line import TRY_LATER, UNKNOWN, AnyWebSocket, Line
+from usher.web.ws_line import FAILED, TRY_LATER, UNKNOWN, AnyWebSocket, Line
 from usher.web.ws_socket import ChatSocket
 
 AUTH_SECONDS = 10.0
@@ -39,15 +38,15 @@ async def chat(socket: AnyWebSocket, services: NamedDependency[Services]) -> Non
     line = Line(socket, lambda: None)
     try:
         grant = await known_only(services, await _proved(socket, services))
-    except LedgerUnavailable as error:
-        unavailable = replies.failure(None, error)
-        await line.close(TRY_LATER, unavailable.code, unavailable.message, unavailable.retry_after)
-        return
-    if grant is None:
-        await line.close(UNKNOWN, "unauthorized", _UNAUTHORIZED)
-        return
-    socket.scope["state"]["grant"] = grant
-    await ChatSocket(services, socket, grant).run()
+        if grant is None:
+            await line.close(UNKNOWN, "unauthorized", _UNAUTHORIZED)
+            return
+        socket.scope["state"]["grant"] = grant
+        await ChatSocket(services, socket, grant).run()
+    except Exception as error:
+        failed = replies.failure(None, error)
+        code = FAILED if failed.retry_after is None else TRY_LATER
+        await line.close(code, failed.code, failed.message, failed.retry_after)
 
 
 _UNAUTHORIZED = "A valid API key is needed, in the first frame, or an unused ticket of the last seconds in the address."

@@ -17,7 +17,8 @@ AnyWebSocket = WebSocket[Any, Any, Any]
 SEND_SECONDS = 10.0
 """How long a client may take to let a frame through."""
 
-UNKNOWN, FORBIDDEN, TOO_SLOW, TOO_MANY, UNREADABLE, STOPS, TRY_LATER = 4401, 4403, 4408, 4429, 1007, 1001, 1013
+UNKNOWN, FORBIDDEN, TOO_SLOW, TOO_MANY = 4401, 4403, 4408, 4429
+STOPS, UNREADABLE, FAILED, TRY_LATER = 1001, 1007, 1011, 1013
 """Codes that sockets are closed with."""
 
 _log = structlog.stdlib.get_logger("usher.socket")
