@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from usher.authority import Clock
 from usher.outbox import Courier
@@ -37,6 +38,8 @@ class Committer:
         self._courier = courier
         self._clock = clock
         self._carrying = asyncio.Lock()
+        self._unnamed: set[tuple[UUID, int | None]] | None = None
+        """Versions that are staged and that no change names; None while an earlier process may have left some."""
 
     async def put(self, batch: Sequence[Prepared], by: str) -> None:
         """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
@@ -56,13 +59,18 @@ class Committer:
         await self._label(changes, by)
 
     async def _stage(self, batch: Sequence[Prepared]) -> None:
+        if self._unnamed is not None:
+            self._unnamed.update((p.staged.document, p.staged.version) for p in batch)
         await self._intake.stage([prepared.staged for prepared in batch], self._clock())
         points = [point for prepared in batch for point in prepared.points]
         if points:
             await self._store.write(StoreBatch(upsert=points))
 
     async def _label(self, changes: Sequence[LabelChange], by: str) -> None:
-        await self._courier.carry(await self._intake.begin(changes, by, self._clock()))
+        begun = await self._intake.begin(changes, by, self._clock())
+        if self._unnamed is not None:
+            self._unnamed.difference_update((change.document, change.version) for change in changes)
+        await self._courier.carry(begun)
         await self._carry_to_store()
 
     async def access_class(self, requirements: frozenset[str]) -> int:
@@ -70,16 +78,21 @@ class Committer:
         return (await self._intake.intern([requirements], {}))[0]
 
     async def recover(self) -> None:
-        """Finish what was cut off; forget staged versions that no change names. No other change may be under way."""
+        """Finish what was cut off; forget staged versions that no change names. No other change may be under way.
+
+        Costs one query where nothing was cut off.
+        """
         await _to_its_end(self._recover())
 
     async def _recover(self) -> None:
         await self._courier.recover()
         await self._carry_to_store()
-        leftovers = await self._intake.leftovers()
-        if leftovers:
-            await self._store.write(StoreBatch(delete=leftovers))
-        await self._intake.discard()
+        if self._unnamed is None or self._unnamed:
+            leftovers = await self._intake.leftovers()
+            if leftovers:
+                await self._store.write(StoreBatch(delete=leftovers))
+            await self._intake.discard()
+            self._unnamed = set()
 
     async def _carry_to_store(self) -> None:
         async with self._carrying:  # so that none notes as carried what another is about to change
