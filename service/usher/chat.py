@@ -177,9 +177,10 @@ class Chat:
 
     async def _keep(self, exchange: Exchange, outcome: str) -> None:
         """The exchange's end in its conversation, where what was shown is recognised when a client resends it."""
-        said = "" if exchange.answer is None else exchange.answer.text
+        said, cited = ("", ()) if exchange.answer is None else (exchange.answer.text, exchange.answer.cited())
+        ident, subject = UUID(exchange.audit_id), exchange.subject
         try:
-            await self._threads.end(UUID(exchange.audit_id), exchange.subject, outcome, said, self._clock())
+            await self._threads.end(ident, subject, outcome, said, cited, self._clock())
         except Exception as failed:  # what it has shown stays judged; the next start calls it interrupted
             _log.error("end_not_kept", audit_id=exchange.audit_id, error=type(failed).__name__)
 

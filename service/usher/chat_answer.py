@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from usher.core.citations import Citer
+from usher.core.cited import Cited
 from usher.core.clean import Cleaner
 from usher.core.passages import Passage
 from usher.core.prompt import NO_ANSWER
@@ -79,6 +80,10 @@ class Answer:
             prompt_tokens=self._last.prompt_tokens or 0,
             completion_tokens=self._last.completion_tokens or 0,
         )
+
+    def cited(self) -> tuple[Cited, ...]:
+        """Which passages were cited so far."""
+        return tuple(Cited(c.n, c.passage.document, c.passage.label.chunk) for c in self._citations())
 
     def facts(self) -> dict[str, Any]:
         """For the record: numbers and counts, no text."""

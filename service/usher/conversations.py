@@ -14,6 +14,7 @@ from uuid import UUID
 
 from usher.authority import Authority, Clock, Grant, utc_now
 from usher.core import exposures
+from usher.core.cited import Cited, unpack
 from usher.core.dialogue import HIDDEN, runs_collapsed
 from usher.core.evidence import scope_digest
 from usher.core.finding import words_of
@@ -61,6 +62,7 @@ class Said:
     created_at: datetime
     question: str
     answer: str
+    cited: tuple[Cited, ...]
     outcome: str | None
 
 
@@ -272,6 +274,6 @@ def _said(
 
     def said(ident: UUID) -> Said:
         row, words = by_id[ident], texts[ident]
-        return Said(ident, parents[ident], row.created_at, words.question, words.answer, row.outcome)
+        return Said(ident, parents[ident], row.created_at, words.question, words.answer, unpack(row.cited), row.outcome)
 
     return runs_collapsed(said(ident) if ident is not None and ident in visible else None for ident in page)

@@ -7,12 +7,13 @@ be in the scope of now. What a client says of its history only selects among the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from usher.core import exposures
+from usher.core.cited import Cited, pack
 from usher.core.dialogue import Earlier, Past, branch, normalized
 from usher.core.history import Asked
 from usher.errors import UserError
@@ -132,11 +133,13 @@ class Threads:
         """Add an exchange before anything of it is shown; see `ConversationIndex.begin`."""
         return await self._index.begin(user, row, sealed_title)
 
-    async def end(self, exchange: UUID, subject: Subject, outcome: str, answer: str, now: datetime) -> None:
-        """`answer` is what was shown, so that it is recognised when a client sends it again."""
+    async def end(
+        self, exchange: UUID, subject: Subject, outcome: str, answer: str, cited: Iterable[Cited], now: datetime
+    ) -> None:
+        """`answer` is what was shown, so that it is recognised when a client sends it again; `cited` its sources."""
         said = normalized(answer)
         digest = subject.digest(said) if said else None
-        await self._index.end(exchange, outcome, digest, now, len(answer.encode()))
+        await self._index.end(exchange, outcome, digest, now, len(answer.encode()), pack(cited))
 
     async def check_room(self, user: str, thread: Thread, limits: Limits) -> None:
         """Raises `LimitExceeded` where one more question would be more than a person may keep."""

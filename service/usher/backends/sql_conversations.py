@@ -117,9 +117,15 @@ class SqlConversations:
         return await self._database.write(work)
 
     async def end(
-        self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime, size: int = 0
+        self,
+        exchange: UUID,
+        outcome: str,
+        answer_digest: bytes | None,
+        now: datetime,
+        size: int = 0,
+        cited: bytes = b"",
     ) -> None:
-        values = {"outcome": outcome, "answer_digest": answer_digest, "size": _X.size + size}
+        values = {"outcome": outcome, "answer_digest": answer_digest, "size": _X.size + size, "cited": cited}
 
         def work(connection: sa.Connection) -> None:
             ended = sa.update(t.exchange).where(_X.id == exchange).returning(_X.conversation)

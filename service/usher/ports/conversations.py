@@ -37,6 +37,8 @@ class ExchangeRow:
     outcome: str | None = None
     size: int = 0
     """Bytes of its texts."""
+    cited: bytes = b""
+    """The passages that the answer cites, packed (`core/cited.py`)."""
 
 
 class ConversationIndex(Protocol):
@@ -76,7 +78,13 @@ class ConversationIndex(Protocol):
         deleted."""
 
     async def end(
-        self, exchange: UUID, outcome: str, answer_digest: bytes | None, now: datetime, size: int = 0
+        self,
+        exchange: UUID,
+        outcome: str,
+        answer_digest: bytes | None,
+        now: datetime,
+        size: int = 0,
+        cited: bytes = b"",
     ) -> None:
         """`size` is the answer's, in bytes."""
 

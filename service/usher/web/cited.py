@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from usher.chat_answer import Citation
 from usher.core.clean import clean
@@ -19,5 +20,10 @@ def cited(citation: Citation, hosts: Collection[str]) -> dict[str, Any]:
         "title": clean(passage.title, hosts),
         "chunk": str(passage.label.chunk),
         "score": citation.score,
-        "url": f"/api/documents/{passage.document}?passage={passage.label.chunk}",
+        "url": passage_url(passage.document, passage.label.chunk),
     }
+
+
+def passage_url(document: UUID, chunk: UUID) -> str:
+    """Where a passage opens."""
+    return f"/api/documents/{document}?passage={chunk}"

@@ -20,6 +20,7 @@ from usher.own_search import Hit
 from usher.services import Services
 from usher.threads import NoSuchExchange
 from usher.web.auth import needs
+from usher.web.cited import passage_url
 from usher.web.schema import BY_KEY, PROBLEMS, example, problems
 from usher_policy.vocabulary import Action
 
@@ -64,6 +65,16 @@ class ConversationPage:
 
 
 @dataclass(frozen=True, slots=True)
+class OldCitation:
+    """Passage `n` of an answer. `url` opens it in the version that was quoted, and says if it has changed since."""
+
+    n: int
+    document: UUID
+    chunk: UUID
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShownExchange:
     """A question and its answer. `audit_id` goes into `after` or `instead_of` of a further question; `parent` is the
     nearest exchange before it, on its branch, that is shown (null: none). `outcome` is null while the answer flows."""
@@ -73,6 +84,7 @@ class ShownExchange:
     created_at: datetime
     question: str
     answer: str
+    citations: list[OldCitation]
     outcome: str | None
 
 
@@ -229,7 +241,8 @@ def _text(opened: Opened) -> ConversationText:
 def _part(said: Said | None) -> ShownExchange | HiddenPart:
     if said is None:
         return HiddenPart(True, HIDDEN)
-    return ShownExchange(said.id, said.parent, said.created_at, said.question, said.answer, said.outcome)
+    citations = [OldCitation(c.n, c.document, c.chunk, passage_url(c.document, c.chunk)) for c in said.cited]
+    return ShownExchange(said.id, said.parent, said.created_at, said.question, said.answer, citations, said.outcome)
 
 
 def _hit(hit: Hit) -> ConversationHit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -102,27 +102,46 @@ async def chat_completions(
     asked: Asked = split(data.messages)
     user, limits = grant.credential.user, services.limits
     limits.tokens(user)
-    _at_end(limits.stream(user).release)
-    exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0, place)
-    _at_end(lambda: limits.spent(user, tokens_of(exchange)))
+    held = limits.stream(user)
+    try:
+        exchange = await services.chat.begin(grant, asked, data.tokens, data.temperature or 0.0, place)
+    except BaseException:
+        held.release()
+        raise
     frames = services.chat.stream(exchange)
+
+    async def over(*flowing: AsyncGenerator[Any, None]) -> None:
+        """Once, however it ended."""
+        try:
+            await _ended(services.chat, exchange, *flowing, frames)
+        finally:
+            held.release()
+            limits.spent(user, tokens_of(exchange))
+
     if not data.stream:
         try:
             return await _while_there(request, _whole(exchange, frames))
         finally:
-            await _ended(services.chat, exchange, frames)
+            await over()
+    usage = data.stream_options is not None and data.stream_options.include_usage
+    return await _streamed(exchange, frames, usage, over)
+
+
+async def _streamed(
+    exchange: Exchange, frames: AsyncGenerator[str | Ended, None], usage: bool, over: Callable[..., Awaitable[None]]
+) -> Response[Any]:
+    """A stream from the first part on, or from the first sign of life; an error before it is a plain error."""
     pinged = with_pings(frames)
     try:
         first = await anext(pinged)
     except BaseException:
-        await _ended(services.chat, exchange, pinged, frames)
+        await over(pinged)
         raise
     if isinstance(first, Ended) and not first.whole:
+        await over(pinged)
         return error_response(first.outcome, exchange.audit_id)
-    usage = data.stream_options is not None and data.stream_options.include_usage
     flowing = _events(exchange, first, pinged, usage)
-    close = partial(_ended, services.chat, exchange, flowing, pinged, frames)
-    return ClosingStream(flowing, close, media_type="text/event-stream", headers=_NO_STORE)
+    return ClosingStream(flowing, partial(over, flowing, pinged), media_type="text/event-stream", headers=_NO_STORE)
 
 
 def _conversation(request: AnyRequest) -> UUID | None:
@@ -135,13 +154,6 @@ def _conversation(request: AnyRequest) -> UUID | None:
 
 
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
-
-
-def _at_end(then: Callable[[], None]) -> None:
-    """Call it when the request is over, however it ends: its response sent, failed, or never begun."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  # a handler runs in its request's task
-    task.add_done_callback(lambda _: then())
 
 
 async def _while_there(request: AnyRequest, answering: Coroutine[Any, Any, Response[Any]]) -> Response[Any]:

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("answer_digest", sa.LargeBinary(length=32), nullable=True),
         sa.Column("outcome", sa.String(length=40), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("cited", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("exchange_conversation", "exchange", ["conversation", "id"], unique=False)
