@@ -26,7 +26,7 @@ from tests.leak.dialogue_oracle import (
 from tests.leak.dialogue_oracle import Place as Put
 from tests.leak.dialogue_world import LATER, Act, DialogueWorld, Told, nothing
 
-from usher.core.history import Asked
+from usher.core.history import Asked, split
 from usher.ports import ModelRequest
 from usher.threads import Place
 
@@ -243,12 +243,15 @@ class Play:
         return {path: (d.label, d.words[-1], d.deleted) for path, d in self.company.documents.items()}
 
     async def resend(self, user: str, turns: Sequence[Turn], talk: Talk | None, question: str) -> None:
-        """A client sends what it holds for the conversation so far, and a question."""
+        """A client sends what it holds for the conversation so far, and a question; over HTTP if it names one."""
         put = self.memory.resent(user, turns, talk)
         pairs = [pair for turn in turns for pair in zip(("user", "assistant"), turn, strict=True)]
         messages = [{"role": role, "content": text} for role, text in [*pairs, ("user", question)] if text is not None]
         judged = self.judged(user, put, question)
-        told = await self.world.resend(user, messages, talk.id if talk else None)
+        if talk is not None:
+            told = await self.world.resend(user, messages, talk.id)
+        else:
+            told = await self.world.ask(user, split(messages), Place())
         exchange = await self.remember(judged, put, question, told)
         assert (exchange is not None) == self.company.chats(user), told
         assert exchange is None or told.left_out == put.left_out

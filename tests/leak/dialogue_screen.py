@@ -31,19 +31,19 @@ class Screen:
         return self._company.reads_all(self._user, exchange.exposures)
 
     async def look(self, touched: Talk | None, n: int) -> None:
-        """At the list, at the conversation that was touched last, and at one thing more, by the number."""
+        """At the list, at the conversation that was touched last, and at every second time at one thing more."""
         if not self._company.chats(self._user):
             with pytest.raises(NotPermitted):
                 await self._services.conversations.page(self._grant, None, 200)
             return
         if touched is not None:
             await self.look_at(touched)
-        if self._talks:
+        if self._talks and n % 2:
             await self.not_mine()
-            talk = pick(self._talks, n)
-            exchange = pick(talk.exchanges, n // 7)
+            talk = pick(self._talks, n // 2)
+            exchange = pick(talk.exchanges, n // 3)
             ways: tuple[Way, ...] = (self.a_talk, self.a_search, self.an_answer_again, self.feedback, self.pages)
-            await pick(ways, n)(talk, exchange)
+            await pick(ways, n // 2)(talk, exchange)
 
     async def look_at(self, talk: Talk) -> None:
         """In the list, and opened."""

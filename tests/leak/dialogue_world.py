@@ -241,11 +241,9 @@ class DialogueWorld:
                     break
         return told
 
-    async def resend(self, user: str, messages: list[dict[str, str]], conversation: UUID | None) -> Told:
+    async def resend(self, user: str, messages: list[dict[str, str]], conversation: UUID) -> Told:
         """As one of OpenAI's clients, over HTTP."""
-        headers = {"authorization": f"Bearer {self.keys[user]}"}
-        if conversation is not None:
-            headers["x-usher-conversation"] = str(conversation)
+        headers = {"authorization": f"Bearer {self.keys[user]}", "x-usher-conversation": str(conversation)}
         body = {"model": "assistant", "messages": messages}
         response = await self.client.post("/v1/chat/completions", json=body, headers=headers)
         if response.status_code != 200:
