@@ -153,8 +153,12 @@ class Chat:
         if exchange.closed:
             raise Interrupted
         outcome = answer.ended().outcome
-        await self._ledger.append([end_of(exchange, outcome, answer.facts())])
-        exchange.closed = True
+        exchange.closed = True  # from here on nobody else ends it
+        try:
+            await self._ledger.append([end_of(exchange, outcome, answer.facts())])
+        except BaseException:
+            exchange.closed = False
+            raise
         await self._keep(exchange, outcome)
         self._forget(exchange)
 
