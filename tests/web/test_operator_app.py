@@ -20,6 +20,7 @@ from usher.people import NewKey
 from usher.policy_admin import AppliedPolicy, PolicySource
 from usher.ports import Person
 from usher.services import Services
+from usher.settings import Settings
 from usher.web.app import build_app
 from usher.web.auth import OPERATOR, PUBLIC, Access, routes
 
@@ -65,6 +66,7 @@ class World:
 
         self.people = People()
         made: dict[str, Any] = {"people": self.people, "policy": Policy(), "ingest": Ingest(), "ready": ready}
+        made["settings"] = Settings()
         self.services = Services(**dict.fromkeys(Services.__dataclass_fields__) | made)
 
     def ask(self, method: str, path: str, *, operator: bool = True, client: Any = None, **more: Any) -> httpx.Response:
