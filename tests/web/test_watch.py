@@ -13,6 +13,8 @@ from tests.web.chat_kit import ScriptedModel, Streamed, streamed
 from tests.web.world import DOCUMENTS, OPERATOR, POLICY, World, world
 
 from usher.authority import Grant
+from usher.backends.sql import Database
+from usher.backends.sql_people import SqlDirectory
 from usher.watch import Watch
 
 FIRST = "The first words are here. "
@@ -43,10 +45,18 @@ async def _deleted(usher: World) -> None:
     await usher.ingest({path: text for path, text in DOCUMENTS.items() if "holidays" not in path})
 
 
+async def _elsewhere(usher: World) -> None:
+    """By another process on the same database, as another replica would."""
+    database = Database(f"sqlite:///{usher.folder / 'home' / 'usher.sqlite'}")
+    await SqlDirectory(database).deactivate("bob", "operator:uid:0", datetime.now(UTC))
+    database.close()
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "policy": (_policy, "access_changed"),
     "key revoked": (_revoked, "key_revoked"),
     "person deactivated": (_deactivated, "person_inactive"),
+    "person deactivated elsewhere": (_elsewhere, "person_inactive"),
     "groups": (_groups, "chat_not_allowed"),
     "document deleted": (_deleted, "access_changed"),
 }
