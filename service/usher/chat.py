@@ -8,8 +8,10 @@ is. Between any two of these the credential, the directory, the policy and the l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -61,6 +63,7 @@ class Chat:
         self._barrier = Barrier(retrieve, threads)
         self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, clock)
         self._open: dict[str, Exchange] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def drain(self) -> None:
@@ -74,6 +77,7 @@ class Chat:
             for exchange in tuple(self._open.values()):
                 await exchange.ended.wait()
         await asyncio.gather(*(self.abandon(exchange) for exchange in tuple(self._open.values())))
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def abandon(self, exchange: Exchange) -> None:
         """Record the exchange as cancelled, unless its end is recorded. Whatever still flows of it ends."""
@@ -93,7 +97,6 @@ class Chat:
             await self._ledger.append([*entries, end_of(exchange, "refused", {"reason": code})], [question])
             raise ChatRefused(code, exchange.audit_id)
         self._open[exchange.audit_id] = exchange
-        self._watch.add(_Watched(self, exchange))
         try:
             await self._prepare.find_passages(exchange, entries, question)
             self._prepare.make_prompt(exchange, asked, max_tokens, temperature)
@@ -114,9 +117,11 @@ class Chat:
         answer = Answer(found.passages, found.scores, exchange.prompt.used, exchange.grant.documents.link_hosts)
         parts = Parts(self._deltas(exchange))
         exchange.answer, exchange.parts = answer, parts
+        self._watch.add(_Watched(self, exchange))  # not while it is prepared: a grant is for what was found under it
         if self._draining:
             parts.stop()
         try:
+            await self._barrier(exchange)
             async for delta in parts:
                 if text := answer.feed(delta):
                     await self._record(exchange, text)
@@ -146,6 +151,7 @@ class Chat:
         await self._ledger.append([], [exchange.sealed(Kind.ANSWER, text)])
         exchange.rows += 1
         await self._barrier(exchange)
+        exchange.shown.append(text)
 
     async def _finish(self, exchange: Exchange, answer: Answer) -> None:
         """The barrier before the citations: whatever is asked again comes first, so that the end recorded is true."""
@@ -154,13 +160,7 @@ class Chat:
             raise Interrupted
         outcome = answer.ended().outcome
         exchange.closed = True  # from here on nobody else ends it
-        try:
-            await self._ledger.append([end_of(exchange, outcome, answer.facts())])
-        except BaseException:
-            exchange.closed = False
-            raise
-        await self._keep(exchange, outcome)
-        self._forget(exchange)
+        await self._to_its_end(self._end(exchange, outcome, answer.facts()))
 
     async def _close(self, exchange: Exchange, outcome: str) -> None:
         """Record the end of an exchange that did not come to its end; once, also for a client that has left."""
@@ -168,21 +168,33 @@ class Chat:
             return
         exchange.closed = True
         facts = {} if exchange.answer is None else exchange.answer.facts()
+        with contextlib.suppress(Exception):  # it is in the log
+            await self._to_its_end(self._end(exchange, outcome, facts))
+
+    async def _end(self, exchange: Exchange, outcome: str, facts: Mapping[str, Any]) -> None:
+        """Record it, keep it, forget it. Raises why it could not be recorded."""
+        try:
+            await self._ledger.append([end_of(exchange, outcome, facts)])
+        except Exception as failed:  # the next start of the ledger records it as interrupted
+            _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
+            outcome = INTERRUPTED
+            raise
+        finally:
+            await self._keep(exchange, outcome)
+            self._forget(exchange)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, also where the caller is cancelled meanwhile, as often as it may be."""
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
         with anyio.CancelScope(shield=True):
-            try:
-                await self._ledger.append([end_of(exchange, outcome, facts)])
-            except Exception as failed:  # the next start of the ledger records it as interrupted
-                _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
-                outcome = INTERRUPTED
-            try:
-                await self._keep(exchange, outcome)
-            finally:
-                self._forget(exchange)
+            await asyncio.shield(task)
 
     async def _keep(self, exchange: Exchange, outcome: str) -> None:
         """The exchange's end in its conversation, where what was shown is recognised when a client resends it."""
-        said, cited = ("", ()) if exchange.answer is None else (exchange.answer.text, exchange.answer.cited())
-        ident, subject = UUID(exchange.audit_id), exchange.subject
+        cited = () if exchange.answer is None else exchange.answer.cited()
+        ident, subject, said = UUID(exchange.audit_id), exchange.subject, "".join(exchange.shown)
         try:
             await self._threads.end(ident, subject, outcome, said, cited, self._clock())
         except Exception as failed:  # what it has shown stays judged; the next start calls it interrupted

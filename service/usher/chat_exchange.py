@@ -49,7 +49,8 @@ class Exchange:
 
     `query` is what is searched for, `rewritten_by` whom (`model` or `rule`, None if it is the question itself), from
     the question and the exchanges `leaned_on`.
-    `exposures` (packed) are of all that the exchange is made of.
+    `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
+    one more may be recorded, and then refused.
     """
 
     audit_id: str
@@ -73,6 +74,7 @@ class Exchange:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     answer: Answer | None = None
     parts: Parts | None = None
+    shown: list[str] = field(default_factory=list)
 
     @cached_property
     def conversation(self) -> Conversation:

@@ -232,7 +232,7 @@ class Memory:
         found: list[Recalled] = []
         left_out = 0
         for question, answer in turns:
-            same = [e for e in mine if e.answer and same_words(e.answer) == same_words(answer)]
+            same = [e for e in mine if e.seen and same_words(e.seen) == same_words(answer)]
             if not same:
                 left_out += 1 if question is None else 2
                 continue
@@ -257,13 +257,13 @@ def collapsed(items: Iterable[T | None]) -> Iterator[T | None]:
 
 def in_prompt(company: Company, user: str, place: Place) -> list[Recalled]:
     """What came before that a prompt for this person may hold now."""
-    return [r for r in place.before if r.exchange.answer and company.reads_all(user, r.exposures)]
+    return [r for r in place.before if r.exchange.seen and company.reads_all(user, r.exposures)]
 
 
 def history(company: Company, user: str, place: Place) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a prompt, oldest first."""
     kept = {id(r) for r in in_prompt(company, user, place)}
-    answered = (r for r in place.before if r.exchange.answer)
+    answered = (r for r in place.before if r.exchange.seen)
     said = collapsed(r.exchange if id(r) in kept else None for r in answered)
     return [
         (NOT_SHOWN, NOT_SHOWN) if e is None else (e.question, re.sub(r"[ \t]*\[1\]", "", e.answer).strip())
