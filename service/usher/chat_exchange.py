@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,7 +49,8 @@ class Exchange:
     `closed` from when its end is being recorded on, `ended` after that.
 
     `query` is what is searched for, `rewritten_by` whom (`model` or `rule`, None if it is the question itself), from
-    the question and the exchanges `leaned_on`.
+    the question and the exchanges `leaned_on`. `asked_before` are the exposures of the exchange whose question it asks
+    once more.
     `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
     one more may be recorded, and then refused.
     """
@@ -67,6 +69,7 @@ class Exchange:
     request: ModelRequest = field(default_factory=lambda: ModelRequest((), "", (), 0))
     rewritten_by: str | None = None
     leaned_on: tuple[Past, ...] = ()
+    asked_before: bytes = b""
     exposures: bytes = b""
     rows: int = 1
     began: float = field(default_factory=time.monotonic)
@@ -117,7 +120,7 @@ def prompt_commitment(exchange: Exchange, request: ModelRequest) -> str:
     return hmac.digest(exchange.conversation.key, b"prompt " + messages, hashlib.sha256).hex()
 
 
-def end_of(exchange: Exchange, outcome: str, facts: dict[str, Any]) -> Entry:
+def end_of(exchange: Exchange, outcome: str, facts: Mapping[str, Any]) -> Entry:
     """The event that ends an exchange."""
     duration = round((time.monotonic() - exchange.began) * 1000)
     return Entry(

@@ -64,6 +64,8 @@ class Preparation:
         chosen = route(may_chat=decision.allowed, classes=grant.scope.classes, dropped_turns=thread.left_out)
         by = who(grant, subject.pseudonym)
         exchange = Exchange(uuid7(), subject, thread, by, grant, chosen, question, question)
+        if not asked.question and thread.again is not None:
+            exchange.asked_before = exchange.exposures = thread.again.exposures
         request = {
             "operation": CHAT,
             "conversation": str(thread.conversation),
@@ -93,7 +95,7 @@ class Preparation:
             await self._barrier(exchange)
             scope, subject = exchange.grant.scope, exchange.subject
             exchange.earlier = tuple(await self._threads.earlier(scope, subject, exchange.thread))
-            exchange.exposures = exposures.closed((), _shown(exchange.earlier))
+            exchange.exposures = _closed(exchange, (), exchange.earlier)
             await self._rewriter.rewrite(exchange)
             entries, rows = [], [exchange.sealed(Kind.QUERY, exchange.query)] if exchange.rewritten_by else []
             exchange.rows += len(rows)
@@ -125,7 +127,7 @@ class Preparation:
             cache_salt=exchange.subject.cache_salt,
         )
         documents = [exchange.retrieved.passages[passage.n - 1].document for passage in shown]
-        exchange.exposures = exposures.closed(documents, _shown((*prompt.earlier, *exchange.leaned_on)))
+        exchange.exposures = _closed(exchange, documents, (*prompt.earlier, *exchange.leaned_on))
 
     async def record_evidence(self, exchange: Exchange, asked: Asked) -> None:
         """Durable before the model is called: what was found, the client's turns in the prompt, and the exchange in its
@@ -141,11 +143,12 @@ class Preparation:
             size=sum(len(text.encode()) for text in (exchange.question, *(turn.text for turn in asked.client_turns))),
         )
         title = exchange.conversation.seal_label("title", title_of(exchange.question))
-        placed, recorded = await asyncio.gather(
+        both = asyncio.gather(
             self._threads.begin(exchange.grant.credential.user, row, title),
             self._ledger.append(evidence_of(exchange, self._model.name), turns),
             return_exceptions=True,
         )
+        placed, recorded = await asyncio.shield(both)  # the end of one that is cancelled now comes after its beginning
         for outcome in (recorded, placed):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -154,8 +157,9 @@ class Preparation:
             raise NoSuchExchange("conversation")
 
 
-def _shown(earlier: Iterable[Earlier]) -> list[bytes]:
-    return [past.exposures for past in earlier if past is not None]
+def _closed(exchange: Exchange, documents: Iterable[UUID], earlier: Iterable[Earlier]) -> bytes:
+    shown = (past.exposures for past in earlier if past is not None)
+    return exposures.closed(documents, (exchange.asked_before, *shown))
 
 
 def _turns_in_prompt(exchange: Exchange, asked: Asked) -> list[ContentRow]:

@@ -167,12 +167,12 @@ class Threads:
         """The recorded exchanges that a client's turns are of, in the client's order."""
         digests = [_digest(subject, pair.answer) for pair in asked.resent]
         rows = await self._index.by_answer(user, [digest for digest in digests if digest is not None])
+        known = await asyncio.to_thread(_known, rows)
         found: list[ExchangeRow] = []
         left_out = asked.unanswered
         for pair, digest in zip(asked.resent, digests, strict=True):
-            matching = [row for row in rows if row.answer_digest == digest]
-            if matching:
-                found.append(_one_of(matching, subject.digest(normalized(pair.question))))
+            if digest in known:
+                found.append(known[digest].asked(subject.digest(normalized(pair.question))))
             else:
                 left_out += pair.turns
         if not found and conversation is not None:
@@ -192,11 +192,30 @@ def _digest(subject: Subject, answer: str) -> bytes | None:
     return subject.digest(said) if said else None
 
 
-def _one_of(matching: Sequence[ExchangeRow], question: bytes) -> ExchangeRow:
-    """The newest of several with the same answer, of those with that question if there are any. It may be shown only
-    if all of them may: which one the client means cannot be told."""
-    same = [row for row in matching if row.question_digest == question] or matching
-    return replace(same[-1], exposures=exposures.closed((), [row.exposures for row in matching]))
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Exchanges with the same answer: the newest, and the newest with each question. One of them may be shown only if
+    all of them may: which one a client means cannot be told."""
+
+    newest: ExchangeRow
+    by_question: Mapping[bytes, ExchangeRow]
+
+    def asked(self, question: bytes) -> ExchangeRow:
+        return self.by_question.get(question, self.newest)
+
+
+def _known(rows: Sequence[ExchangeRow]) -> dict[bytes | None, _Alike]:
+    """By their answers' digests; once for all that a client resends, which may be one answer a thousand times."""
+    alike: dict[bytes | None, list[ExchangeRow]] = {}
+    for row in rows:
+        alike.setdefault(row.answer_digest, []).append(row)
+    return {digest: _united(same) for digest, same in alike.items()}
+
+
+def _united(rows: Sequence[ExchangeRow]) -> _Alike:
+    shown = exposures.closed((), [row.exposures for row in rows])
+    by_question = {row.question_digest: replace(row, exposures=shown) for row in rows}
+    return _Alike(replace(rows[-1], exposures=shown), by_question)
 
 
 def _texts(
