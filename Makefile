@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup run test test-unit test-crash lint bench-spine
+.PHONY: setup run test test-unit test-crash lint bench-spine bench-conversations
 
 setup: $(STAMP)
 
@@ -43,3 +43,6 @@ lint: $(STAMP)
 
 bench-spine: $(STAMP)
 	$(BIN)/python tests/bench/spine.py
+
+bench-conversations: $(STAMP)
+	$(BIN)/python tests/bench/conversations.py

@@ -119,7 +119,7 @@ async def first_token(usher: World) -> float:
 
 def history(folder: Path) -> Figures:
     """Finding, judging, opening and laying out the exchanges of a conversation, up to the prompt."""
-    model = ScriptedModel(SAYS, 0.06, SAYS, 0.06, SAYS)
+    model = ScriptedModel(SAYS, 0.06, "It is so. ", 0.06, "So it is.")
     with world(folder, model=model) as usher:
         conversation = usher.run(_talk(usher))
         services = usher.services
