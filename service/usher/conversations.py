@@ -160,7 +160,7 @@ class Conversations:
         grant = await self._now(grant)
         user, subject = await self._person(grant)
         rows = await self._index.exchanges(user, conversation)
-        told_of = exposures.closed((), [row.exposures for row in rows])
+        told_of = await asyncio.to_thread(exposures.closed, (), [row.exposures for row in rows])
         if not await self._index.rename(user, conversation, _sealed_title(subject, conversation, words), told_of):
             raise NoSuchExchange(CONVERSATION)
         row = await self._row(user, conversation)

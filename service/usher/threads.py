@@ -7,9 +7,10 @@ be in the scope of now. What a client says of its history only selects among the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from usher.core import exposures
@@ -24,8 +25,14 @@ from usher.limits import Limits
 from usher.ports import ConversationIndex, Documents, ExchangeRow
 from usher_policy.decide import Scope
 
+T = TypeVar("T")
+
 MAX_EARLIER = 100
 """The newest exchanges of a conversation that a prompt may hold, if they fit."""
+
+
+AT_ONCE = 64 * 1024
+"""Bytes of exposures that are judged on the event loop, a few milliseconds; more are judged beside it."""
 
 
 class NoSuchExchange(UserError):
@@ -119,10 +126,10 @@ class Threads:
 
     async def permitted(self, scope: Scope, shown: Sequence[bytes]) -> list[bool]:
         """For each of these exposures whether all of it is in the scope now."""
-        documents = exposures.documents_of(shown)
+        beside = asyncio.to_thread if sum(map(len, shown)) > AT_ONCE else _here
+        documents = await beside(exposures.documents_of, shown)
         classes = await self._documents.current_classes(documents) if documents else {}
-        banned = exposures.forbidden(classes, documents, scope.classes)
-        return [exposures.permitted(packed, banned) for packed in shown]
+        return await beside(_permitted, shown, classes, documents, scope.classes)
 
     async def texts(self, subject: Subject, rows: Sequence[ExchangeRow]) -> dict[UUID, Texts]:
         """What these exchanges said; the caller has asked `visible`. Raises `LedgerUnavailable`, `SealBroken`."""
@@ -181,6 +188,17 @@ class Threads:
         if not inside:
             return Thread(conversation or UUID(uuid7()), None, tuple(found), left_out, is_new=conversation is None)
         return Thread(inside[-1].conversation, inside[-1].id, tuple(found), left_out)
+
+
+def _permitted(
+    shown: Sequence[bytes], classes: exposures.CurrentClasses, documents: Sequence[UUID], scope: Collection[int]
+) -> list[bool]:
+    banned = exposures.forbidden(classes, documents, scope)
+    return [exposures.permitted(packed, banned) for packed in shown]
+
+
+async def _here(work: Callable[..., T], *values: Any) -> T:
+    return work(*values)
 
 
 def question_digest(subject: Subject, question: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -209,3 +210,19 @@ def test_one_answer_resent_a_thousand_times_costs_little(usher: World) -> None:
         return took
 
     assert usher.run(work()) < 0.5
+
+
+def test_much_that_was_shown_is_judged_beside_the_event_loop(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody's answers wait for the loop."""
+    threads, on = usher.services.chat._threads, set[int]()
+    real = exposures.documents_of
+
+    def noted(shown: Any) -> list[UUID]:
+        on.add(threading.get_ident())
+        return real(shown)
+
+    monkeypatch.setattr(exposures, "documents_of", noted)
+    shown = [exposures.pack(uuid4() for _ in range(3_000)) for _ in range(2)]
+    scope = usher.run(usher.services.authority.admit(usher.keys["bob"])).scope  # type: ignore[union-attr]  # his key
+    assert usher.run(threads.permitted(scope, shown)) == [False, False]
+    assert on.isdisjoint({threading.get_ident()})

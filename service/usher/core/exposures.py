@@ -24,14 +24,12 @@ def unpack(packed: bytes) -> frozenset[UUID]:
 
 def closed(documents: Iterable[UUID], earlier: Iterable[bytes]) -> bytes:
     """The exposures of an exchange whose prompt holds passages of `documents` and exchanges with these exposures."""
-    shown = {document.bytes for document in documents}
-    return b"".join(sorted(shown.union(*map(_each, earlier))))
+    return b"".join(sorted({document.bytes for document in documents} | _united(earlier)))
 
 
 def documents_of(exposures: Iterable[bytes]) -> list[UUID]:
     """Every document in any of them, once."""
-    united: set[bytes] = set()
-    return [UUID(bytes=document) for document in united.union(*map(_each, exposures))]
+    return [UUID(bytes=document) for document in _united(exposures)]
 
 
 def forbidden(classes: CurrentClasses, documents: Iterable[UUID], scope: Collection[int]) -> frozenset[bytes]:
@@ -43,6 +41,14 @@ def forbidden(classes: CurrentClasses, documents: Iterable[UUID], scope: Collect
 def permitted(exposures: bytes, forbidden: Collection[bytes]) -> bool:
     """True if nothing of what was shown is forbidden now. Raises `ValueError` for bytes that are no exposures."""
     return not forbidden or not any(document in forbidden for document in _each(exposures))
+
+
+def _united(exposures: Iterable[bytes]) -> set[bytes]:
+    """In many small steps, so that other threads get their turns. Many exchanges of a conversation have the same."""
+    united: set[bytes] = set()
+    for packed in set(exposures):
+        united.update(_each(packed))
+    return united
 
 
 def _each(packed: bytes) -> list[bytes]:
