@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -133,8 +134,7 @@ class Threads:
 
     async def texts(self, subject: Subject, rows: Sequence[ExchangeRow]) -> dict[UUID, Texts]:
         """What these exchanges said; the caller has asked `visible`. Raises `LedgerUnavailable`, `SealBroken`."""
-        contents = await self._ledger.contents([str(row.id) for row in rows])
-        return await asyncio.to_thread(_texts, subject, rows, contents)
+        return await self._ledger.contents([str(row.id) for row in rows], partial(_texts, subject, rows))
 
     async def begin(self, user: str, row: ExchangeRow, sealed_title: bytes | None) -> bool:
         """Add an exchange before anything of it is shown; see `ConversationIndex.begin`."""
@@ -239,7 +239,6 @@ def _united(rows: Sequence[ExchangeRow]) -> _Alike:
 def _texts(
     subject: Subject, rows: Sequence[ExchangeRow], contents: Mapping[str, Sequence[ContentRow]]
 ) -> dict[UUID, Texts]:
-    """Opening is computing: beside the event loop."""
     keys = {ident: subject.conversation(str(ident)) for ident in {row.conversation for row in rows}}
     found: dict[UUID, Texts] = {}
     for row in rows:

@@ -264,7 +264,7 @@ class DialogueWorld:
         assert told.id is not None
         subject = await self.services.ledger.subject(user)
         sealed = subject.conversation(str(told.conversation))
-        rows = (await self.services.ledger.contents([str(told.id)])).get(str(told.id), ())
+        rows = (await self.services.ledger.contents([str(told.id)], dict)).get(str(told.id), ())
         return "".join(sealed.open(row) for row in rows if row.kind == "answer")
 
 

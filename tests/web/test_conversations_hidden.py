@@ -256,9 +256,9 @@ def test_hidden_texts_are_not_even_opened(usher: World, pat: Talker, monkeypatch
     opened: list[str] = []
     contents = usher.services.ledger.contents
 
-    async def noting(ids: list[str]) -> Any:
+    async def noting(ids: list[str], work: Any) -> Any:
         opened.extend(ids)
-        return await contents(ids)
+        return await contents(ids, work)
 
     monkeypatch.setattr(usher.services.ledger, "contents", noting)
     pat.read(first.conversation)

@@ -99,7 +99,8 @@ class SqlDocuments:
                 found |= {row.id: _classes(row) for row in connection.execute(some)}
             return found
 
-        return await self._database.read(work)
+        few = len(documents) <= _AT_A_GLANCE
+        return await (self._database.glance(work) if few else self._database.read(work))
 
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
@@ -126,6 +127,8 @@ class SqlDocuments:
         return Opened(info, row.current_version, text, None if row.start is None else (row.start, row.end))
 
 
+_AT_A_GLANCE = 100
+"""Ids whose classes are looked up at once: every prompt and every page of old answers asks for some."""
 _SOME = 5_000
 """Ids in one query."""
 

@@ -161,7 +161,10 @@ def content_aad(audit_id: str, position: int, kind: str, conversation: str) -> b
 
 
 def _netstrings(*texts: str) -> bytes:
-    """Texts in one string of bytes that no other texts give: each with its length before it."""
+    """Texts in one string of bytes that no other texts give: each with its length in bytes before it."""
+    joined = "".join([f"{len(text)}:{text}," for text in texts])
+    if joined.isascii():  # as ids and kinds are: this is on the path of every row that is opened
+        return joined.encode("ascii")
     parts = [text.encode() for text in texts]
     return b"".join(b"%d:%b," % (len(part), part) for part in parts)
 

@@ -119,10 +119,11 @@ class Ledger:
         """The content rows of an exchange, in order. Raises `LogFailed`."""
         return await asyncio.to_thread(self._log.content, audit_id)
 
-    async def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
-        """The content rows of each of these exchanges that has any. Raises `LedgerUnavailable`."""
+    async def contents(self, audit_ids: Sequence[str], work: Callable[[dict[str, tuple[ContentRow, ...]]], T]) -> T:
+        """What `work` makes, beside the event loop, of the content rows of each of these exchanges that has any.
+        Raises `LedgerUnavailable`, and what `work` raises."""
         try:
-            return await asyncio.to_thread(self._log.contents, audit_ids)
+            return await asyncio.to_thread(lambda: work(self._log.contents(audit_ids)))
         except LogFailed as error:
             raise unavailable(error) from error
 
