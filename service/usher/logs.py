@@ -7,6 +7,7 @@ library's record its template but not its arguments, of a request its path but n
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -24,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = structlog.stdlib.get_logger("usher.access")
+_VALUES = re.compile(r"[\n<('\"]")
 
 
 def configure_logs(level: int) -> None:
@@ -60,13 +62,15 @@ def place_of_error(logger: object, name: str, event: MutableMapping[str, Any]) -
 
 
 class OtherLibraries(logging.Handler):
-    """Carries other libraries' warnings into the log, without the values in them."""
+    """Carries other libraries' warnings into the log, without the values in them. asyncio writes them into the template
+    itself ("Task exception was never retrieved", then the task with its exception): its words end before them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         known = structlog.stdlib.get_logger(record.name)
         error = record.exc_info[1] if record.exc_info else None
         fields: dict[str, Any] = {"logger": record.name} | ({"error": error} if error else {})
-        known.log(record.levelno, str(record.msg).strip(), **fields)
+        words = str(record.msg).strip()
+        known.log(record.levelno, _VALUES.split(words, 1)[0] if record.name == "asyncio" else words, **fields)
 
 
 class AccessLog:

@@ -27,6 +27,8 @@ async def with_pings(parts: AsyncGenerator[T, None]) -> AsyncGenerator[T | None,
                 coming.cancel()
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({coming})
+            if not coming.cancelled():
+                coming.exception()  # nobody else may ever look at it
         try:
             part = coming.result()
         except StopAsyncIteration:
