@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 import unicodedata
 from itertools import pairwise
 from uuid import UUID
@@ -81,6 +83,19 @@ def test_an_answer_in_a_later_prompt_has_no_citations() -> None:
     """Their numbers are of other passages."""
     assert without_citations("Four million [1]. And five [2, 3]!\n[4]") == "Four million. And five!"
     assert without_citations("Since [sic] then [x]") == "Since [sic] then [x]"
+
+
+@given(st.text(" \t[1]x\n"))
+def test_blanks_before_a_citation_go_with_it(answer: str) -> None:
+    """As looking from each of them would find."""
+    assert without_citations(answer) == re.sub(r"[ \t]*\[[\d\s,;\u2013-]+\]", "", answer).strip()
+
+
+def test_a_long_run_of_blanks_costs_little() -> None:
+    """A model's few tokens may be so many, and each later prompt looks at them again."""
+    began = time.perf_counter()
+    assert without_citations("x" + " " * 100_000 + "x [1]").endswith(" x")
+    assert time.perf_counter() - began < 0.5
 
 
 @given(st.text())

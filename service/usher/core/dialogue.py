@@ -22,6 +22,8 @@ MAX_TITLE = 80
 """Characters of a title that is made from a question."""
 
 _CITATION = re.compile(r"\[[\d\s,;\u2013-]+\]")
+_SPACED_CITATION = re.compile(r"(?<![ \t])[ \t]*" + _CITATION.pattern)
+"""Looked for where a run of blanks begins: from each of its blanks it would take time squared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def normalized(text: str) -> str:
 
 def without_citations(answer: str) -> str:
     """An answer for a later prompt, whose passages have other numbers."""
-    return re.sub(r"[ \t]*" + _CITATION.pattern, "", answer).strip()
+    return _SPACED_CITATION.sub("", answer).strip()
 
 
 def runs_collapsed(earlier: Iterable[T | None]) -> list[T | None]:
