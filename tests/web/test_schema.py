@@ -88,3 +88,11 @@ def test_bodies_have_examples_that_work(usher: World, schema: dict[str, Any], pa
     assert examples
     for example in examples:
         assert usher.ask("POST", path, json=example).status_code == 200
+
+
+def test_chat_tells_of_its_header_and_of_all_its_errors(schema: dict[str, Any]) -> None:
+    """A client's maker has nothing else to know them from."""
+    chat = schema["paths"]["/v1/chat/completions"]["post"]
+    (header,) = chat["parameters"]
+    assert (header["in"], header["name"], header["required"]) == ("header", "x-usher-conversation", False)
+    assert {"400", "401", "403", "404", "413", "429", "503"} <= chat["responses"].keys()

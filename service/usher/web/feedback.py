@@ -24,6 +24,7 @@ from usher_policy.vocabulary import Action
 
 NO_STORE = {"cache-control": "no-store"}
 NOT_FOUND = problems({404: "There is no such exchange, it is not yours, or it may not be shown to you now"})
+CHANGING = problems({409: "It changes again and again while it is recorded: ask again"})
 _EXAMPLES = example(
     "What was wrong, and what would have been right",
     {
@@ -97,7 +98,7 @@ async def give_feedback(
     return FeedbackGiven(row.id, row.exchange, row.verdict, row.created_at)
 
 
-@get("/{exchange:str}", responses={**PROBLEMS, **NOT_FOUND}, summary="What you said of an answer")
+@get("/{exchange:str}", responses={**PROBLEMS, **NOT_FOUND, **CHANGING}, summary="What you said of an answer")
 async def own_feedback(
     services: NamedDependency[Services], grant: NamedDependency[Grant], exchange: FromPath[str]
 ) -> Response[OwnFeedback]:
@@ -111,7 +112,7 @@ async def own_feedback(
 @get(
     "/",
     opt={"access": needs(Action.AUDIT_REVIEW, "sys:audit")},
-    responses=PROBLEMS,
+    responses={**PROBLEMS, **CHANGING},
     summary="What people said of their answers, for reviewers",
 )
 async def list_feedback(

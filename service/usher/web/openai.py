@@ -16,7 +16,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
 from litestar.openapi import ResponseSpec
-from litestar.params import BodyKwarg
+from litestar.params import BodyKwarg, HeaderParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from usher.authority import Grant
@@ -31,7 +31,7 @@ from usher.web.cited import cited
 from usher.web.closing_stream import ClosingStream
 from usher.web.openai_errors import ModelNotFound, error_body, error_response, stream_error
 from usher.web.pings import with_pings
-from usher.web.schema import BY_KEY, OPENAI_ERRORS, example
+from usher.web.schema import BY_KEY, OPENAI_ERRORS, example, openai_errors
 from usher_policy.vocabulary import Action
 
 MODEL = "assistant"
@@ -53,6 +53,16 @@ _ANSWER = ResponseSpec(
     description="OpenAI's chat completion with `usher` beside it; with `stream`, server-sent events of its chunks, "
     "`usher` on the last one",
 )
+_ERRORS = {
+    **OPENAI_ERRORS,
+    **openai_errors(
+        {
+            404: "There is no such model, or no such conversation of yours",
+            413: "The body is too large, or you have stored as much as one person may",
+        }
+    ),
+}
+_INTO = "The id of a conversation of your own, where the question goes. Default: where the turns that you resend stand."
 
 
 class StreamOptions(BaseModel):
@@ -88,15 +98,16 @@ async def models() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "usher"}]}
 
 
-@post("/chat/completions", status_code=200, responses={200: _ANSWER, **OPENAI_ERRORS}, summary="Ask a question")
+@post("/chat/completions", status_code=200, responses={200: _ANSWER, **_ERRORS}, summary="Ask a question")
 async def chat_completions(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
     request: AnyRequest,
     data: Annotated[ChatRequest, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
+    conversation: Annotated[str | None, HeaderParameter(name=CONVERSATION_HEADER, description=_INTO)] = None,
 ) -> Response[Any]:
     """An answer made of passages that you may read, as JSON or as server-sent events."""
-    place = Place(_conversation(request))
+    place = Place(_conversation(conversation))
     if data.model != MODEL:
         raise ModelNotFound
     asked: Asked = split(data.messages)
@@ -144,9 +155,8 @@ async def _streamed(
     return ClosingStream(flowing, partial(over, flowing, pinged), media_type="text/event-stream", headers=_NO_STORE)
 
 
-def _conversation(request: AnyRequest) -> UUID | None:
-    """The conversation that the request names; what is no id names none of anybody's."""
-    given = request.headers.get(CONVERSATION_HEADER)
+def _conversation(given: str | None) -> UUID | None:
+    """The conversation that a request names; what is no id names none of anybody's."""
     try:
         return None if given is None else UUID(given)
     except ValueError:

@@ -72,6 +72,11 @@ def problems(status: Mapping[int, str]) -> Mapping[int, ResponseSpec]:
     return _responses(Problem, "application/problem+json", status)
 
 
+def openai_errors(status: Mapping[int, str]) -> Mapping[int, ResponseSpec]:
+    """The same beside `OPENAI_ERRORS`."""
+    return _responses(OpenAIError, "application/json", status)
+
+
 PROBLEMS = _responses(Problem, "application/problem+json")
 OPENAI_ERRORS = _responses(OpenAIError, "application/json")
 
