@@ -68,5 +68,13 @@ class MemoryLog:
         with self._lock:
             return next((row for row in self._subjects if row.pseudonym == pseudonym), None)
 
+    def leaves(self, first: int, last: int) -> list[bytes]:
+        with self._lock:
+            return [stored.leaf for stored in self._events[first - 1 : last]]
+
+    def newest_checkpoint(self) -> StoredCheckpoint | None:
+        with self._lock:
+            return self._checkpoints[-1] if self._checkpoints else None
+
     def close(self) -> None:
         """Nothing is held."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from usher.backends import ledger_tables as tables
 from usher.backends.ledger_tables import EventPage
-from usher.ledger.log import Batch, LedgerDamaged, LogFailed, StoredEvent, SubjectRow, Tail
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, StoredCheckpoint, StoredEvent, SubjectRow, Tail
 from usher.ledger.record import FORMAT, ContentRow, EventType
 
 TAIL_EVENTS = 256
@@ -115,6 +115,16 @@ class SqlLog:
         at no more than `tables.SCAN_EVENTS`. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
             return tables.event_page(connection, after, limit, type=type, outcome=outcome, since=since, until=until)
+
+    def leaves(self, first: int, last: int) -> list[bytes]:
+        """The leaf hashes of the events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.leaf_hashes(connection, first, last)
+
+    def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.checkpoint(connection)
 
     def close(self) -> None:
         """Release the file; SQLite moves the rest of its write-ahead log into it."""

@@ -99,6 +99,12 @@ def checkpoint(connection: Connection, up_to: int | None = None) -> StoredCheckp
     return StoredCheckpoint(*row) if row else None
 
 
+def leaf_hashes(connection: Connection, first: int, last: int) -> list[bytes]:
+    """The leaf hashes of the events from one number to another, in order, as many as are there."""
+    query = "SELECT leaf FROM events WHERE number BETWEEN ? AND ? ORDER BY number"
+    return [row[0] for row in connection.exec_driver_sql(query, (first, last))]
+
+
 def open_rows(connection: Connection) -> Iterator[OpenExchange]:
     query = select(open_exchanges.c.audit_id, open_exchanges.c.number, events.c.event).outerjoin(
         events, events.c.number == open_exchanges.c.number
