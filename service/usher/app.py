@@ -46,6 +46,7 @@ from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
+from usher.proof import Proofs
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.services import Services
@@ -153,6 +154,7 @@ async def _wired(
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, ledger),
+        proofs=Proofs(log, ledger),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies),
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from usher import cli_audit, cli_documents, cli_people, cli_policy, cli_system
+from usher import cli_audit, cli_audit_proof, cli_documents, cli_people, cli_policy, cli_system
 from usher.cli_output import dump, warn
 from usher.errors import DataFolderBusy, UserError
 
@@ -34,6 +34,8 @@ app.command()(cli_documents.search)
 app.add_typer(cli_people.person, name="person")
 app.add_typer(cli_people.key, name="key")
 app.add_typer(cli_policy.policy, name="policy")
+cli_audit.audit.command("proof")(cli_audit_proof.proof)
+cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
 app.add_typer(cli_audit.audit, name="audit")
 
 

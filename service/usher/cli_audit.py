@@ -39,7 +39,11 @@ def verify(
         raise UserError("USHER_HOME", f"({settings.home}) holds no ledger.sqlite", "name a data folder that was used")
     with progress("events", wanted=not json) as advance:
         verdict = recompute(
-            path, ring=_ring(settings), public_key=_hex(public_key), held=_text(checkpoint), progress=advance
+            path,
+            ring=open_ring(settings),
+            public_key=read_key(public_key),
+            held=read_text(checkpoint),
+            progress=advance,
         )
     if json:
         dump({name: getattr(verdict, name) for name in type(verdict).__dataclass_fields__})
@@ -69,7 +73,7 @@ def told(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _ring(settings: Settings) -> Any:
+def open_ring(settings: Settings) -> Any:
     """The key ring, or None (and a word about it) where it is not here."""
     from usher.backends.keyring import KeyRing, KeyRingError
     from usher.master_key import master_key
@@ -81,7 +85,7 @@ def _ring(settings: Settings) -> Any:
         return None
 
 
-def _text(path: Path | None) -> str | None:
+def read_text(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
@@ -90,8 +94,8 @@ def _text(path: Path | None) -> str | None:
         raise UserError(str(path), f"cannot be read ({type(error).__name__})", "name a text file") from None
 
 
-def _hex(path: Path | None) -> bytes | None:
-    text = _text(path)
+def read_key(path: Path | None) -> bytes | None:
+    text = read_text(path)
     try:
         return None if text is None else bytes.fromhex(text.strip())
     except ValueError:

@@ -17,6 +17,7 @@ from usher.live import Live
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
+from usher.proof import Proofs
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.settings import Settings
@@ -48,4 +49,5 @@ class Services:
     conversations: Conversations
     feedback: Feedback
     review: Review
+    proofs: Proofs
     ready: Callable[[], Awaitable[dict[str, str]]]

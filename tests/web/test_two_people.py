@@ -76,6 +76,7 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
         Try(query={"outcome": "answered"}),
         Try(query={"audit_id": "ID"}, of="exchange"),
     ],
+    ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
 """Routes about everybody's things: without their own right there is one answer, 403."""
@@ -108,6 +109,7 @@ OPERATORS = {
     ("GET", "/operator/status"),
     ("POST", "/operator/ingest"),
     ("GET", "/operator/audit/events"),
+    ("GET", "/operator/audit/proof/{number:str}"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 

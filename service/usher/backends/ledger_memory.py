@@ -72,9 +72,10 @@ class MemoryLog:
         with self._lock:
             return [stored.leaf for stored in self._events[first - 1 : last]]
 
-    def newest_checkpoint(self) -> StoredCheckpoint | None:
+    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
         with self._lock:
-            return self._checkpoints[-1] if self._checkpoints else None
+            fit = [stored for stored in self._checkpoints if up_to is None or stored.size <= up_to]
+            return fit[-1] if fit else None
 
     def close(self) -> None:
         """Nothing is held."""

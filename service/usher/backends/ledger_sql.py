@@ -121,10 +121,10 @@ class SqlLog:
         with self._failing(), self._engine.connect() as connection:
             return tables.leaf_hashes(connection, first, last)
 
-    def newest_checkpoint(self) -> StoredCheckpoint | None:
-        """Raises `LogFailed`."""
+    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
+        """The newest, or the newest of at most that size. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
-            return tables.checkpoint(connection)
+            return tables.checkpoint(connection, up_to)
 
     def close(self) -> None:
         """Release the file; SQLite moves the rest of its write-ahead log into it."""

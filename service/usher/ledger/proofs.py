@@ -6,11 +6,12 @@ change and are kept in memory, a quarter of a byte for each event; what is below
 
 from __future__ import annotations
 
+import base64
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from usher.ledger.log import LogFailed, StoredCheckpoint
+from usher.ledger.log import LogFailed
 from usher.ledger.merkle import HASH_BYTES, node_hash
 
 TILE = 256
@@ -27,8 +28,6 @@ class Leaves(Protocol):
 
     def leaves(self, first: int, last: int) -> list[bytes]:
         """The stored leaf hashes of the events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
-
-    def newest_checkpoint(self) -> StoredCheckpoint | None: ...
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
@@ -148,3 +147,13 @@ class Prover:
         if len(leaves) != end - start or any(type(leaf) is not bytes or len(leaf) != HASH_BYTES for leaf in leaves):
             raise LogFailed("events or their hashes are missing; run `usher audit verify`")
         return leaves
+
+
+def tlog_proof(index: int, leaf: bytes, hashes: Sequence[bytes], note: str) -> str:
+    """An inclusion proof as a text (C2SP `tlog-proof`); its `extra` is the leaf hash."""
+    lines = "".join(f"{_base64(node)}\n" for node in hashes)
+    return f"c2sp.org/tlog-proof@v1\nextra {_base64(leaf)}\nindex {index}\n{lines}\n{note}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -13,6 +13,7 @@ from litestar.exceptions import ClientException
 from usher.services import Services
 from usher.web import (
     audit,
+    audit_proof,
     chat_ws,
     conversations,
     documents,
@@ -41,9 +42,9 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
 
     shelves = documents.router(services.settings.max_file_size)
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
-    handlers += [audit.router, health.router, chat_ws.sockets, chat_ws.tickets]
+    handlers += [audit.router, audit_proof.router, health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
-        handlers += [operator.router, audit.operator_router]
+        handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
     return Litestar(
         route_handlers=handlers,
         guards=[authorize],
