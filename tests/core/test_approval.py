@@ -95,7 +95,8 @@ class Company:
 
     def _allowed(self, verb: str, person: str, shown: tuple[bytes, ...]) -> bool:
         others = self.rights - {self.proposer}
-        yes = {act.person: act.now for act in self.diary if act.verb == "approve" and self._was_sound(act)}
+        backwards = reversed(self.diary)  # a second yes, under an earlier clock, is not the one that counts
+        yes = {act.person: act.now for act in backwards if act.verb == "approve" and self._was_sound(act)}
         if any(act.done and act.verb != "approve" for act in self.diary) or not self._in_time(self.now):
             return False
         if verb == "approve":
