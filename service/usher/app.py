@@ -17,6 +17,7 @@ from usher.backends import (
     sql_people,
     sql_policy,
 )
+from usher.backends.checkpoint_sink import CheckpointSink
 from usher.backends.convert import MEDIA_TYPES, ChildConverter
 from usher.backends.embed_onnx import OnnxEmbedder
 from usher.backends.folder import RealFolder
@@ -49,7 +50,7 @@ from usher.ports import Converter, Embedder, Model, Store
 from usher.proof import Proofs
 from usher.retrieve import Retrieve
 from usher.review import Review
-from usher.services import Services
+from usher.services import CHECKPOINT_SINK, Services
 from usher.settings import Settings
 from usher.threads import Threads
 from usher.tickets import TicketOffice
@@ -95,13 +96,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = open_database(settings)
         stack.callback(database.close)
         log = SqlLog(settings.home / "ledger.sqlite", settings.disk_reserve)
-        ledger = await Ledger.open(log, ring)
+        sink = None if settings.checkpoint_sink is None else CheckpointSink.of(settings.checkpoint_sink)
+        if sink is not None:
+            stack.push_async_callback(asyncio.to_thread, sink.close)
+        ledger = await Ledger.open(log, ring, heard=None if sink is None else sink.put)
         stack.push_async_callback(ledger.close)
         model = open_model(settings, embedder)
         stack.push_async_callback(model.close)
         converter = ChildConverter()
         stack.push_async_callback(converter.close)
-        services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter)
+        services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sink)
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
         yield services
@@ -117,6 +121,7 @@ async def _wired(
     embedder: Embedder,
     model: Model,
     converter: Converter,
+    sink: CheckpointSink | None = None,
 ) -> Services:
     """Use cases over the open parts, with everything finished that an earlier process left half done."""
     courier = Courier(SqlOutbox(database, FINISHERS), ledger, log)
@@ -156,7 +161,7 @@ async def _wired(
         review=Review(log, ledger),
         proofs=Proofs(log, ledger),
         limits=limits,
-        ready=lambda: _ready(ledger, store, policies),
+        ready=lambda: _ready(ledger, store, policies, sink),
     )
 
 
@@ -171,12 +176,15 @@ async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, po
         await policy.apply(read_source(settings.policy), Actor("operator", f"uid:{os.getuid()}"))
 
 
-async def _ready(ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies) -> dict[str, str]:
-    return {
+async def _ready(
+    ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies, sink: CheckpointSink | None
+) -> dict[str, str]:
+    parts = {
         "ledger": ledger.healthy() or "ok",
         "database": await _state(policies.versions()),
         "store": await _state(store.count()),
     }
+    return parts if sink is None else parts | {CHECKPOINT_SINK: sink.state()}
 
 
 async def _state(asking: Awaitable[object]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
@@ -69,11 +70,20 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _sink(value: str) -> str:
+    if not value.startswith("|"):
+        return str(_absolute(Path(value)))
+    if not shlex.split(value[1:]):
+        raise ValueError("no command follows the |")
+    return value
+
+
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
 Networks = Annotated[str, AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
+Sink = Annotated[str, AfterValidator(_sink)]
 
 
 class Settings(BaseSettings):
@@ -137,6 +147,11 @@ class Settings(BaseSettings):
         ByteSize(256 * 1024**2),
         ge=0,
         description="Free space below which nothing is answered, since it could not be recorded.",
+    )
+    checkpoint_sink: Sink | None = Field(
+        None,
+        description="Where each new checkpoint is carried, best to another machine: a file to append it to, or a "
+        "vertical bar and a command that gets it on standard input (run without a shell, for at most 10 seconds).",
     )
     max_file_size: ByteSize = Field(ByteSize(64 * 1024**2), ge=1, description="Larger files are refused by `ingest`.")
 
@@ -207,6 +222,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         path = getattr(settings, field)
         if path is not None and not os.access(path, os.R_OK):
             yield field, "names a file that cannot be read", "correct the path or the file's rights"
+    if _rewritable(settings):
+        yield "checkpoint_sink", "lies where whoever can change the record can change it too", "name a place elsewhere"
     if not (is_loopback(settings.host) or settings.tls_cert or settings.trusted_proxy):
         yield (
             "host",
@@ -214,6 +231,14 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
             "set USHER_TLS_CERT and USHER_TLS_KEY, or USHER_TRUSTED_PROXY for a proxy that ends TLS, "
             "or listen on 127.0.0.1",
         )
+
+
+def _rewritable(settings: Settings) -> bool:
+    """True if checkpoints would be kept in the data folder or in the key ring."""
+    if settings.checkpoint_sink is None or settings.checkpoint_sink.startswith("|"):
+        return False
+    sink = Path(settings.checkpoint_sink).resolve()
+    return sink.is_relative_to(settings.home.resolve()) or sink == settings.keyring_path.resolve()
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from tests.graph_kit import lend
 from usher.app import open_services
 from usher.backends.sql import Database, NewerData, migrate
 from usher.errors import UserError
+from usher.ledger.verify import verify
 from usher.settings import Settings, read_settings
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,20 @@ def test_the_policy_file_is_imported_once_and_never_again(settings: Settings, tm
     assert _open(settings) == 1
     (tmp_path / "policy.csv").write_text(POLICY.replace("staff", "everybody"))
     assert _open(settings) == 1
+
+
+def test_checkpoints_are_carried_to_the_sink(settings: Settings, tmp_path: Path) -> None:
+    """Up to the one of the stop; a sink that cannot work is told before anything is opened for writing."""
+    sink = tmp_path / "away" / "notes"
+    settings = settings.model_copy(update={"checkpoint_sink": str(sink)})
+    with pytest.raises(UserError, match="USHER_CHECKPOINT_SINK"):
+        _open(settings)
+    assert not (settings.home / "ledger.sqlite").exists()
+    sink.parent.mkdir()
+    _open(settings)
+    newest = "".join(sink.read_text().splitlines(keepends=True)[-5:])
+    verdict = verify(settings.home / "ledger.sqlite", held=newest)
+    assert (verdict.ok, verdict.size) == (True, int(newest.split("\n")[1]))
 
 
 def test_a_lost_key_ring_is_not_replaced(settings: Settings) -> None:

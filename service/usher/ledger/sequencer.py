@@ -55,8 +55,19 @@ class Ledger:
     `deadline` seconds. A caller that is cancelled or runs out of time may still have been recorded.
     """
 
-    def __init__(self, log: Log, writer: Writer, ring: Ring, *, capacity: int, deadline: float, every: float) -> None:
+    def __init__(
+        self,
+        log: Log,
+        writer: Writer,
+        ring: Ring,
+        *,
+        capacity: int,
+        deadline: float,
+        every: float,
+        heard: Callable[[str], None] | None = None,
+    ) -> None:
         """Use `open`."""
+        self._heard, self._newest = heard, ""
         self._log, self._writer, self._deadline, self._every = log, writer, deadline, every
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._room = capacity
@@ -79,9 +90,11 @@ class Ledger:
         deadline: float = 10.0,
         every: float = CHECKPOINT_SECONDS,
         clock: Callable[[], int] = time.time_ns,
+        heard: Callable[[str], None] | None = None,
     ) -> Ledger:
         """Check the log's end, close interrupted exchanges, checkpoint, start. `capacity`: appends that may wait;
-        `deadline`: seconds an append may take; `every`: seconds between checkpoints; `clock`: nanoseconds since 1970.
+        `deadline`: seconds an append may take; `every`: seconds between checkpoints; `clock`: nanoseconds since 1970;
+        `heard`: gets each new checkpoint, at the start the newest, on the writing thread, which it must not hold up.
 
         Raises `LedgerDamaged` (the log contradicts itself or is newer) and `LogFailed` (it cannot be read or written).
         """
@@ -91,7 +104,7 @@ class Ledger:
         except BaseException:
             log.close()
             raise
-        ledger = cls(log, writer, ring, capacity=capacity, deadline=deadline, every=every)
+        ledger = cls(log, writer, ring, capacity=capacity, deadline=deadline, every=every, heard=heard)
         ledger._thread.start()
         return ledger
 
@@ -206,6 +219,7 @@ class Ledger:
     # From here on: the writing thread.
 
     def _run(self) -> None:
+        self._guard(self._checkpoint)
         due, running = time.monotonic() + self._every, True
         while running:
             orders = self._take(min(PROBE_SECONDS, max(due - time.monotonic(), 0.0)))
@@ -215,7 +229,7 @@ class Ledger:
             else:
                 self._guard(self._look)
             if not running or time.monotonic() >= due:
-                self._guard(self._writer.checkpoint)
+                self._guard(self._checkpoint)
                 due = time.monotonic() + self._every
 
     def _take(self, seconds: float) -> list[_Order]:
@@ -236,7 +250,14 @@ class Ledger:
             self._deliver([order for order, _ in appends], outcomes)
         asked = [order for order in orders if isinstance(order.what, _Checkpoint)]
         if asked:
-            self._deliver(asked, [self._guard(self._writer.checkpoint)] * len(asked))
+            self._deliver(asked, [self._guard(self._checkpoint)] * len(asked))
+
+    def _checkpoint(self) -> str:
+        note = self._writer.checkpoint()
+        if self._heard is not None and note != self._newest:
+            self._newest = note
+            self._heard(note)
+        return note
 
     def _look(self) -> None:
         """Nothing is asked: see that writing would work, or whether it does again."""
