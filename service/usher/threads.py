@@ -16,7 +16,7 @@ from uuid import UUID
 
 from usher.core import exposures
 from usher.core.cited import Cited, pack
-from usher.core.dialogue import Earlier, Past, branch, normalized
+from usher.core.dialogue import Earlier, Past, normalized
 from usher.core.history import Asked
 from usher.errors import UserError
 from usher.ledger.content import Subject
@@ -164,11 +164,10 @@ class Threads:
         self, user: str, conversation: UUID, parent: UUID | None = None, again: ExchangeRow | None = None
     ) -> Thread:
         """After `parent`, or after the newest exchange if nothing is asked once more."""
-        rows = {row.id: row for row in await self._index.exchanges(user, conversation)}
-        if parent is None and again is None:
-            parent = next(reversed(rows), None)
-        path = branch({row.id: row.parent for row in rows.values()}, parent)
-        return Thread(conversation, parent, tuple(rows[ident] for ident in path), again=again)
+        if parent is None and again is not None:
+            return Thread(conversation, None, again=again)
+        path = await self._index.path(user, conversation, parent, MAX_EARLIER)
+        return Thread(conversation, path[-1].id if path else None, tuple(path), again=again)
 
     async def _resent(self, user: str, subject: Subject, asked: Asked, conversation: UUID | None) -> Thread:
         """The recorded exchanges that a client's turns are of, in the client's order."""

@@ -6,7 +6,6 @@ import re
 import time
 import unicodedata
 from itertools import pairwise
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,6 @@ from usher.core.dialogue import (
     MAX_TITLE,
     Earlier,
     Past,
-    branch,
     newest_that_fit,
     normalized,
     runs_collapsed,
@@ -112,14 +110,3 @@ def test_a_title_ends_at_a_word() -> None:
     assert title_of("  How much\tmay a\nhotel cost? ") == "How much may a hotel cost?"
     assert title_of("word " * 40) == ("word " * 15).strip() + "…"
     assert title_of("x" * 200) == "x" * 79 + "…"
-
-
-def test_a_branch_is_the_way_from_the_first_to_its_tip() -> None:
-    """Other branches are not on it; a parent that is not known, or a circle, ends it."""
-    a, b, c, d, e = (UUID(int=number) for number in range(5))
-    parents = {a: None, b: a, c: b, d: a, e: UUID(int=99)}
-    assert branch(parents, c) == [a, b, c]
-    assert branch(parents, d) == [a, d]
-    assert branch(parents, e) == [e]
-    assert branch(parents, None) == []
-    assert branch({a: b, b: a}, a) == [b, a]

@@ -28,7 +28,7 @@ from usher.core.history import Asked
 from usher.threads import Place
 
 STEPS = 2_000
-PARTS, EXAMPLES, STEPS_EACH = 4, 9, 58
+PARTS, EXAMPLES, STEPS_EACH = 4, 10, 58
 
 SMALL = st.integers(0, 11)
 CHANGES = st.tuples(st.sampled_from((*RIGHTS, *PAPERS)), SMALL, SMALL, SMALL)

@@ -124,7 +124,7 @@ def contents(connection: Connection, audit_ids: Sequence[str]) -> dict[str, tupl
     found: dict[str, list[ContentRow]] = {}
     for start in range(0, len(audit_ids), SOME):
         some = list(audit_ids[start : start + SOME])
-        for row in connection.exec_driver_sql(_CONTENTS.format(",".join("?" * len(some))), tuple(some)):
+        for row in connection.exec_driver_sql(_CONTENTS.format(",".join("?" * len(some))), tuple(some)).all():
             found.setdefault(row[0], []).append(ContentRow(row[0], row[1], _KINDS[row[2]], *row[3:]))
     return {audit_id: tuple(rows) for audit_id, rows in found.items()}
 

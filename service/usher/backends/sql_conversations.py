@@ -19,11 +19,8 @@ from usher.ports.conversations import ConversationRow, ExchangeRow
 _C, _X = t.conversation.c, t.exchange.c
 _PLACE = (_C.updated_at.type, _C.id.type)
 _CONVERSATION = sa.select(*(_C[field.name] for field in fields(ConversationRow)))
-_EXCHANGE = (
-    sa.select(*(_X[field.name] for field in fields(ExchangeRow)))
-    .join(t.conversation, _C.id == _X.conversation)
-    .where(_C.deleted_at.is_(None))
-)
+_ROW = [_X[field.name] for field in fields(ExchangeRow)]
+_EXCHANGE = sa.select(*_ROW).join(t.conversation, _C.id == _X.conversation).where(_C.deleted_at.is_(None))
 
 
 class SqlConversations:
@@ -83,6 +80,15 @@ class SqlConversations:
     async def exchanges(self, user: str, conversation: UUID) -> list[ExchangeRow]:
         own = _EXCHANGE.where(_X.conversation == conversation, _C.user == user)  # not by the person's index: it is long
         return await self._exchanges(own.order_by(_X.created_at, _X.id))
+
+    async def path(self, user: str, conversation: UUID, tip: UUID | None, limit: int) -> list[ExchangeRow]:
+        here = _X.conversation == conversation
+        newest = sa.select(_X.id).where(here).order_by(_X.created_at.desc(), _X.id.desc()).limit(1).scalar_subquery()
+        first = _EXCHANGE.with_only_columns(_X.id, _X.parent, sa.literal(0, sa.Integer).label("back"))
+        up = first.where(here, _X.user == user, _X.id == (newest if tip is None else tip)).cte("up", recursive=True)
+        further = sa.select(_X.id, _X.parent, up.c.back + 1)
+        up = up.union_all(further.where(here, _X.id == up.c.parent, up.c.back < limit - 1))
+        return await self._exchanges(sa.select(*_ROW).join(up, up.c.id == _X.id).order_by(up.c.back.desc()))
 
     async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
         return await self._exchanges(_EXCHANGE.where(_X.user == user).order_by(_X.id.desc()).limit(limit))
@@ -157,7 +163,7 @@ class SqlConversations:
 
     async def _exchanges(self, statement: sa.Select[Any]) -> list[ExchangeRow]:
         def work(connection: sa.Connection) -> list[ExchangeRow]:
-            return [_exchange(row) for row in connection.execute(statement)]
+            return [_exchange(row) for row in connection.execute(statement).all()]
 
         return await self._database.read(work)
 

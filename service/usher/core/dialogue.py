@@ -85,12 +85,3 @@ def title_of(question: str) -> str:
         return words or "…"
     head = words[: MAX_TITLE - 1]
     return (head.rsplit(" ", 1)[0] if " " in head[MAX_TITLE // 2 :] else head).rstrip(" ,;:.-") + "…"
-
-
-def branch(parents: Mapping[UUID, UUID | None], tip: UUID | None) -> list[UUID]:
-    """The exchanges from the first to `tip`, each the parent of the next. A parent that is not known ends it."""
-    path: dict[UUID, None] = {}
-    while tip is not None and tip in parents and tip not in path:
-        path[tip] = None
-        tip = parents[tip]
-    return list(path)[::-1]

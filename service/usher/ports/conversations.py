@@ -64,6 +64,10 @@ class ConversationIndex(Protocol):
     async def exchanges(self, user: str, conversation: UUID) -> list[ExchangeRow]:
         """Oldest first."""
 
+    async def path(self, user: str, conversation: UUID, tip: UUID | None, limit: int) -> list[ExchangeRow]:
+        """The exchange `tip` (None: the newest) and those before it, each the parent of the next: oldest first, and of
+        more than `limit` the newest."""
+
     async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
         """Of all conversations, newest first."""
 
