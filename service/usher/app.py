@@ -17,6 +17,7 @@ from usher.backends import (
     sql_people,
     sql_policy,
 )
+from usher.backends.audit_index import AuditIndexFile
 from usher.backends.checkpoint_sink import CheckpointSink
 from usher.backends.convert import MEDIA_TYPES, ChildConverter
 from usher.backends.embed_onnx import OnnxEmbedder
@@ -29,6 +30,7 @@ from usher.backends.sql import Database, migrate
 from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
+from usher.backends.sql_names import SqlNames
 from usher.backends.sql_outbox import SqlOutbox
 from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
@@ -48,6 +50,7 @@ from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
 from usher.proof import Proofs
+from usher.questions import Questions
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.services import CHECKPOINT_SINK, Services
@@ -108,6 +111,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sink)
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
+        stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
         yield services
 
 
@@ -160,6 +164,7 @@ async def _wired(
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, ledger),
         proofs=Proofs(log, ledger),
+        questions=Questions(open_audit_index(settings), ledger, authority, SqlNames(database)),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sink),
     )
@@ -195,6 +200,11 @@ async def _state(asking: Awaitable[object]) -> str:
     except Exception as error:
         return f"does not answer ({type(error).__name__})"
     return "ok"
+
+
+def open_audit_index(settings: Settings) -> AuditIndexFile:
+    """The reviewers' index of the ledger; its follower makes it."""
+    return AuditIndexFile(settings.home / "audit-index.sqlite", settings.home / "ledger.sqlite", settings.disk_reserve)
 
 
 def open_database(settings: Settings) -> Database:

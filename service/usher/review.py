@@ -75,7 +75,7 @@ class Review:
         if query.outcome is not None and not _OUTCOME.fullmatch(query.outcome):
             raise UserError("outcome", "is not an outcome", "give one such as answered, refused or cancelled")
         kind = _event_type(query.type)
-        since, until = _utc("from", query.since), _utc("to", query.until)
+        since, until = utc("from", query.since), utc("to", query.until)
         asked = {
             "actor": actor,
             "after": query.after,
@@ -93,7 +93,8 @@ class Review:
             raise LedgerUnavailable(str(error)) from error
 
 
-def _utc(name: str, instant: datetime | None) -> datetime | None:
+def utc(name: str, instant: datetime | None) -> datetime | None:
+    """A time that a reviewer gave, in UTC. Raises `UserError`."""
     if instant is None:
         return None
     if instant.tzinfo is None:

@@ -18,6 +18,7 @@ from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
 from usher.proof import Proofs
+from usher.questions import Questions
 from usher.retrieve import Retrieve
 from usher.review import Review
 from usher.settings import Settings
@@ -53,4 +54,5 @@ class Services:
     feedback: Feedback
     review: Review
     proofs: Proofs
+    questions: Questions
     ready: Callable[[], Awaitable[dict[str, str]]]

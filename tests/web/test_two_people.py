@@ -76,6 +76,12 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
         Try(query={"outcome": "answered"}),
         Try(query={"audit_id": "ID"}, of="exchange"),
     ],
+    ("GET", "/api/audit/who-saw"): [
+        Try(query={"document": "ID"}, of="document"),
+        Try(query={"path": "finance/plan.md"}),
+    ],
+    ("GET", "/api/audit/saw"): [Try(query={"person": ALICE}), Try(query={"person": ALICE, "names": "true"})],
+    ("GET", "/api/audit/denied"): [Try(), Try(query={"names": "true"})],
     ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
@@ -110,6 +116,7 @@ OPERATORS = {
     ("POST", "/operator/ingest"),
     ("GET", "/operator/audit/events"),
     ("GET", "/operator/audit/proof/{number:str}"),
+    ("GET", "/operator/audit/who-saw"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 

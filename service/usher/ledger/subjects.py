@@ -43,6 +43,10 @@ class Subjects:
         row = await asyncio.to_thread(self._log.subject_by_pseudonym, pseudonym)
         return self._unwrapped(row) if row else None
 
+    async def found(self, user: str) -> Subject | None:
+        """The subject of a user if there is one already."""
+        return self._cache.get(user) or await self._stored(user)
+
     async def name_of(self, pseudonym: str) -> str | None:
         """The user behind a pseudonym."""
         row = await asyncio.to_thread(self._log.subject_by_pseudonym, pseudonym)

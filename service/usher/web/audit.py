@@ -54,7 +54,7 @@ async def events(
     limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> EventPage:
     by = who(grant, await services.ledger.pseudonym(grant.credential.user))
-    query = EventQuery(after, limit, kind, outcome, _instant("from", since), _instant("to", until))
+    query = EventQuery(after, limit, kind, outcome, instant("from", since), instant("to", until))
     page = await services.review.events(query, by, grant.credential.kind)
     _refuse_unless(await services.authority.again(grant))
     return _page(page)
@@ -72,11 +72,12 @@ async def operator_events(
     limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> EventPage:
     by = operator_of(request)
-    query = EventQuery(after, limit, kind, outcome, _instant("from", since), _instant("to", until))
+    query = EventQuery(after, limit, kind, outcome, instant("from", since), instant("to", until))
     return _page(await services.review.events(query, None, f"{by.kind}:{by.id}"))
 
 
-def _instant(name: str, text: str | None) -> datetime | None:
+def instant(name: str, text: str | None) -> datetime | None:
+    """A time in a query. Raises `UserError`."""
     try:
         return None if text is None else datetime.fromisoformat(text)
     except ValueError:

@@ -1,0 +1,160 @@
+"""The reviewers' index: a SQLite file of its own beside the ledger, built from the committed events by a follower.
+
+It holds nothing that the ledger has not: deleting it is always safe, and one that does not continue the ledger (another
+log's, or of events that the ledger does not have) is built again from the first event. The ledger is only read, in
+short transactions on a connection of its own, which no writer waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from usher.backends import audit_index_reads as reads
+from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
+from usher.ledger.shown import rows_of
+from usher.ports.audit_index import Between, Denial, Found, IndexUnreadable, Seen, What
+
+T = TypeVar("T")
+
+BATCH = 256
+"""Events in one step: each is a short transaction on both sides."""
+
+
+class AuditIndexFile:
+    """The file `path`, of the ledger in the file `ledger`; it grows only while `reserve` bytes are free on its disk."""
+
+    def __init__(self, path: Path, ledger: Path, reserve: int = 0) -> None:
+        self._path, self._ledger, self._reserve = path, ledger, reserve
+        self._turn = threading.RLock()  # of the writing connection
+        self._writing: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def step(self) -> bool:
+        """Take in the next events, at most `BATCH`; True if there may be more. Raises `IndexUnreadable`."""
+        with self._turn:
+            return self._stepped()
+
+    def _stepped(self) -> bool:
+        try:
+            return self._step(self._writer())
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexUnreadable(f"an event is not understood ({type(error).__name__})") from error
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            if type(error) is not sqlite3.DatabaseError:  # busy, no space, not there yet: it may pass
+                raise IndexUnreadable(f"{type(error).__name__}: {error}") from error
+            self._remove()  # its bytes are no database
+            return True
+
+    def _step(self, index: sqlite3.Connection) -> bool:
+        space = os.statvfs(self._path)
+        if space.f_bavail * space.f_frsize < self._reserve:
+            raise IndexUnreadable("its disk has less than the reserve free; make room")
+        indexed = index.execute("SELECT origin, number, leaf FROM progress").fetchone()
+        with reading_ledger(self._ledger) as ledger:
+            events = _next(ledger, tuple(indexed) if indexed else None)
+            origin = _origin(ledger)
+        if events is None:
+            self.close()
+            self._remove()
+            return True
+        if events:
+            rows = [row for event in events for row in rows_of(json.loads(event[2]))]
+            store(index, rows, (origin, events[-1][0], events[-1][1]))
+        return len(events) == BATCH
+
+    def who_saw(self, what: What, between: Between) -> Found[Seen]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index: reads.who_saw(index, what, between))
+
+    def saw(self, pseudonym: str | None, between: Between) -> Found[Seen]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index: reads.saw(index, pseudonym, between))
+
+    def denied(self, between: Between) -> Found[Denial]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index: reads.denied(index, between))
+
+    def _found(self, read: Callable[[sqlite3.Connection], tuple[list[T], bool]]) -> Found[T]:
+        """Entries and how far the index was, of one instant; then the ledger's size."""
+        try:
+            with closing(_opened(self._path)) as index:
+                index.execute("PRAGMA query_only = ON")
+                index.execute("BEGIN")
+                progress = index.execute("SELECT number FROM progress").fetchone()
+                entries, more = read(index)
+        except (sqlite3.Error, OSError) as error:
+            raise IndexUnreadable(f"{type(error).__name__}: {error}") from error
+        with reading_ledger(self._ledger) as ledger:
+            size: int = ledger.execute("SELECT size FROM tree").fetchone()[0]
+        return Found(progress[0] if progress else 0, size, entries, more)
+
+    def close(self) -> None:
+        """Release the file. A later step opens it again."""
+        with self._turn:
+            connection, self._writing = self._writing, None
+            if connection is not None:
+                connection.close()
+
+    def _writer(self) -> sqlite3.Connection:
+        """One connection for all steps, as long as the file is the same: it may be deleted at any time."""
+        if self._writing is None or not self._path.exists() or self._path.stat().st_ino != self._inode:
+            self.close()
+            self._writing = _opened(self._path)
+            self._inode = self._path.stat().st_ino
+        return self._writing
+
+    def _remove(self) -> None:
+        """Whoever is reading it goes on reading the old file; the next step makes a new one."""
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def reading_ledger(path: Path) -> Iterator[sqlite3.Connection]:
+    """The ledger's file, which can only be read here. Raises `IndexUnreadable`."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as opened:
+            yield opened
+    except sqlite3.Error as error:
+        raise IndexUnreadable(f"the ledger cannot be read ({type(error).__name__})") from error
+
+
+def _origin(ledger: sqlite3.Connection) -> str:
+    return str(ledger.execute("SELECT origin FROM log").fetchone()[0])
+
+
+def _next(ledger: sqlite3.Connection, indexed: tuple[str, int, bytes] | None) -> list[tuple[int, bytes, bytes]] | None:
+    """The events that follow what is indexed; None if that is not what the ledger begins with."""
+    after = 0
+    if indexed is not None:
+        origin, after, leaf = indexed
+        found = ledger.execute("SELECT leaf FROM events WHERE number = ?", (after,)).fetchone()
+        if found is None or (origin, leaf) != (_origin(ledger), found[0]):
+            return None
+    query = "SELECT number, leaf, event FROM events WHERE number > ? ORDER BY number LIMIT ?"
+    return ledger.execute(query, (after, BATCH)).fetchall()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """The index, made at first: private, in WAL mode. After a loss of power it may lack the last steps, no more.
+    One of another format is made anew."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            connection.executescript(SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

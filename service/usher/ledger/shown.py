@@ -1,0 +1,199 @@
+"""What an event says of who was shown what: rows for the reviewers' index, made of one event alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from usher.ledger.record import EventType
+
+VIEW = "view"
+"""The kind of an entry that is a view; others are of their request's `operation`."""
+Ref = str | int
+"""An exchange by its audit id, or a view by its event's number."""
+
+_NO_DENIAL = frozenset(
+    {"answered", "no_answer", "found", "nothing", "cancelled", "interrupted", "failed", "unrecorded"}
+    | {"model_unavailable", "conversation_deleted"}
+)
+"""Outcomes that are no denial. An outcome that is not known here counts as one: it is rather listed than missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An exchange (by its request) or a view. `time` is as in the event."""
+
+    number: int
+    kind: str
+    audit_id: str | None
+    time: str
+    pseudonym: str | None
+    policy_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    audit_id: str
+    effect: str
+    reason: str
+    policy_version: int | None
+    route: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    audit_id: str
+    model: str | None
+    adapter: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of an exchange so far: that of its last event that has one."""
+
+    audit_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The event that denied or refused an exchange. One that is refused for two reasons keeps the first."""
+
+    audit_id: str
+    number: int
+    reason: str
+    action: str | None
+    object: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One passage of an exchange, or one document or passage of a view. `number` is its event's, in which
+    `position` counts from 1. `in_prompt` is None for a view."""
+
+    of: Ref
+    number: int
+    position: int
+    document: str
+    version: int | None
+    chunk: str | None
+    access_class: int | None
+    rank: int | None
+    in_prompt: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """Of an exchange: the ranks of the passages that its answer cites."""
+
+    audit_id: str
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inherits:
+    """`of` had an earlier exchange in its prompt, or shows it again: what that showed, it shows too."""
+
+    of: Ref
+    earlier: str
+
+
+Row = Begun | Decided | Generated | Outcome | Denied | Shown | Cited | Inherits
+
+
+def rows_of(event: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows of one event, in the order in which they are to be stored. Most types have none.
+
+    A conversation's name and its place in a list are no exposure here: a view of these alone is an entry that shows
+    nothing. Raises `KeyError`, `TypeError` or `ValueError` for an event that this release does not understand.
+    """
+    make = _ROWS.get(event["type"])
+    return iter(()) if make is None else make(event)
+
+
+def _request(event: Mapping[str, Any]) -> Iterator[Row]:
+    yield _begun(event, event["operation"], event["audit_id"])
+
+
+def _begun(event: Mapping[str, Any], kind: str, audit_id: str | None) -> Begun:
+    who = event["who"] or {}
+    return Begun(event["number"], kind, audit_id, event["time"], who.get("pseudonym"), event.get("policy_version"))
+
+
+def _decision(event: Mapping[str, Any]) -> Iterator[Row]:
+    audit_id, effect, reason = event["audit_id"], event["effect"], event["reason"]
+    yield Decided(audit_id, effect, reason, event.get("policy_version"), (event.get("route") or {}).get("kind"))
+    if effect != "allow":
+        yield Denied(audit_id, event["number"], reason, event.get("action"), event.get("object"))
+
+
+def _retrieval(event: Mapping[str, Any]) -> Iterator[Row]:
+    yield from _outcome(event)
+    for position, passage in enumerate(event["passages"], 1):
+        yield _shown(event["audit_id"], event["number"], position, passage)
+
+
+def _shown(of: Ref, number: int, position: int, passage: Mapping[str, Any]) -> Shown:
+    return Shown(
+        of,
+        number,
+        position,
+        passage["document"],
+        passage.get("version"),
+        passage.get("chunk"),
+        passage.get("access_class"),
+        passage.get("rank"),
+        passage.get("in_prompt"),
+    )
+
+
+def _generation(event: Mapping[str, Any]) -> Iterator[Row]:
+    """One that rewrites the question counts too: what it held came by way of the question into the search."""
+    audit_id = event["audit_id"]
+    if event.get("purpose") == "answer":
+        yield Generated(audit_id, event.get("gen_ai.request.model"), _name(event.get("adapter")))
+    yield from _inherited(audit_id, event.get("history") or ())
+
+
+def _name(adapter: Any) -> str | None:
+    name = adapter["name"] if isinstance(adapter, Mapping) else adapter
+    return None if name is None else str(name)
+
+
+def _inherited(of: Ref, history: Sequence[str | None]) -> Iterator[Row]:
+    for earlier in dict.fromkeys(history):
+        if earlier is not None:  # a placeholder showed nothing
+            yield Inherits(of, earlier)
+
+
+def _answer(event: Mapping[str, Any]) -> Iterator[Row]:
+    yield from _outcome(event)
+    if ranks := event.get("cited"):
+        yield Cited(event["audit_id"], tuple(ranks))
+
+
+def _outcome(event: Mapping[str, Any]) -> Iterator[Row]:
+    audit_id, outcome = event["audit_id"], event["outcome"]
+    yield Outcome(audit_id, outcome)
+    if outcome not in _NO_DENIAL:
+        yield Denied(audit_id, event["number"], event.get("reason") or outcome, None, None)
+
+
+def _view(event: Mapping[str, Any]) -> Iterator[Row]:
+    number = event["number"]
+    yield _begun(event, VIEW, None)
+    for position, document in enumerate(event.get("documents") or (), 1):
+        yield _shown(number, number, position, document)
+    own = [event["exchange"]] if "exchange" in event else []
+    yield from _inherited(number, [*own, *(event.get("exchanges") or ())])
+
+
+_ROWS = {
+    EventType.REQUEST: _request,
+    EventType.DECISION: _decision,
+    EventType.RETRIEVAL: _retrieval,
+    EventType.GENERATION: _generation,
+    EventType.ANSWER: _answer,
+    EventType.VIEW: _view,
+}

@@ -1,0 +1,139 @@
+"""The reviewers' index of who was shown what, and the names behind its ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+
+DIRECT = "direct"
+"""It was in the prompt, in a search's result or on the page that was viewed."""
+INHERITED = "inherited"
+"""Something earlier in the prompt, or viewed again, showed it."""
+RETRIEVED = "retrieved"
+"""It was found for the question, but stood neither in the prompt nor in an answer."""
+
+
+class IndexUnreadable(Exception):
+    """The index can neither be read nor go on now. It passes by itself; the ledger is unharmed by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Entries numbered above `after`, at most `limit`, from `since` (included) to `until` (excluded); both are times
+    as events have them."""
+
+    after: int
+    limit: int
+    since: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """A document (None: one that is not there, which nobody saw); with `version`, that one's passages; with `chunk`,
+    that passage."""
+
+    document: UUID | None
+    version: int | None = None
+    chunk: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPassage:
+    """`chunk` is null for a whole document, `in_prompt` where there was no prompt."""
+
+    document: str
+    version: int | None
+    chunk: str | None
+    access_class: int | None
+    rank: int | None
+    in_prompt: bool | None
+    cited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A question (`chat`, `search`) or a `view`, and what it showed. `number` is its first event's.
+
+    `earlier` are the exchanges that stood in its prompt or were viewed again. Where a document was asked for,
+    `passages` are that document's, `how` says how it was seen, and `via` through which of `earlier`, if inherited.
+    """
+
+    number: int
+    time: str
+    kind: str
+    audit_id: str | None
+    pseudonym: str | None
+    outcome: str | None
+    policy_version: int | None
+    route: str | None
+    model: str | None
+    adapter: str | None
+    how: str | None
+    via: str | None
+    earlier: tuple[str, ...]
+    passages: tuple[ShownPassage, ...]
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A question that was denied or refused. `number` is the event's that says so, `time` that of the question."""
+
+    number: int
+    time: str
+    kind: str
+    audit_id: str | None
+    pseudonym: str | None
+    reason: str
+    action: str | None
+    object: str | None
+    outcome: str | None
+    policy_version: int | None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """What the index has, by the first `indexed` of the ledger's `size` events; `more` says that others follow."""
+
+    indexed: int
+    size: int
+    entries: Sequence[T]
+    more: bool
+
+
+class AuditIndex(Protocol):
+    """Built by `step` from the ledger. All methods may block, and raise `IndexUnreadable`."""
+
+    def step(self) -> bool:
+        """Take in the next events; True if there may be more. By one thread at a time; the rest by any."""
+
+    def who_saw(self, what: What, between: Between) -> Found[Seen]: ...
+
+    def saw(self, pseudonym: str | None, between: Between) -> Found[Seen]:
+        """None is nobody."""
+
+    def denied(self, between: Between) -> Found[Denial]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    source: str
+    path: str
+    title: str | None
+
+
+class DocumentNames(Protocol):
+    """What documents are called, whoever may read them: for reviewers who may know it, deleted ones too."""
+
+    async def named(self, documents: Sequence[UUID]) -> dict[UUID, DocumentName]: ...
+
+    async def at(self, path: str, source: str | None) -> list[UUID]:
+        """The documents at a path, of one source or of any."""

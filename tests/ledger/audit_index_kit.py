@@ -1,0 +1,153 @@
+"""Histories for the tests of the reviewers' index: as events in a ledger's file, and scanned one by one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from usher.backends.audit_index import AuditIndexFile
+from usher.ledger.record import Entry, EventType, Who, encode, fragment, leaf_hash
+from usher.ports.audit_index import What
+
+BEGAN = 1_700_000_000_000_000
+"""Microseconds of the first event; each next one is a second later."""
+
+_LEDGER = """CREATE TABLE log (origin TEXT); CREATE TABLE tree (size INTEGER);
+CREATE TABLE events (number INTEGER PRIMARY KEY, leaf BLOB, event BLOB);"""
+"""What the follower reads of a ledger's file."""
+
+DOCUMENTS = [UUID(int=n) for n in range(1, 4)]
+PEOPLE = [str(UUID(int=100 + n)) for n in range(3)]
+
+
+@dataclass
+class History:
+    """Events as the ledger has them, one after the other."""
+
+    origin: str = "usher/test"
+    events: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    exchanges: list[str] = field(default_factory=list)
+
+    def add(self, kind: EventType, audit_id: str | None, person: str | None, body: Mapping[str, object]) -> None:
+        who = None if person is None else Who(person, ("role:x",), "key")
+        number = len(self.events) + 1
+        event = encode(number, BEGAN + number * 1_000_000, fragment(Entry(kind, audit_id, who, body)))
+        self.events.append((number, leaf_hash(event), event))
+        time = f"{number}"
+        self.bodies.append({"number": number, "at": time, "type": kind, "audit_id": audit_id, "who": person, **body})
+
+    def asked(self, act: Act) -> None:
+        """A question, a search or a view, as the use cases record them."""
+        person = PEOPLE[act.person]
+        history = [self.exchanges[n % len(self.exchanges)] for n in act.earlier if self.exchanges]
+        if act.kind == "view":
+            shown = [{"document": p["document"], "version": p["version"], "chunk": p["chunk"]} for p in act.passages]
+            body: dict[str, object] = {"documents": shown} if act.passages else {"exchanges": history}
+            self.add(EventType.VIEW, None, person, body)
+            return
+        audit_id = str(UUID(int=1000 + len(self.events)))
+        self.add(EventType.REQUEST, audit_id, person, {"operation": act.kind})
+        effect = {"effect": "deny" if act.denied else "allow", "reason": "no_rule", "policy_version": 3}
+        self.add(EventType.DECISION, audit_id, person, {**effect, "action": "chat.ask", "object": "sys:chat"})
+        if not act.denied:
+            passages = [{**p, "in_prompt": p["in_prompt"] and act.kind == "chat"} for p in act.passages]
+            self.add(EventType.RETRIEVAL, audit_id, person, {"outcome": "found", "passages": passages})
+        if act.kind == "chat":
+            self._answered(audit_id, person, act, history)
+
+    def _answered(self, audit_id: str, person: str, act: Act, history: Sequence[str]) -> None:
+        if act.denied:
+            self.add(EventType.ANSWER, audit_id, person, {"outcome": "refused", "reason": "no_rule"})
+            return
+        placeholders: list[str | None] = [*history, None]
+        self.add(
+            EventType.GENERATION, audit_id, person, {"purpose": "answer", "adapter": None, "history": placeholders}
+        )
+        self.add(EventType.ANSWER, audit_id, person, {"outcome": act.outcome, "cited": [1]})
+        self.exchanges.append(audit_id)
+
+    def stored(self, folder: Path, upto: int | None = None) -> Path:
+        """A `ledger.sqlite` with the first events."""
+        path = folder / "ledger.sqlite"
+        path.unlink(missing_ok=True)
+        events = self.events[:upto]
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(f"PRAGMA synchronous = OFF; BEGIN; {_LEDGER}")
+            connection.execute("INSERT INTO log VALUES (?)", (self.origin,))
+            connection.execute("INSERT INTO tree VALUES (?)", (len(events),))
+            connection.executemany("INSERT INTO events VALUES (?, ?, ?)", events)
+            connection.commit()
+        return path
+
+
+@dataclass(frozen=True)
+class Act:
+    kind: str
+    person: int
+    passages: Sequence[Mapping[str, Any]]
+    earlier: Sequence[int]
+    denied: bool = False
+    outcome: str = "answered"
+
+
+def index_of(history: History, folder: Path) -> AuditIndexFile:
+    """Built to its end."""
+    index = AuditIndexFile(folder / "audit-index.sqlite", history.stored(folder))
+    while index.step():
+        pass
+    return index
+
+
+def scanned(history: History, wanted: What) -> dict[int, str]:
+    """Who saw it, from all events one after the other: the first event's number, and how."""
+    begun: dict[str, tuple[int, str]] = {}
+    exposed: dict[int, bool] = {}
+    how: dict[int, str] = {}
+
+    def is_it(passage: Mapping[str, Any]) -> bool:
+        same = passage["document"] == str(wanted.document)
+        version, chunk = wanted.version, wanted.chunk and str(wanted.chunk)
+        return same and version in (None, passage["version"]) and chunk in (None, passage["chunk"])
+
+    for event in history.bodies:
+        number = event["number"]
+        if event["type"] == "request":
+            begun[event["audit_id"]] = (number, event["operation"])
+        node, kind = begun.get(event["audit_id"], (number, "view"))
+        for passage in filter(is_it, [*event.get("passages", ()), *event.get("documents", ())]):
+            shown = kind != "chat" or passage["in_prompt"]
+            how[node] = "direct" if shown or how.get(node) == "direct" else "retrieved"
+            exposed[node] = exposed.get(node, False) or shown
+        for earlier in [*event.get("history", ()), *event.get("exchanges", ())]:
+            if earlier is not None and exposed.get(begun[earlier][0]):
+                exposed[node] = True
+                how[node] = "direct" if how.get(node) == "direct" else "inherited"
+    return how
+
+
+def chat(*documents: int, earlier: Sequence[int] = (), person: int = 0) -> Act:
+    passages = [
+        {
+            "document": str(DOCUMENTS[d]),
+            "version": 1,
+            "chunk": str(UUID(int=d)),
+            "access_class": 1,
+            "rank": n,
+            "in_prompt": True,
+        }
+        for n, d in enumerate(documents, 1)
+    ]
+    return Act("chat", person, passages, earlier)
+
+
+def told(*acts: Act) -> History:
+    history = History()
+    for act in acts:
+        history.asked(act)
+    return history
