@@ -205,6 +205,10 @@ class Chat:
         self._watch.remove(_Watched(self, exchange))
         exchange.ended.set()
 
+    async def still_permitted(self, exchange: Exchange) -> None:
+        """For whoever gives something of an exchange later than it was judged. Raises `ChatRefused`."""
+        await self._barrier(exchange)
+
     async def recheck(self, exchange: Exchange) -> None:
         """Something may have changed: an exchange that may not go on is ended, also while its model is silent."""
         try:

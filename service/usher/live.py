@@ -73,12 +73,14 @@ class Live:
     def forget(self, flow: Flow) -> None:
         """Its end has been read."""
         self._flows.pop(flow.exchange.audit_id, None)
+        self._found(flow.exchange.audit_id)
 
     def unread(self, flow: Flow) -> None:
         """Its reader was lost: it goes on for `RESUME_SECONDS`, and can be taken up again that long."""
         audit_id, user = flow.exchange.audit_id, flow.exchange.grant.credential.user
         if audit_id not in self._flows:
             return
+        self._found(audit_id)
         flow.start()
         mine = [id for id in self._unread if self._flows[id].exchange.grant.credential.user == user]
         for oldest in mine[: max(len(mine) + 1 - MOST_UNREAD, 0)]:
@@ -102,13 +104,15 @@ class Live:
         flow = self._flows.get(str(row.id))
         if flow is None:
             return await self._replay.stored(grant, row)
-        if (timer := self._unread.pop(str(row.id), None)) is not None:
-            timer.cancel()
+        self._found(str(row.id))
         return Again(row, flow.exchange.grant.documents.link_hosts, flow)
 
-    async def still_permitted(self, grant: Grant, again: Again) -> None:
-        """Asked before each part of it is given. Raises as `Replay`."""
-        await self._replay.still_permitted(grant, again)
+    async def judge(self, grant: Grant, flow: Flow | None, again: Again | None = None) -> None:
+        """Asked before each part is given, also of one that is read `again`. Raises `ChatRefused`, and as `Replay`."""
+        if again is not None:
+            await self._replay.still_permitted(grant, again)
+        elif flow is not None:
+            await self._chat.still_permitted(flow.exchange)
 
     def join(self, reader: Reader) -> bool:
         """False if the server stops, and the reader must."""
@@ -128,6 +132,11 @@ class Live:
         for audit_id in tuple(self._unread):
             self._let_go(audit_id)
         await asyncio.gather(*self._ending)
+
+    def _found(self, audit_id: str) -> None:
+        """It has a reader again, or needs none."""
+        if (timer := self._unread.pop(audit_id, None)) is not None:
+            timer.cancel()
 
     def _let_go(self, audit_id: str) -> None:
         """Nobody came for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from litestar.exceptions import WebSocketDisconnect
 from usher.web.ws_frames import Error, ServerFrame
 
 AnyWebSocket = WebSocket[Any, Any, Any]
+Judge = Callable[[], Awaitable[None]]
 
 SEND_SECONDS = 10.0
 """How long a client may take to let a frame through."""
@@ -39,9 +40,12 @@ class Line:
         self._over = over
         self._turn = asyncio.Lock()
 
-    async def send(self, frame: ServerFrame) -> None:
-        """Returns when the connection has taken it. Raises `Lost`."""
+    async def send(self, frame: ServerFrame, judge: Judge | None = None) -> None:
+        """Returns when the connection has taken it. `judge` is asked when its turn has come, which a slow client may
+        have put off: what it raises is raised, and nothing is sent. Raises `Lost`."""
         async with self._turn:
+            if judge is not None:
+                await judge()
             if self.closing:
                 raise Lost
             await self._put(_text(frame))

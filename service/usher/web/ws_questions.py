@@ -10,6 +10,7 @@ from uuid import UUID
 
 from usher.authority import Grant
 from usher.chat import MAX_TOKENS
+from usher.chat_answer import Ended
 from usher.core.history import Asked
 from usher.limits import LimitExceeded
 from usher.live_again import Again
@@ -19,7 +20,7 @@ from usher.services import Services
 from usher.threads import NoSuchExchange, Place
 from usher.web import ws_replies as replies
 from usher.web.ws_frames import Ask, Cancel, Delta, Error, Resume
-from usher.web.ws_line import Line, Lost
+from usher.web.ws_line import Judge, Line, Lost
 
 MAX_IN_FLIGHT = 4
 
@@ -125,7 +126,7 @@ class Questions:
         flow = await self._live.begin(self._grant(), asked, tokens, ask.temperature or 0.0, _place(ask))
         question.flow = flow
         await self._line.send(replies.route(ask.id, flow.exchange))
-        await self._line.send(replies.sources(ask.id, flow.exchange))
+        await self._line.send(replies.sources(ask.id, flow.exchange), self._judge(flow))
         await self._read(ask.id, question, flow)
 
     async def _resume(self, frame: Resume, question: _Question) -> None:
@@ -134,30 +135,29 @@ class Questions:
             question.flow = again.flow
             await self._read(frame.id, question, again.flow, frame.after, again)
             return
-        audit_id = str(again.row.id)
+        audit_id, judge = str(again.row.id), self._judge(None, again)
         for seq, text in enumerate(again.parts[frame.after :], frame.after + 1):
-            await self._live.still_permitted(self._grant(), again)
-            await self._line.send(Delta(id=frame.id, audit_id=audit_id, seq=seq, text=text))
-        await self._live.still_permitted(self._grant(), again)
-        await self._line.send(replies.end_again(frame.id, again))
+            await self._line.send(Delta(id=frame.id, audit_id=audit_id, seq=seq, text=text), judge)
+        await self._line.send(replies.end_again(frame.id, again), judge)
 
     async def _read(self, id: str, question: _Question, flow: Flow, after: int = 0, again: Again | None = None) -> None:
-        """Send what comes of an answer. One that is read `again` is judged anew for each frame."""
-        audit_id = flow.exchange.audit_id
+        """Send what comes of an answer, each frame judged when it goes out."""
+        audit_id, judge = flow.exchange.audit_id, self._judge(flow, again)
         async with aclosing(flow.read(after)) as parts:
             async for seq, text in parts:
-                if again is not None:
-                    await self._live.still_permitted(self._grant(), again)
-                await self._line.send(Delta(id=id, audit_id=audit_id, seq=seq, text=text))
+                await self._line.send(Delta(id=id, audit_id=audit_id, seq=seq, text=text), judge)
         if flow.end is None:
             question.flow = None
             words = "This answer is read over another socket now."
             await self._line.send(Error(id=id, code="resumed_elsewhere", message=words, audit_id=audit_id))
             return
-        if again is not None:
-            await self._live.still_permitted(self._grant(), again)
-        await self._line.send(replies.end(id, flow))
+        whole = isinstance(flow.end, Ended) and flow.end.whole
+        await self._line.send(replies.end(id, flow), judge if whole or again is not None else None)
         self._live.forget(flow)
+
+    def _judge(self, flow: Flow | None, again: Again | None = None) -> Judge:
+        """What is asked when a frame's turn has come, however long it waited for that."""
+        return lambda: self._live.judge(self._grant(), flow, again)
 
     async def _say(self, code: str, words: str) -> None:
         await self._line.send(Error(id=None, code=code, message=words))
