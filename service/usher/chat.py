@@ -214,7 +214,9 @@ class Chat:
         try:
             await self._barrier(exchange)
         except ChatRefused as refused:
-            if exchange.parts is not None:
+            if exchange.parts is None:
+                await self._close(exchange, refused.code)
+            else:
                 exchange.parts.stop(refused)
 
 
