@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +20,7 @@ from usher.backends.ledger_sql import SqlLog
 from usher.ledger.log import Batch, LogFailed, StoredEvent
 from usher.ledger.proofs import TILE, Prover, Subtree, consistency_proof, inclusion_proof, root_of
 from usher.ledger.record import leaf_hash
-from usher.ledger.verify.proof import BadProof, verify_consistency, verify_inclusion
+from usher.ledger.verify.proof import BadProof, root_from_inclusion_proof, verify_consistency, verify_inclusion
 
 A, B, C, D, E, F = (
     "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
@@ -172,6 +173,18 @@ def test_a_consistency_proof_shows_one_beginning_of_one_tree(new: int, data: st.
             verify_consistency(old, first, new, second, path)
 
 
+def test_hashes_left_over_or_cut_elsewhere_are_refused() -> None:
+    """Also where they would lead to a root: more than the tree has levels, or the same bytes parted otherwise."""
+    leaf, (sibling, *rest) = HASHES[0], inclusion_proof(0, 8, over(HASHES))
+    with pytest.raises(BadProof, match="left over"):
+        root_from_inclusion_proof(0, 8, leaf, [sibling, *rest, HASHES[9]])
+    with pytest.raises(BadProof, match="32 bytes"):
+        verify_inclusion(0, 8, leaf + sibling[:1], [sibling[1:], *rest], root_of(HASHES[:8]))
+    first, (node, *others) = root_of(HASHES[:4]), consistency_proof(4, 8, over(HASHES))
+    with pytest.raises(BadProof, match="32 bytes"):
+        verify_consistency(4, first[:-1], 8, root_of(HASHES[:8]), [first[-1:] + node, *others])
+
+
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (-1, 3), (9, 3)])
 def test_no_proof_of_what_cannot_be(index: int, size: int) -> None:
     """A leaf outside the tree, the beginning that is empty or longer."""
@@ -234,6 +247,24 @@ def test_a_proof_reads_few_leaves() -> None:
     log.read = 0
     prover.inclusion(5000, 70 * TILE + 9)
     assert log.read <= 2 * TILE
+
+
+def test_every_new_checkpoint_is_heard_once(tmp_path: Path) -> None:
+    """From the one of the start to the one of the stop, in order."""
+    heard: list[str] = []
+
+    async def story() -> None:
+        async with ledger_in(tmp_path, heard=heard.append, every=0.01) as ledger:
+            for _ in range(3):
+                await exchange(ledger)
+                await ledger.checkpoint()
+                await asyncio.sleep(0.03)
+            await exchange(ledger)
+
+    run(story())
+    sizes = [int(note.split("\n")[1]) for note in heard]
+    assert sizes == sorted(set(sizes))
+    assert {0, 5, 10, 15, 20} <= set(sizes)
 
 
 def test_proofs_of_a_file_hold_against_its_checkpoint(tmp_path: Path) -> None:

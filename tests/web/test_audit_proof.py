@@ -22,7 +22,7 @@ from usher.backends.keyring import KeyRing
 from usher.cli import app
 from usher.errors import UserError
 from usher.ledger.checkpoint import verifier_key
-from usher.ledger.record import leaf_hash
+from usher.ledger.record import Entry, EventType, leaf_hash
 from usher.ledger.verify.notes import key_of
 from usher.ledger.verify.proof import BadProof, verify_inclusion
 from usher.ledger.verify.tlog_proof import check_tlog_proof
@@ -135,14 +135,17 @@ def test_what_cannot_be_proven_is_told_with_the_remedy(usher: World, path: str, 
 
 def test_what_was_changed_is_not_proven(usher: World) -> None:
     """A stored leaf that does not lead to the signed root is told, not served; put right, it is proven again."""
-    proof(usher, "4")
+    usher.run(usher.services.ledger.append([Entry(EventType.OPERATOR)] * 400))
+    usher.run(usher.services.ledger.checkpoint())
     ((leaf,),) = query(ledger_file(usher), "SELECT hex(leaf) FROM events WHERE number = 4")
     change(ledger_file(usher), "UPDATE events SET leaf = zeroblob(32) WHERE number = 4")
-    response = get(usher, "4")
-    assert response.status_code == 500
-    assert "usher audit verify" in response.json()["remedy"]
+    for number in ("4", "400"):
+        response = get(usher, number)
+        assert response.status_code == 500
+        assert "usher audit verify" in response.json()["remedy"]
     change(ledger_file(usher), f"UPDATE events SET leaf = x'{leaf}' WHERE number = 4")  # noqa: S608  # a test's own
     proof(usher, "4")
+    proof(usher, "400")
 
 
 def test_whoever_loses_the_right_meanwhile_gets_no_proof(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
