@@ -2,7 +2,7 @@
 
 Everything that somebody else wrote (passages, a client's system, developer and tool turns) stands between fences whose
 marker is a hash of all that the prompt holds. No content can contain the hash of a text that contains it, so none can
-close its fence and speak as Usher.
+close its fence and speak as Usher. Marks of chat templates in it are made plain text (`control_tokens.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
+from usher.core.control_tokens import without_control_tokens
 from usher.core.dialogue import Earlier, newest_that_fit
 from usher.core.dialogue import turns as turns_of
 
@@ -189,8 +190,12 @@ def _messages(
     before = (message["content"] for message in history)
     marker = fence_marker([question, template.system, *(text for _, text in blocks), *before])
     fenced = "".join(_fenced(marker, block) for block in blocks) + ("" if passages else "There are no passages.\n\n")
-    body = _body(marker, fenced, template, question)
-    return ({"role": "system", "content": template.system}, *history, {"role": "user", "content": body})
+    body = {"role": "user", "content": _body(marker, fenced, template, question)}
+    return {"role": "system", "content": template.system}, *map(_plain, (*history, body))
+
+
+def _plain(message: Mapping[str, str]) -> Mapping[str, str]:
+    return {**message, "content": without_control_tokens(message["content"])}
 
 
 def _shown(passage: PromptPassage) -> str:

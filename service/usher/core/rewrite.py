@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from usher.core.control_tokens import without_control_tokens
 from usher.core.prompt import Template, fence_marker
 
 MOST_REWRITTEN = 500
@@ -55,7 +56,8 @@ def rewrite_messages(question: str, earlier: Sequence[tuple[str, str]]) -> tuple
     marker = fence_marker([TEMPLATE.system, *(text for _, text in blocks)])
     fenced = "".join(f"BEGIN {marker} {name}\n{text}\nEND {marker}\n\n" for name, text in blocks)
     body = f"Marker: {marker}\n\n{fenced}{TEMPLATE.question}"
-    return ({"role": "system", "content": TEMPLATE.system}, {"role": "user", "content": body})
+    shown = without_control_tokens(body)
+    return ({"role": "system", "content": TEMPLATE.system}, {"role": "user", "content": shown})
 
 
 def _blocks(n: int, pair: tuple[str, str]) -> list[tuple[str, str]]:
