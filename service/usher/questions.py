@@ -74,8 +74,8 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class SeenAnswer:
-    """By the first `indexed` of `size` events. `next` goes into `after` for what follows; null at the end. `documents`
-    names them by id, where names were asked for."""
+    """By the first `indexed` of `size` events. `next` goes into `after` for what follows, also where a page is
+    short or empty; null at the end. `documents` names them by id, where names were asked for."""
 
     indexed: int
     size: int
@@ -156,7 +156,7 @@ class Questions:
         found = await self._ask(lambda: self._index.denied(between))
         entries = await self._with_users(found.entries) if reviewer.names else found.entries
         await self._check_again(reviewer, identify=False)
-        return DeniedAnswer(found.indexed, found.size, entries, _next(found))
+        return DeniedAnswer(found.indexed, found.size, entries, found.next)
 
     async def _seen(self, reviewer: Reviewer, found: Found[Seen], *, identify: bool) -> SeenAnswer:
         entries = found.entries
@@ -165,7 +165,7 @@ class Questions:
             entries = await self._with_users(entries)
             documents = await self._documents_of(entries)
         await self._check_again(reviewer, identify=identify)
-        return SeenAnswer(found.indexed, found.size, entries, _next(found), documents)
+        return SeenAnswer(found.indexed, found.size, entries, found.next, documents)
 
     def _check(self, grant: Grant | None, *, identify: bool) -> None:
         """The operator is stopped by the operating system, or not at all."""
@@ -250,7 +250,3 @@ def _uuid(name: str, text: str) -> UUID:
 
 def _pseudonyms(entries: Iterable[Seen | Denial]) -> set[str]:
     return {entry.pseudonym for entry in entries if entry.pseudonym is not None}
-
-
-def _next(found: Found[Seen] | Found[Denial]) -> int | None:
-    return found.entries[-1].number if found.more else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.ledger.audit_index_kit import DOCUMENTS, PEOPLE, Act, History, chat, index_of, scanned, told
 
 from usher.backends import audit_index
+from usher.backends import audit_index_reads as reads
 from usher.backends.audit_index import AuditIndexFile
 from usher.ledger.record import EventType
 from usher.ports.audit_index import Between, IndexUnreadable, Seen, What
@@ -47,14 +49,24 @@ ACTS = st.builds(
 
 def paged(index: AuditIndexFile, wanted: What, limit: int = 500) -> list[Seen]:
     found: list[Seen] = []
-    while True:
-        page = index.who_saw(wanted, Between(found[-1].number if found else 0, limit))
-        found += page.entries
-        if not page.more:
-            return found
+    after: int | None = 0
+    while after is not None:
+        page = index.who_saw(wanted, Between(after, limit))
+        found, after = [*found, *page.entries], page.next
+    return found
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.fixture(params=[reads.MANY, 0], ids=["from what was shown", "from each entry"], scope="module")
+def road(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways to find who saw something; the second in small stretches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reads, "MANY", request.param)
+        patch.setattr(reads, "SCAN", 3)
+        yield
+
+
+@pytest.mark.usefixtures("road")
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ACTS, max_size=14), st.sampled_from(DOCUMENTS), st.sampled_from([None, 1]), st.sampled_from([None, 0]))
 def test_who_saw_is_what_a_scan_of_all_events_finds(
     acts: list[Act], document: UUID, version: int | None, part: int | None
@@ -93,6 +105,24 @@ def test_what_somebody_saw_is_theirs_alone_between_two_times(tmp_path: Path) -> 
     assert index.saw(PEOPLE[0], Between(0, 500, since=second.time)).entries == [second]
     assert index.saw(PEOPLE[0], Between(0, 500, until=second.time)).entries == [first]
     assert index.saw(None, ALL).entries == []
+    index.close()
+
+
+@pytest.mark.usefixtures("road")
+def test_who_saw_between_two_times_is_a_part_of_the_whole(tmp_path: Path) -> None:
+    """From an instant on, up to another, on both roads; what comes before an instant still hands on what it showed."""
+    index = index_of(
+        told(*(chat(0, earlier=[]) for _ in range(3)), *(chat(1, earlier=[n]) for n in range(3))), tmp_path
+    )
+    whole = paged(index, What(DOCUMENTS[0]))
+    assert [entry.how for entry in whole] == ["direct"] * 3 + ["inherited"] * 3
+    since, until = whole[3].time, whole[5].time
+    found: list[Seen] = []
+    after: int | None = 0
+    while after is not None:
+        page = index.who_saw(What(DOCUMENTS[0]), Between(after, 1, since, until))
+        found, after = [*found, *page.entries], page.next
+    assert found == whole[3:5]
     index.close()
 
 

@@ -82,19 +82,19 @@ class AuditIndexFile:
         """Raises `IndexUnreadable`."""
         return self._found(lambda index: reads.denied(index, between))
 
-    def _found(self, read: Callable[[sqlite3.Connection], tuple[list[T], bool]]) -> Found[T]:
+    def _found(self, read: Callable[[sqlite3.Connection], tuple[list[T], int | None]]) -> Found[T]:
         """Entries and how far the index was, of one instant; then the ledger's size."""
         try:
             with closing(_opened(self._path)) as index:
                 index.execute("PRAGMA query_only = ON")
                 index.execute("BEGIN")
                 progress = index.execute("SELECT number FROM progress").fetchone()
-                entries, more = read(index)
+                entries, following = read(index)
         except (sqlite3.Error, OSError) as error:
             raise IndexUnreadable(f"{type(error).__name__}: {error}") from error
         with reading_ledger(self._ledger) as ledger:
             size: int = ledger.execute("SELECT size FROM tree").fetchone()[0]
-        return Found(progress[0] if progress else 0, size, entries, more)
+        return Found(progress[0] if progress else 0, size, entries, following)
 
     def close(self) -> None:
         """Release the file. A later step opens it again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,11 @@ _EARLIER = (
     "SELECT i.node, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
     " WHERE i.node IN ({nodes}) ORDER BY i.node, i.earlier"
 )
+MAX_NUMBER = 2**63 - 1
+MANY = 2_000
+"""Passages of a document that were shown, above which the walk is from the entries and not from these."""
+SCAN = 2_000
+"""Entries that one page then looks at, so that it takes bounded time."""
 _SOME = 500
 """Entries whose passages are looked up in one query."""
 
@@ -40,6 +46,22 @@ SELECT {_ENTRY}, e.route, e.model, e.adapter,
 FROM entries e WHERE e.number IN (SELECT node FROM found WHERE node > :after)
 AND {_BETWEEN.format(number="e.number")}
 """  # noqa: S608  # constants only
+_IS_IT = f"FROM shown s WHERE {_IT} AND s.node ="
+_EXPOSED = f"""EXISTS (
+  WITH RECURSIVE up(node) AS (SELECT {{node}} UNION SELECT i.earlier FROM up JOIN inherits i ON i.node = up.node)
+  SELECT 1 FROM up CROSS JOIN shown s WHERE {_IT} AND s.node = up.node AND s.in_prompt IS NOT 0)
+"""  # noqa: S608  # constants only
+# The other way round, for what very many saw: each entry in turn is asked for what it showed and had in its prompt.
+_WHO_SAW_MUCH = f"""
+SELECT {_ENTRY}, e.route, e.model, e.adapter,
+  CASE WHEN EXISTS (SELECT 1 {_IS_IT} e.number AND in_prompt IS NOT 0) THEN '{DIRECT}'
+       WHEN {_EXPOSED.format(node="e.number")} THEN '{INHERITED}' ELSE '{RETRIEVED}' END AS how,
+  (SELECT x.audit_id FROM inherits j JOIN entries x ON x.number = j.earlier
+   WHERE j.node = e.number AND {_EXPOSED.format(node="j.earlier")} ORDER BY j.earlier LIMIT 1) AS via
+FROM entries e WHERE e.number > :after AND e.number <= :stop
+AND (EXISTS (SELECT 1 {_IS_IT} e.number) OR {_EXPOSED.format(node="e.number")})
+AND {_BETWEEN.format(number="e.number")}
+"""  # noqa: S608  # constants only
 _SAW = f"""
 SELECT {_ENTRY}, e.route, e.model, e.adapter, NULL AS how, NULL AS via FROM entries e
 WHERE e.pseudonym = :pseudonym AND e.number > :after
@@ -53,21 +75,44 @@ WHERE d.number > :after AND {_BETWEEN.format(number="d.number")}
 """  # noqa: S608  # constants only
 
 
-def who_saw(index: sqlite3.Connection, what: What, between: Between) -> tuple[list[Seen], bool]:
-    """Whatever showed it or inherited it, and whether more follows."""
+def who_saw(index: sqlite3.Connection, what: What, between: Between) -> tuple[list[Seen], int | None]:
+    """Whatever showed it or inherited it, and the number to go on after."""
     it = {"document": _text(what.document), "version": what.version, "chunk": _text(what.chunk)}
-    return _seen(index, _WHO_SAW, it, f"AND {_IT}", between)
+    showing = f"SELECT count(*) FROM (SELECT 1 FROM shown WHERE {_IT} LIMIT :many + 1)"  # noqa: S608  # a constant
+    if index.execute(showing, {**it, "many": MANY}).fetchone()[0] <= MANY:
+        return _seen(index, _WHO_SAW, it, f"AND {_IT}", between)
+    between = replace(between, after=max(between.after, _before(index, between.since)))
+    ahead = "SELECT number FROM entries WHERE number > ? ORDER BY number LIMIT 1 OFFSET ?"
+    stop = index.execute(ahead, (between.after, SCAN - 1)).fetchone()
+    reach = {**it, "stop": stop[0] if stop else MAX_NUMBER}
+    found, following = _seen(index, _WHO_SAW_MUCH, reach, f"AND {_IT}", between)
+    return found, following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None)
 
 
-def saw(index: sqlite3.Connection, pseudonym: str | None, between: Between) -> tuple[list[Seen], bool]:
-    """Whatever showed this person something, and whether more follows."""
+def _before(index: sqlite3.Connection, since: str | None) -> int:
+    """The number after which entries are of `since` or later: times rise with numbers."""
+    if since is None:
+        return 0
+    row = index.execute("SELECT number FROM entries WHERE time < ? ORDER BY time DESC LIMIT 1", (since,)).fetchone()
+    return row[0] if row else 0
+
+
+def _goes_on(index: sqlite3.Connection, number: int, until: str | None) -> bool:
+    """True if there is an entry above a number and before a time."""
+    above = index.execute("SELECT time FROM entries WHERE number > ? ORDER BY number LIMIT 1", (number,)).fetchone()
+    return above is not None and (until is None or above[0] < until)
+
+
+def saw(index: sqlite3.Connection, pseudonym: str | None, between: Between) -> tuple[list[Seen], int | None]:
+    """Whatever showed this person something, and the number to go on after."""
     return _seen(index, _SAW, {"pseudonym": pseudonym}, "", between)
 
 
-def denied(index: sqlite3.Connection, between: Between) -> tuple[list[Denial], bool]:
-    """Whatever was denied or refused, and whether more follows."""
+def denied(index: sqlite3.Connection, between: Between) -> tuple[list[Denial], int | None]:
+    """Whatever was denied or refused, and the number to go on after."""
     rows = index.execute(_DENIED, _values(between)).fetchall()
-    return [_denial(row) for row in rows[: between.limit]], len(rows) > between.limit
+    page = [_denial(row) for row in rows[: between.limit]]
+    return page, page[-1].number if len(rows) > between.limit else None
 
 
 def _denial(row: sqlite3.Row) -> Denial:
@@ -95,13 +140,13 @@ def _text(ident: UUID | None) -> str | None:
 
 def _seen(
     index: sqlite3.Connection, query: str, values: Mapping[str, Any], only: str, between: Between
-) -> tuple[list[Seen], bool]:
+) -> tuple[list[Seen], int | None]:
     rows = index.execute(query, {**values, **_values(between)}).fetchall()
     page = rows[: between.limit]
     numbers = [row["number"] for row in page]
     passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), numbers, values)
     earlier = _by_node(index, _EARLIER, numbers, {})
-    return [_entry(row, passages, earlier) for row in page], len(rows) > between.limit
+    return [_entry(row, passages, earlier) for row in page], numbers[-1] if len(rows) > between.limit else None
 
 
 def _by_node(

@@ -21,6 +21,7 @@ DROP TABLE IF EXISTS denials;
 DROP TABLE IF EXISTS progress;
 CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, audit_id TEXT UNIQUE, time TEXT NOT NULL,
   pseudonym TEXT, policy_version INTEGER, route TEXT, model TEXT, adapter TEXT, effect TEXT, reason TEXT, outcome TEXT);
+CREATE INDEX entries_by_time ON entries (time);
 CREATE INDEX entries_by_pseudonym ON entries (pseudonym, number);
 CREATE TABLE shown (document TEXT NOT NULL, node INTEGER NOT NULL, number INTEGER NOT NULL, position INTEGER NOT NULL,
   version INTEGER, chunk TEXT, access_class INTEGER, rank INTEGER, in_prompt INTEGER, cited INTEGER NOT NULL,

@@ -99,12 +99,13 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """What the index has, by the first `indexed` of the ledger's `size` events; `more` says that others follow."""
+    """What the index has, by the first `indexed` of the ledger's `size` events. `next`: the number to go on after (a
+    page may have few entries, or none, where more follow), None at the end."""
 
     indexed: int
     size: int
     entries: Sequence[T]
-    more: bool
+    next: int | None
 
 
 class AuditIndex(Protocol):
