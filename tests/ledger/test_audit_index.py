@@ -109,6 +109,16 @@ def test_what_somebody_saw_is_theirs_alone_between_two_times(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("road")
+def test_an_inheritance_goes_on_from_one_to_the_next(tmp_path: Path) -> None:
+    """However many exchanges are between; each names the one that it has it from."""
+    index = index_of(told(chat(0), *(chat(1, earlier=[n]) for n in range(4))), tmp_path)
+    found = paged(index, What(DOCUMENTS[0]))
+    assert [entry.how for entry in found] == ["direct"] + ["inherited"] * 4
+    assert [entry.via for entry in found] == [None, *(entry.audit_id for entry in found[:-1])]
+    index.close()
+
+
+@pytest.mark.usefixtures("road")
 def test_who_saw_between_two_times_is_a_part_of_the_whole(tmp_path: Path) -> None:
     """From an instant on, up to another, on both roads; what comes before an instant still hands on what it showed."""
     index = index_of(
@@ -148,7 +158,7 @@ def test_an_index_that_does_not_continue_the_ledger_is_built_again(tmp_path: Pat
     """Whatever is in the file, or if it is gone, also while it is open."""
     history = told(chat(0), chat(1))
     index = index_of(history, tmp_path)
-    path, other = tmp_path / "audit-index.sqlite", told(chat(0, person=1), chat(2), chat(0))
+    path, other = tmp_path / "audit-index.sqlite", told(chat(2), chat(2, person=1), chat(0))
     if harm == "deleted":
         path.unlink()
     elif harm == "garbage":
