@@ -47,7 +47,11 @@ class History:
         person = PEOPLE[act.person]
         history = [self.exchanges[n % len(self.exchanges)] for n in act.earlier if self.exchanges]
         if act.kind == "view":
-            shown = [{"document": p["document"], "version": p["version"], "chunk": p["chunk"]} for p in act.passages]
+            shown = [{"document": p["document"], "version": p["version"]} for p in act.passages]
+            shown = [
+                one | ({"chunk": p["chunk"]} if p["in_prompt"] else {})
+                for one, p in zip(shown, act.passages, strict=True)
+            ]
             body: dict[str, object] = {"documents": shown} if act.passages else {"exchanges": history}
             self.add(EventType.VIEW, None, person, body)
             return
@@ -113,7 +117,11 @@ def scanned(history: History, wanted: What) -> dict[int, str]:
     def is_it(passage: Mapping[str, Any]) -> bool:
         same = passage["document"] == str(wanted.document)
         version, chunk = wanted.version, wanted.chunk and str(wanted.chunk)
-        return same and version in (None, passage["version"]) and chunk in (None, passage["chunk"])
+        return (
+            same
+            and version in (None, passage["version"])
+            and passage.get("chunk") in (None, chunk or passage.get("chunk"))
+        )
 
     for event in history.bodies:
         number = event["number"]

@@ -14,7 +14,11 @@ _ENTRY = "e.number, e.time, e.kind, e.audit_id, e.pseudonym, e.outcome, e.policy
 _BETWEEN = (
     "(:since IS NULL OR e.time >= :since) AND (:until IS NULL OR e.time < :until) ORDER BY {number} LIMIT :limit + 1"
 )
-_IT = "document = :document AND (:version IS NULL OR version = :version) AND (:chunk IS NULL OR chunk = :chunk)"
+_IT = (
+    "document = :document AND (:version IS NULL OR version = :version)"
+    " AND (:chunk IS NULL OR chunk IS NULL OR chunk = :chunk)"
+)
+"""A view of the whole document has no chunk, and counts for each passage: rather listed than missed."""
 _PASSAGES = (
     "SELECT node, document, version, chunk, access_class, rank, in_prompt, cited FROM shown"
     " WHERE node IN ({nodes}) {only} ORDER BY node, number, position"

@@ -35,7 +35,7 @@ class Between:
 @dataclass(frozen=True, slots=True)
 class What:
     """A document (None: one that is not there, which nobody saw); with `version`, that one's passages; with `chunk`,
-    that passage."""
+    that passage, or all of the document on a page or in a list."""
 
     document: UUID | None
     version: int | None = None

@@ -32,7 +32,7 @@ Path = Annotated[
 ]
 Source = Annotated[str | None, QueryParameter(description="The path's source, where several have such a path")]
 Version = Annotated[int | None, QueryParameter(description="Only passages of this version")]
-Passage = Annotated[str | None, QueryParameter(description="Only this passage, by its id")]
+Passage = Annotated[str | None, QueryParameter(description="Only this passage, by its id, or the whole document")]
 Person = Annotated[str | None, QueryParameter(description="A user; takes `audit.identify`")]
 Pseudonym = Annotated[str | None, QueryParameter(description="The pseudonym of somebody in the log, instead")]
 
