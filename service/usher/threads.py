@@ -241,7 +241,8 @@ def _texts(
     keys = {ident: subject.conversation(str(ident)) for ident in {row.conversation for row in rows}}
     found: dict[UUID, Texts] = {}
     for row in rows:
-        opened = [(r.kind, keys[row.conversation].open(r)) for r in contents.get(str(row.id), ()) if _said(r)]
+        said = [one for one in contents.get(str(row.id), ()) if _said(one)]
+        opened = list(zip((one.kind for one in said), keys[row.conversation].open_all(said), strict=True))
         question = "".join(text for kind, text in opened if kind is Kind.QUESTION)
         found[row.id] = Texts(question, tuple(text for kind, text in opened if kind is Kind.ANSWER))
     return found

@@ -82,13 +82,14 @@ class SqlConversations:
         return await self._exchanges(own.order_by(_X.created_at, _X.id))
 
     async def path(self, user: str, conversation: UUID, tip: UUID | None, limit: int) -> list[ExchangeRow]:
-        here = _X.conversation == conversation
-        newest = sa.select(_X.id).where(here).order_by(_X.created_at.desc(), _X.id.desc()).limit(1).scalar_subquery()
-        first = _EXCHANGE.with_only_columns(_X.id, _X.parent, sa.literal(0, sa.Integer).label("back"))
-        up = first.where(here, _X.user == user, _X.id == (newest if tip is None else tip)).cte("up", recursive=True)
-        further = sa.select(_X.id, _X.parent, up.c.back + 1)
-        up = up.union_all(further.where(here, _X.id == up.c.parent, up.c.back < limit - 1))
-        return await self._exchanges(sa.select(*_ROW).join(up, up.c.id == _X.id).order_by(up.c.back.desc()))
+        here = _EXCHANGE.where(_X.conversation == conversation, _X.user == user)
+        recent = await self._exchanges(here.order_by(_X.id.desc()).limit(limit))
+        if tip is None and recent:
+            tip = max(recent, key=lambda row: (row.created_at, row.id)).id
+        way = _way_back({row.id: row for row in recent}, tip)
+        if len(way) == limit or (way and way[0].parent is None):
+            return way
+        return [] if tip is None else await self._exchanges(_climbing(here, tip, limit))
 
     async def newest(self, user: str, limit: int) -> list[ExchangeRow]:
         return await self._exchanges(_EXCHANGE.where(_X.user == user).order_by(_X.id.desc()).limit(limit))
@@ -166,6 +167,24 @@ class SqlConversations:
             return [_exchange(row) for row in connection.execute(statement).all()]
 
         return await self._database.read(work)
+
+
+def _way_back(rows: Mapping[UUID, ExchangeRow], tip: UUID | None) -> list[ExchangeRow]:
+    """From `tip` as far as `rows` go, oldest first."""
+    way: dict[UUID, ExchangeRow] = {}
+    while tip is not None and tip in rows and tip not in way:
+        way[tip] = rows[tip]
+        tip = rows[tip].parent
+    return list(way.values())[::-1]
+
+
+def _climbing(here: sa.Select[Any], tip: UUID, limit: int) -> sa.Select[Any]:
+    """The way back from an exchange that is not among the newest, step by step in the database."""
+    first = here.with_only_columns(_X.id, _X.parent, _X.conversation, sa.literal(0, sa.Integer).label("back"))
+    up = first.where(_X.id == tip).cte("up", recursive=True)
+    further = sa.select(_X.id, _X.parent, _X.conversation, up.c.back + 1)
+    up = up.union_all(further.where(_X.conversation == up.c.conversation, _X.id == up.c.parent, up.c.back < limit - 1))
+    return sa.select(*_ROW).join(up, up.c.id == _X.id).order_by(up.c.back.desc())
 
 
 def _own(user: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info, label_aad
-from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal
+from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal, unseal_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,12 @@ class Conversation:
 
     def open(self, row: ContentRow) -> str:
         """The text of a row. Raises `SealBroken`, also for a row of another conversation, place or commitment."""
-        aad = content_aad(row.audit_id, row.position, row.kind, row.conversation)
-        opened = unseal(self.key, row.ciphertext, aad)
-        blind, plaintext = opened[:KEY_BYTES], opened[KEY_BYTES:]
-        if not hmac.compare_digest(hmac.digest(blind, plaintext, hashlib.sha256), row.commitment):
-            raise SealBroken("content: its commitment is of another text")
-        return plaintext.decode()
+        return self.open_all([row])[0]
+
+    def open_all(self, rows: Iterable[ContentRow]) -> list[str]:
+        """The text of each. Raises as `open`."""
+        cipher = AESGCM(self.key)
+        return [_opened(cipher, row) for row in rows]
 
     def seal_label(self, name: str, text: str) -> bytes:
         """A text about the conversation, such as its title, to be kept elsewhere under this `name`."""
@@ -46,6 +48,14 @@ class Conversation:
     def open_label(self, name: str, sealed: bytes) -> str:
         """Raises `SealBroken`, also for a label of another name or conversation."""
         return unseal(self.key, sealed, label_aad(self.id, name)).decode()
+
+
+def _opened(cipher: AESGCM, row: ContentRow) -> str:
+    opened = unseal_with(cipher, row.ciphertext, content_aad(row.audit_id, row.position, row.kind, row.conversation))
+    blind, plaintext = opened[:KEY_BYTES], opened[KEY_BYTES:]
+    if not hmac.compare_digest(hmac.digest(blind, plaintext, hashlib.sha256), row.commitment):
+        raise SealBroken("content: its commitment is of another text")
+    return plaintext.decode()
 
 
 @dataclass(frozen=True, slots=True)

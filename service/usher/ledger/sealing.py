@@ -23,7 +23,12 @@ def seal(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
 
 def unseal(key: bytes, blob: bytes, aad: bytes) -> bytes:
     """The inverse of `seal`. Raises `SealBroken`."""
+    return unseal_with(AESGCM(key), blob, aad)
+
+
+def unseal_with(cipher: AESGCM, blob: bytes, aad: bytes) -> bytes:
+    """`unseal` for whoever opens many values under one key."""
     try:
-        return AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], aad)
+        return cipher.decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], aad)
     except (InvalidTag, ValueError):
         raise SealBroken("sealed value: it does not open with this key in this place") from None
