@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import TypeVar
 
@@ -131,6 +132,7 @@ def assemble(
     without any of them.
     """
 
+    @cache
     def cost(past: Earlier) -> int:
         return sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in turns_of(past))
 
