@@ -16,7 +16,6 @@ from usher.authority import Authority, Clock, Grant, utc_now
 from usher.core import exposures
 from usher.core.cited import Cited, unpack
 from usher.core.dialogue import HIDDEN, runs_collapsed
-from usher.core.evidence import scope_digest
 from usher.core.finding import words_of
 from usher.core.place import cursor_of, place_of
 from usher.core.titles import TITLE, checked_title
@@ -25,13 +24,13 @@ from usher.errors import UserError
 from usher.ledger.content import Subject
 from usher.ledger.record import Entry, EventType, uuid7
 from usher.ledger.sequencer import Ledger
-from usher.library import Changing, NotPermitted
 from usher.limits import Limits
 from usher.outbox import Courier
 from usher.own_search import Hit, OwnSearch
 from usher.ports import ConversationIndex, ConversationRow, ExchangeRow
 from usher.retrieve import denied, who
 from usher.threads import NoSuchExchange, Texts, Threads
+from usher.viewing import Changing, NotPermitted, view_body
 
 CONVERSATION = "conversation"
 """The field that names one."""
@@ -216,13 +215,7 @@ class Conversations:
     ) -> list[bool]:
         """What is about to be shown is durable in the record. Then which of these exposures, of those that were allowed
         under `grant`, still are. Raises `Changing` if it may hold links that are allowed no more."""
-        body = {
-            "credential_id": grant.credential.id,
-            "policy_version": grant.scope.policy_version,
-            "label_version": grant.scope.label_version,
-            "scope_digest": scope_digest(grant.scope.classes),
-            **record,
-        }
+        body = view_body(grant, **record)
         await self._ledger.append([Entry(EventType.VIEW, who=who(grant, subject.pseudonym), body=body)])
         now = await self._now(grant)
         if now is grant:

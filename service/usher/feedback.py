@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,15 +17,15 @@ from uuid import UUID
 from usher.authority import Authority, Clock, Grant, utc_now
 from usher.errors import UserError
 from usher.ledger.content import Conversation
-from usher.ledger.record import Entry, EventType, uuid7
+from usher.ledger.record import EventType, uuid7
 from usher.ledger.sealing import KEY_BYTES
 from usher.ledger.sequencer import Ledger
-from usher.library import ATTEMPTS, Changing, NotPermitted
 from usher.outbox import Courier
 from usher.ports import ConversationIndex, ExchangeRow
 from usher.ports.feedback import FeedbackRow, FeedbackStore, Given, Verdict
-from usher.retrieve import denied, who
+from usher.retrieve import denied
 from usher.threads import NoSuchExchange, Threads
+from usher.viewing import NotPermitted, Viewing
 from usher_policy.vocabulary import Action
 
 T = TypeVar("T")
@@ -36,6 +35,7 @@ MAX_CORRECTION = 20_000
 """Characters."""
 MAX_LIMIT = 500
 AUDIT = "sys:audit"
+FEEDBACK = "feedback"
 EXCHANGE = "exchange"
 """The field that names an answer."""
 
@@ -72,6 +72,7 @@ class Feedback:
     ) -> None:
         self._authority = authority
         self._ledger = ledger
+        self._viewing = Viewing(authority, ledger)
         self._index = index
         self._threads = threads
         self._store = store
@@ -110,10 +111,10 @@ class Feedback:
                 raise NoSuchExchange(EXCHANGE)
             return given
 
-        def entry(given: Given) -> tuple[EventType, dict[str, Any]]:
-            return EventType.VIEW, {"exchange": str(exchange), "feedback": str(given.row.id)}
+        def entry(grant: Grant, given: Given) -> tuple[EventType, dict[str, Any]]:
+            return EventType.VIEW, {**_versions(grant), "exchange": str(exchange), "feedback": str(given.row.id)}
 
-        return await self._read(await self._recorded(grant, look, entry), True)
+        return await self._read(await self._viewing.recorded(grant, FEEDBACK, look, entry), True)
 
     async def page(self, grant: Grant, after: UUID | None, limit: int) -> tuple[list[Read], UUID | None]:
         """A page of everybody's, newest first, and the id to go on after (None: the end).
@@ -130,12 +131,12 @@ class Feedback:
             allowed = await self._threads.permitted(grant.scope, [given.exposures for given in page])
             return list(zip(page, allowed, strict=True))
 
-        def entry(found: list[tuple[Given, bool]]) -> tuple[EventType, dict[str, Any]]:
+        def entry(grant: Grant, found: list[tuple[Given, bool]]) -> tuple[EventType, dict[str, Any]]:
             listed = [{"feedback": str(given.row.id), "words": may} for given, may in found[:limit]]
             asked = {"actor": grant.credential.kind, "limit": limit, "after": after and str(after)}
-            return EventType.AUDIT_READ, {**asked, "feedback": listed}
+            return EventType.AUDIT_READ, {**_versions(grant), **asked, "feedback": listed}
 
-        found = await self._recorded(grant, look, entry)
+        found = await self._viewing.recorded(grant, FEEDBACK, look, entry)
         page = [await self._read(given, may) for given, may in found[:limit]]
         return page, page[-1].row.id if len(found) > limit else None
 
@@ -147,29 +148,6 @@ class Feedback:
         if row is None or not await self._threads.visible(grant.scope, [row]):
             raise NoSuchExchange(EXCHANGE)
         return row
-
-    async def _recorded(
-        self,
-        grant: Grant,
-        look: Callable[[Grant], Awaitable[T]],
-        entry: Callable[[T], tuple[EventType, dict[str, Any]]],
-    ) -> T:
-        """What `look` finds.
-
-        1. the credential is judged, and what it may see looked up
-        2. that is durable in the record
-        3. the credential is judged again; where anything has changed, the same must be found, or it is recorded anew
-        """
-        for _ in range(ATTEMPTS):
-            grant = await self._authority.again(grant)
-            found = await look(grant)
-            by = who(grant, await self._ledger.pseudonym(grant.credential.user))
-            kind, body = entry(found)
-            await self._ledger.append([Entry(kind, who=by, body={**_versions(grant), **body})])
-            now = await self._authority.again(grant)
-            if now is grant or await look(now) == found:
-                return found
-        raise Changing("feedback", "is changing all the time", "ask again in a while")
 
     async def _read(self, given: Given, may: bool) -> Read:
         subject = await self._ledger.subject(given.user)

@@ -7,17 +7,14 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from usher.authority import Authority, Grant
-from usher.core.evidence import scope_digest
 from usher.errors import UserError
-from usher.ledger.record import Entry, EventType
+from usher.ledger.record import EventType
 from usher.ledger.sequencer import Ledger
 from usher.ports import DocumentInfo, Documents, Opened
-from usher.retrieve import denied, who
+from usher.retrieve import denied
+from usher.viewing import NotPermitted, Viewing, view_body
 
 T = TypeVar("T")
-
-ATTEMPTS = 3
-"""How often a view is recorded anew because what it shows has changed meanwhile."""
 
 
 class NoSuchDocument(UserError):
@@ -29,24 +26,11 @@ class NoSuchDocument(UserError):
         super().__init__("document", "does not exist, or you may not read it", "GET /api/documents lists what you may")
 
 
-class NotPermitted(UserError):
-    """The person may not do this, and may know it."""
-
-    status = 403
-
-
-class Changing(UserError):
-    """What is asked for changes all the time."""
-
-    status = 409
-
-
 class Library:
     """Reading, judged before the record and again after it."""
 
     def __init__(self, authority: Authority, ledger: Ledger, documents: Documents) -> None:
-        self._authority = authority
-        self._ledger = ledger
+        self._viewing = Viewing(authority, ledger)
         self._documents = documents
 
     async def page(self, grant: Grant, after: UUID | None, limit: int) -> tuple[list[DocumentInfo], bool]:
@@ -83,23 +67,12 @@ class Library:
         shown: Callable[[T], Sequence[DocumentInfo]],
         chunk: UUID | None = None,
     ) -> T:
-        """What `look` finds in the scope.
+        """What `look` finds in the scope, recorded."""
 
-        1. the credential is judged, and its scope looked into
-        2. what was found is durable in the record
-        3. the credential is judged again; where anything has changed, the same must be found again, or it is recorded
-           anew
-        """
-        for _ in range(ATTEMPTS):
-            grant = await self._authority.again(grant)
-            found = await look(_classes(grant))
-            subject = await self._ledger.subject(grant.credential.user)
-            body = _view_body(grant, shown(found), chunk)
-            await self._ledger.append([Entry(EventType.VIEW, who=who(grant, subject.pseudonym), body=body)])
-            now = await self._authority.again(grant)
-            if now is grant or await look(_classes(now)) == found:
-                return found
-        raise Changing("document", "is changing all the time", "ask again in a while")
+        def entry(grant: Grant, found: T) -> tuple[EventType, dict[str, Any]]:
+            return EventType.VIEW, view_body(grant, documents=_shown(grant, shown(found), chunk))
+
+        return await self._viewing.recorded(grant, "document", lambda grant: look(_classes(grant)), entry)
 
 
 def _classes(grant: Grant) -> tuple[int, ...]:
@@ -109,22 +82,16 @@ def _classes(grant: Grant) -> tuple[int, ...]:
     return grant.scope.classes
 
 
-def _view_body(grant: Grant, shown: Sequence[DocumentInfo], chunk: UUID | None) -> dict[str, Any]:
+def _shown(grant: Grant, shown: Sequence[DocumentInfo], chunk: UUID | None) -> list[dict[str, Any]]:
     """Which documents a list or a page showed: ids, versions and access classes, no names."""
-    scope, catalog = grant.scope, grant.snapshots[0].catalog
-    classes = {catalog.classes[ident]: ident for ident in scope.classes}
-    return {
-        "credential_id": grant.credential.id,
-        "policy_version": scope.policy_version,
-        "label_version": scope.label_version,
-        "scope_digest": scope_digest(scope.classes),
-        "documents": [
-            {
-                "document": str(info.id),
-                "version": info.version,
-                "access_class": classes.get(frozenset(info.requirements)),
-                **({} if chunk is None else {"chunk": str(chunk)}),
-            }
-            for info in shown
-        ],
-    }
+    catalog = grant.snapshots[0].catalog
+    classes = {catalog.classes[ident]: ident for ident in grant.scope.classes}
+    return [
+        {
+            "document": str(info.id),
+            "version": info.version,
+            "access_class": classes.get(frozenset(info.requirements)),
+            **({} if chunk is None else {"chunk": str(chunk)}),
+        }
+        for info in shown
+    ]

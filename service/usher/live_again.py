@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from usher.authority import Authority, Grant
 from usher.chat_barrier import denial
 from usher.chat_exchange import ACCESS_CHANGED, INTERRUPTED, ChatRefused
-from usher.core.evidence import scope_digest
 from usher.core.transcript import clean_now
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
 from usher.live_flow import Flow
 from usher.ports import ConversationIndex, ExchangeRow
 from usher.retrieve import who
-from usher.threads import NoSuchExchange, Threads
+from usher.threads import NoSuchExchange, Threads, known_id
+from usher.viewing import view_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,9 @@ class Replay:
         row = await self._own(grant, audit_id)
         now = await self._permitted(grant, row)
         subject = await self._ledger.subject(grant.credential.user)
-        await self._ledger.append([Entry(EventType.VIEW, who=who(now, subject.pseudonym), body=_view(now, row))])
+        await self._ledger.append(
+            [Entry(EventType.VIEW, who=who(now, subject.pseudonym), body=view_body(now, exchanges=[str(row.id)]))]
+        )
         return row
 
     async def stored(self, grant: Grant, row: ExchangeRow) -> Again:
@@ -68,10 +69,7 @@ class Replay:
             raise ChatRefused(ACCESS_CHANGED, str(again.row.id))
 
     async def _own(self, grant: Grant, audit_id: str) -> ExchangeRow:
-        try:
-            row = await self._index.exchange(grant.credential.user, UUID(audit_id))
-        except ValueError:
-            row = None
+        row = await self._index.exchange(grant.credential.user, known_id("audit_id", audit_id))
         if row is None:
             raise NoSuchExchange("audit_id")
         return row
@@ -81,13 +79,3 @@ class Replay:
         if denial(now) is not None or row.id not in await self._threads.visible(now.scope, [row]):
             raise NoSuchExchange("audit_id")
         return now
-
-
-def _view(grant: Grant, row: ExchangeRow) -> dict[str, object]:
-    return {
-        "credential_id": grant.credential.id,
-        "policy_version": grant.scope.policy_version,
-        "label_version": grant.scope.label_version,
-        "scope_digest": scope_digest(grant.scope.classes),
-        "exchanges": [str(row.id)],
-    }

@@ -21,7 +21,6 @@ from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sealing import SealBroken
 from usher.ledger.sequencer import Ledger
-from usher.library import NotPermitted
 from usher.ports.audit_index import (
     AuditIndex,
     Between,
@@ -35,6 +34,7 @@ from usher.ports.audit_index import (
 )
 from usher.retrieve import who
 from usher.review import DEFAULT_LIMIT, MAX_AFTER, MAX_LIMIT, utc
+from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action
 
 AUDIT = "sys:audit"

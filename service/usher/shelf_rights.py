@@ -7,8 +7,9 @@ from typing import Any
 
 from usher.authority import Grant
 from usher.core.uploads import Verdict, judge, sole_collection
-from usher.library import NoSuchDocument, NotPermitted
+from usher.library import NoSuchDocument
 from usher.ports import Placed
+from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action
 
 NOT_YOURS = (

@@ -45,6 +45,14 @@ class NoSuchExchange(UserError):
         super().__init__(field, "names nothing of yours", "give the id of a conversation or an answer of your own")
 
 
+def known_id(field: str, text: str) -> UUID:
+    """The id that a client names. Raises `NoSuchExchange`: what is no id at all names nothing of anybody's."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NoSuchExchange(field) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a client puts a question: into a conversation, `after` an exchange of it (default: its newest), or
@@ -54,6 +62,11 @@ class Place:
     conversation: UUID | None = None
     after: UUID | None = None
     instead_of: UUID | None = None
+
+    @classmethod
+    def named(cls, **ids: str | None) -> Place:
+        """By the ids that a client gives, as they came. Raises `NoSuchExchange`."""
+        return cls(**{field: known_id(field, text) for field, text in ids.items() if text is not None})
 
 
 @dataclass(frozen=True, slots=True)

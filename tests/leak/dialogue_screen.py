@@ -12,9 +12,9 @@ from tests.leak.dialogue_play import Play, pick
 from usher.authority import Grant
 from usher.conversations import Said
 from usher.feedback import Words
-from usher.library import NotPermitted
 from usher.ports.feedback import Verdict
 from usher.threads import NoSuchExchange
+from usher.viewing import NotPermitted
 
 Way = Callable[[Talk, Exchange], Awaitable[None]]
 

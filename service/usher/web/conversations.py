@@ -18,7 +18,7 @@ from usher.core.dialogue import HIDDEN
 from usher.errors import UserError
 from usher.own_search import Hit
 from usher.services import Services
-from usher.threads import NoSuchExchange
+from usher.threads import known_id
 from usher.web.auth import needs
 from usher.web.cited import passage_url
 from usher.web.schema import BY_KEY, PROBLEMS, example, problems
@@ -190,7 +190,7 @@ async def read_conversation(
 ) -> Response[ConversationText]:
     """The newest exchanges first, page by page; each page oldest first. Which are shown is recorded before they are.
     What may not be shown now has left fixed words in its place, once for all that follows each other."""
-    opened = await services.conversations.read(grant, _id(conversation), _exchange(after), limit)
+    opened = await services.conversations.read(grant, known_id(CONVERSATION, conversation), _exchange(after), limit)
     return Response(_text(opened), headers=NO_STORE)
 
 
@@ -202,7 +202,7 @@ async def rename_conversation(
     data: Annotated[NewTitle, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_TITLE)],
 ) -> Response[Conversation]:
     """The title is shown for as long as you may read all that the conversation has shown until now."""
-    renamed = await services.conversations.rename(grant, _id(conversation), data.title)
+    renamed = await services.conversations.rename(grant, known_id(CONVERSATION, conversation), data.title)
     return Response(_listed(renamed), headers=NO_STORE)
 
 
@@ -211,15 +211,7 @@ async def delete_conversation(
     services: NamedDependency[Services], grant: NamedDependency[Grant], conversation: FromPath[str]
 ) -> None:
     """It is gone for you at once, and for good. The audit log keeps its own record for as long as its rules say."""
-    await services.conversations.delete(grant, _id(conversation))
-
-
-def _id(text: str) -> UUID:
-    """Raises `NoSuchExchange`: what is no id leads nowhere."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NoSuchExchange(CONVERSATION) from None
+    await services.conversations.delete(grant, known_id(CONVERSATION, conversation))
 
 
 def _exchange(after: str | None) -> UUID | None:

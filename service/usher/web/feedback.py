@@ -17,7 +17,7 @@ from usher.core.dialogue import HIDDEN
 from usher.feedback import EXCHANGE, Read, Words
 from usher.ports.feedback import Verdict
 from usher.services import Services
-from usher.threads import NoSuchExchange
+from usher.threads import known_id
 from usher.web.auth import needs
 from usher.web.schema import BY_KEY, PROBLEMS, example, problems
 from usher_policy.vocabulary import Action
@@ -94,7 +94,7 @@ async def give_feedback(
 ) -> FeedbackGiven:
     """Giving it again on the same answer replaces it. A foreign exchange and an absent one get the same answer."""
     words = Words(data.reason, data.correction)
-    row = await services.feedback.give(grant, _exchange(data.exchange), data.verdict, words)
+    row = await services.feedback.give(grant, known_id(EXCHANGE, data.exchange), data.verdict, words)
     return FeedbackGiven(row.id, row.exchange, row.verdict, row.created_at)
 
 
@@ -103,7 +103,7 @@ async def own_feedback(
     services: NamedDependency[Services], grant: NamedDependency[Grant], exchange: FromPath[str]
 ) -> Response[OwnFeedback]:
     """Your own, while all that the answer has shown is yours to read. Recorded before it is given."""
-    read = await services.feedback.own(grant, _exchange(exchange))
+    read = await services.feedback.own(grant, known_id(EXCHANGE, exchange))
     words, row = read.words or Words(), read.row
     own = OwnFeedback(row.id, row.exchange, row.verdict, row.created_at, words.reason, words.correction)
     return Response(own, headers=NO_STORE)
@@ -124,14 +124,6 @@ async def list_feedback(
     """By pseudonym. Words only where you may read now all that the answer has shown. Each read is itself recorded."""
     page, following = await services.feedback.page(grant, after, limit)
     return Response(FeedbackPage([_listed(read) for read in page], following), headers=NO_STORE)
-
-
-def _exchange(text: str) -> UUID:
-    """What is no id leads nowhere."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NoSuchExchange(EXCHANGE) from None
 
 
 def _listed(read: Read) -> ListedFeedback:

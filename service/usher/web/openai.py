@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import anyio
 import msgspec
@@ -25,7 +24,7 @@ from usher.chat_answer import Ended
 from usher.chat_exchange import Exchange, tokens_of
 from usher.core.history import Asked, split
 from usher.services import Services
-from usher.threads import NoSuchExchange, Place
+from usher.threads import Place
 from usher.web.auth import KEY, needs
 from usher.web.cited import cited
 from usher.web.closing_stream import ClosingStream
@@ -107,7 +106,7 @@ async def chat_completions(
     conversation: Annotated[str | None, HeaderParameter(name=CONVERSATION_HEADER, description=_INTO)] = None,
 ) -> Response[Any]:
     """An answer made of passages that you may read, as JSON or as server-sent events."""
-    place = Place(_conversation(conversation))
+    place = Place.named(conversation=conversation)
     if data.model != MODEL:
         raise ModelNotFound
     asked: Asked = split(data.messages)
@@ -153,14 +152,6 @@ async def _streamed(
         return error_response(first.outcome, exchange.audit_id)
     flowing = _events(exchange, first, pinged, usage)
     return ClosingStream(flowing, partial(over, flowing, pinged), media_type="text/event-stream", headers=_NO_STORE)
-
-
-def _conversation(given: str | None) -> UUID | None:
-    """The conversation that a request names; what is no id names none of anybody's."""
-    try:
-        return None if given is None else UUID(given)
-    except ValueError:
-        raise NoSuchExchange("conversation") from None
 
 
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}

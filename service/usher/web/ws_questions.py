@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from uuid import UUID
 
 from usher.authority import Grant
 from usher.chat import MAX_TOKENS
@@ -17,7 +16,7 @@ from usher.live_again import Again
 from usher.live_flow import Flow
 from usher.retrieve import checked_question
 from usher.services import Services
-from usher.threads import NoSuchExchange, Place
+from usher.threads import Place
 from usher.web import ws_replies as replies
 from usher.web.ws_frames import Ask, Cancel, Delta, Error, Resume
 from usher.web.ws_line import Judge, Line, Lost
@@ -123,7 +122,8 @@ class Questions:
         again = ask.question is None and ask.instead_of is not None
         asked = Asked("" if again else checked_question(ask.question or "", "question"))
         tokens = min(ask.max_tokens or MAX_TOKENS, MAX_TOKENS)
-        flow = await self._live.begin(self._grant(), asked, tokens, ask.temperature or 0.0, _place(ask))
+        place = Place.named(conversation=ask.conversation, after=ask.after, instead_of=ask.instead_of)
+        flow = await self._live.begin(self._grant(), asked, tokens, ask.temperature or 0.0, place)
         question.flow = flow
         await self._line.send(replies.route(ask.id, flow.exchange))
         await self._line.send(replies.sources(ask.id, flow.exchange), self._judge(flow))
@@ -161,17 +161,3 @@ class Questions:
 
     async def _say(self, code: str, words: str) -> None:
         await self._line.send(Error(id=None, code=code, message=words))
-
-
-def _place(ask: Ask) -> Place:
-    return Place(
-        _uuid("conversation", ask.conversation), _uuid("after", ask.after), _uuid("instead_of", ask.instead_of)
-    )
-
-
-def _uuid(field: str, text: str | None) -> UUID | None:
-    """What is no id names nothing of anybody's."""
-    try:
-        return None if text is None else UUID(text)
-    except ValueError:
-        raise NoSuchExchange(field) from None
