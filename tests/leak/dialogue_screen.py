@@ -91,7 +91,9 @@ class Screen:
         self._titled(talk, opened.conversation.title, opened.conversation.hidden)
         assert opened.next is None
         expected = on_screen(self._company, talk)
-        assert [said and said.id for said in opened.exchanges] == [exchange and exchange.id for exchange in expected]
+        shown = [said and said.id for said in opened.exchanges]
+        wanted = [exchange and exchange.id for exchange in expected]
+        assert shown == wanted, f"shown {shown}, expected {wanted}"
         for said, exchange in zip(opened.exchanges, expected, strict=True):
             if said is not None and exchange is not None:
                 self._same(said, exchange)
