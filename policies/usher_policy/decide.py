@@ -14,6 +14,10 @@ from usher_policy.vocabulary import Action, Principal
 MALFORMED = "the principal is not a user: name with group: names"
 
 
+DENIED = "a rule denies it"
+"""The reason where a rule forbids what another may allow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An answer, why, the ids of the policy's rules that brought it about, and the first instant at which one of the
@@ -76,7 +80,7 @@ def _judge(snapshot: Snapshot, matched: Matched, context: Context) -> Decision:
     allowing, until_allow = _holding(snapshot, matched.allow, context)
     until = earliest((until_deny, until_allow))
     if denying:
-        return Decision(False, "a rule denies it", denying, until)
+        return Decision(False, DENIED, denying, until)
     if allowing or matched.listed:
         reason = "a rule allows it and none denies it" if allowing else "the reader list names the principal"
         return Decision(True, reason, allowing, until)

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from usher.audit.proof import Proofs
+from usher.audit.questions import Questions
+from usher.audit.review import Review
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
@@ -49,10 +52,7 @@ from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
-from usher.proof import Proofs
-from usher.questions import Questions
 from usher.retrieve import Retrieve
-from usher.review import Review
 from usher.services import CHECKPOINT_SINK, Services
 from usher.settings import Settings
 from usher.threads import Threads

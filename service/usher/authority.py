@@ -19,7 +19,7 @@ from usher.ports import Identity, Policies, StoredPolicy
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import ALWAYS, Context
-from usher_policy.decide import Decision, Scope, earliest, may, roles_of, scope
+from usher_policy.decide import DENIED, Decision, Scope, earliest, may, roles_of, scope
 from usher_policy.rules import parse_rules
 from usher_policy.vocabulary import Action, Effect
 
@@ -57,12 +57,19 @@ class Grant:
         """The decision on one action; a standing that is denied is denied everything."""
         if self.denied is not None:
             return Decision(False, self.denied)
-        decisions = [
+        decisions = self._decisions(action, target)
+        return next((decision for decision in decisions if not decision.allowed), decisions[0])
+
+    def denies(self, action: Action, target: str) -> bool:
+        """Whether a rule forbids it, as against none allowing it. A standing that is denied is denied everything."""
+        return self.denied is not None or any(d.reason == DENIED for d in self._decisions(action, target))
+
+    def _decisions(self, action: Action, target: str) -> list[Decision]:
+        return [
             may(snapshot, principal, target, action, self.context)
             for snapshot in self.snapshots
             for principal in self.standing.principals
         ]
-        return next((decision for decision in decisions if not decision.allowed), decisions[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from usher.audit.review import EventLog
 from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import Entry, EventType
 from usher.ports import Change, Outbox
-from usher.review import EventLog
 
 
 class ChangePending(LedgerUnavailable):

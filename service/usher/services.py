@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.audit.proof import Proofs
+from usher.audit.questions import Questions
+from usher.audit.review import Review
 from usher.authority import Authority
 from usher.chat import Chat
 from usher.conversations import Conversations
@@ -17,10 +20,7 @@ from usher.live import Live
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
-from usher.proof import Proofs
-from usher.questions import Questions
 from usher.retrieve import Retrieve
-from usher.review import Review
 from usher.settings import Settings
 from usher.tickets import TicketOffice
 from usher.uploads import Uploads

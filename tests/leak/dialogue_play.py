@@ -226,6 +226,7 @@ class Play:
         self.world.model.act = lambda: self.change(change)
         self.answering = True
         told = await self.world.ask(user, Asked(question), place)
+        await self.world.model.acted()
         self.answering = False
         changed, self.world.model.act = self.world.model.act is None, None
         exchange = await self.remember(judged, put, question, told)

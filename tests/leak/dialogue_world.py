@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ from usher.settings import read_settings
 from usher.threads import Place
 
 T = TypeVar("T")
-Act = Callable[[], Awaitable[None]]
+Act = Callable[[], Coroutine[Any, Any, None]]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, no disk slows the test down
 DULL = "As I said before [1]."
@@ -71,7 +71,8 @@ class Unthreaded(Database):
 class Parrot:
     """The `Model` port: it repeats each planted word of its prompt, which is as bad as a model can be.
 
-    `judge` sees each request first. `act` happens once, while it speaks; `dull` answers all read alike.
+    `judge` sees each request first. `act` happens once, while it speaks, and goes on if it is no longer listened to;
+    `dull` answers all read alike.
     """
 
     name = "parrot"
@@ -81,6 +82,7 @@ class Parrot:
     def __init__(self) -> None:
         self.judge: Callable[[ModelRequest], None] = lambda request: None
         self.act: Act | None = None
+        self._acting: asyncio.Future[None] | None = None
         self.at_once = False
         self.dull = False
         self.heard = asyncio.Event()
@@ -106,7 +108,13 @@ class Parrot:
     async def _acted(self) -> None:
         act, self.act = self.act, None
         if act is not None:
-            await act()
+            self._acting = asyncio.ensure_future(act())
+            await asyncio.shield(self._acting)
+
+    async def acted(self) -> None:
+        """Until what began while it spoke is done."""
+        if self._acting is not None:
+            await self._acting
 
     async def close(self) -> None: ...
 

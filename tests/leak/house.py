@@ -12,9 +12,9 @@ import httpx
 from tests.graph_kit import lend
 
 from usher.app import create_app, open_services
+from usher.audit.review import EventQuery
 from usher.core.standing import Actor
 from usher.ingest import IngestOptions
-from usher.review import EventQuery
 from usher.services import Services
 from usher.settings import read_settings
 

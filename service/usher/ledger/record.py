@@ -44,6 +44,11 @@ class EventType(StrEnum):
     PERSON = "person"
     OPERATOR = "operator"
     AUDIT_READ = "audit_read"
+    APPROVAL = "approval"
+    HOLD = "hold"
+    RETENTION = "retention"
+    ERASURE = "erasure"
+    CASE = "case"
     RECOVERY = "recovery"
 
 

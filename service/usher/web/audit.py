@@ -11,10 +11,10 @@ from litestar.di import NamedDependency
 from litestar.exceptions import PermissionDeniedException
 from litestar.params import FromQuery, QueryParameter
 
+from usher.audit.review import DEFAULT_LIMIT, EventQuery, Page
 from usher.authority import Grant
 from usher.errors import UserError
 from usher.retrieve import who
-from usher.review import DEFAULT_LIMIT, EventQuery, Page
 from usher.services import Services
 from usher.web.auth import OPERATOR, needs
 from usher.web.operator_act import OperatorRequest, operator_of

@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.exceptions import PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
 
+from usher.audit.proof import Proof
 from usher.authority import Grant
 from usher.errors import UserError
-from usher.proof import Proof
 from usher.retrieve import who
 from usher.services import Services
 from usher.web.audit import TARGET

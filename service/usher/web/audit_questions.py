@@ -9,10 +9,11 @@ from litestar import Response, Router, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
+from usher.audit.questions import DeniedAnswer, Named, Questions, Range, SeenAnswer
+from usher.audit.review import DEFAULT_LIMIT
+from usher.audit.reviewers import Reviewer
 from usher.authority import Grant
 from usher.errors import UserError
-from usher.questions import DeniedAnswer, Named, Questions, Range, Reviewer, SeenAnswer
-from usher.review import DEFAULT_LIMIT
 from usher.services import Services
 from usher.web.audit import TARGET, From, To, instant
 from usher.web.auth import OPERATOR, needs

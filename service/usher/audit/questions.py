@@ -14,9 +14,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from usher.audit.follower import Follower
+from usher.audit.review import DEFAULT_LIMIT, MAX_AFTER, MAX_LIMIT, utc
+from usher.audit.reviewers import AUDIT, Reviewer
 from usher.authority import Authority, Grant
 from usher.errors import UserError
-from usher.follower import Follower
 from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sealing import SealBroken
@@ -33,24 +35,11 @@ from usher.ports.audit_index import (
     What,
 )
 from usher.retrieve import who
-from usher.review import DEFAULT_LIMIT, MAX_AFTER, MAX_LIMIT, utc
 from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action
 
-AUDIT = "sys:audit"
-
 T = TypeVar("T")
 E = TypeVar("E", Seen, Denial)
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewer:
-    """Who asks: a person by their grant, or the operator (no grant), who may know names. `actor` stands in the record;
-    `names` asks for names beside pseudonyms and ids."""
-
-    grant: Grant | None
-    actor: str
-    names: bool = False
 
 
 @dataclass(frozen=True, slots=True)

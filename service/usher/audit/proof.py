@@ -18,7 +18,7 @@ from usher.ledger.verify.proof import BadProof
 from usher.ledger.verify.tlog_proof import check_inclusion
 
 _MAX_NUMBER = 2**63 - 1
-_log = structlog.stdlib.get_logger("usher.proof")
+_log = structlog.stdlib.get_logger("usher.audit.proof")
 
 
 class NotThere(UserError):

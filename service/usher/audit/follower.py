@@ -15,7 +15,7 @@ EVERY = 0.25
 PATIENCE = 1.0
 """Seconds that a question waits for the index to have what came before it."""
 
-_log = structlog.stdlib.get_logger("usher.follower")
+_log = structlog.stdlib.get_logger("usher.audit.follower")
 
 
 class Follower:

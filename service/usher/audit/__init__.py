@@ -1,0 +1,1 @@
+"""What reviewers do with the log: read it, ask it, prove it. Each use is recorded before its answer."""

@@ -1,0 +1,77 @@
+"""Who reviews the log, how far they may, and the two steps around every reading of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from usher.authority import Authority, Grant
+from usher.core.reach import Reach, reach
+from usher.ledger.record import Entry, EventType
+from usher.ledger.sequencer import Ledger
+from usher.retrieve import who
+from usher.viewing import NotPermitted
+from usher_policy.vocabulary import Action
+
+AUDIT = "sys:audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who asks: a person by their grant, or the operator (no grant), whom the operating system stops or nobody does.
+    `actor` stands in the record; `names` asks for names beside pseudonyms and ids."""
+
+    grant: Grant | None
+    actor: str
+    names: bool = False
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What reading takes, the names included if they are asked for."""
+        return (Action.AUDIT_READ, Action.AUDIT_IDENTIFY) if self.names else (Action.AUDIT_READ,)
+
+
+class Reviewers:
+    """Every reading of the log goes `admitted` -> read -> `again`: recorded before, judged before and after."""
+
+    def __init__(self, authority: Authority, ledger: Ledger) -> None:
+        self._authority, self._ledger = authority, ledger
+
+    async def admitted(self, reviewer: Reviewer, question: str, asked: Mapping[str, Any], *more: Action) -> Reach:
+        """How far the reviewer may, by all of these rights together, once that they ask is durable in the record.
+        `asked` holds ids, numbers and times, never names or text. Raises `NotPermitted`, `LedgerUnavailable`."""
+        within = await self.judged(reviewer, *more)
+        grant = reviewer.grant
+        by = None if grant is None else who(grant, await self._ledger.pseudonym(grant.credential.user))
+        body = {"actor": reviewer.actor, "question": question, **asked, "names": reviewer.names}
+        await self._ledger.append([Entry(EventType.AUDIT_READ, who=by, body=body)])
+        return within
+
+    async def again(self, reviewer: Reviewer, *more: Action) -> Reach:
+        """How far the reviewer may now: what was read meanwhile is cut to it. Raises `NotPermitted`."""
+        return await self.judged(reviewer, *more)
+
+    async def judged(self, reviewer: Reviewer, *more: Action) -> Reach:
+        """How far the reviewer may now, without a word in the record. Raises `NotPermitted` where that is nowhere."""
+        if reviewer.grant is None:
+            _, snapshot = await self._authority.current()
+            return Reach(True, frozenset(snapshot.catalog.classes))
+        grant = await self._authority.again(reviewer.grant)
+        actions = dict.fromkeys((*reviewer.actions, *more))
+        return reduce(Reach.__and__, [_reach(grant, action) for action in actions])
+
+
+def _reach(grant: Grant, action: Action) -> Reach:
+    """Raises `NotPermitted`."""
+    decision = grant.may(action, AUDIT)
+    found = reach(
+        decision.allowed,
+        grant.snapshots[0].catalog.classes,
+        lambda collection: grant.may(action, collection).allowed,
+        lambda collection: grant.denies(action, collection),
+    )
+    if found.nothing:
+        raise NotPermitted("key", f"may not do {action} ({decision.reason})", "ask your administrator")
+    return found
