@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import sqlite3
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -22,13 +21,7 @@ from usher.ledger.record import (
     subject_name_aad,
 )
 from usher.ledger.verify.findings import Findings
-
-# The index only finds the rows: read from it, their key columns could differ from what the table says.
-_ROWS = """
-SELECT row.audit_id, row.position, row.kind, row.conversation, row.pseudonym, row.commitment, row.ciphertext
-FROM content AS found CROSS JOIN content AS row ON row.rowid = found.rowid
-WHERE found.audit_id = ? ORDER BY found.position
-"""
+from usher.ledger.verify.source import Source
 
 
 class Ring(Protocol):
@@ -47,8 +40,8 @@ class Ring(Protocol):
 class ContentCheck:
     """Reads content rows exchange by exchange, as their answers come."""
 
-    def __init__(self, connection: sqlite3.Connection, findings: Findings, ring: Ring | None) -> None:
-        self._connection, self._findings, self._ring = connection, findings, ring
+    def __init__(self, source: Source, findings: Findings, ring: Ring | None) -> None:
+        self._source, self._findings, self._ring = source, findings, ring
         self._committed = 0
         self._keys: dict[str, bytes | None] = {}
 
@@ -56,7 +49,7 @@ class ContentCheck:
         """Count and digest of the rows of an exchange, and whether a question is the first; those that do not open
         are noted at event `number`."""
         digest, count, asked = hashlib.sha256(), 0, False
-        for row in self._rows(audit_id):
+        for row in self._source.content(audit_id):
             if row.audit_id != audit_id or row.position != count or not _well_typed(row):
                 self._findings.suspect(f"its content row {row.position} is out of place or damaged", number)
                 continue
@@ -70,16 +63,13 @@ class ContentCheck:
 
     def finish(self, open_chats: Mapping[str, int]) -> None:
         """Check that no row is of an exchange that never was, and the subjects."""
-        there = self._connection.execute("SELECT count(*) FROM content").fetchone()[0]
-        waiting = sum(len(list(self._rows(audit_id))) for audit_id in open_chats)
+        there = next(self._source.rows("SELECT count(*) FROM content"))[0]
+        waiting = sum(len(list(self._source.content(audit_id))) for audit_id in open_chats)
         if there != self._committed + waiting:
             extra = there - self._committed - waiting
             self._findings.add(f"{extra} content rows belong to no recorded exchange")
         if self._ring is not None:
             self._subjects(self._ring)
-
-    def _rows(self, audit_id: str) -> list[ContentRow]:
-        return [ContentRow(*row) for row in self._connection.execute(_ROWS, (audit_id,))]
 
     def _opens(self, row: ContentRow) -> bool:
         """True if the row opens under its subject's key and is the text of its commitment."""
@@ -96,8 +86,7 @@ class ContentCheck:
 
     def _subject_key(self, pseudonym: str) -> bytes | None:
         if pseudonym not in self._keys:
-            query = "SELECT wrapped_key FROM subjects WHERE pseudonym = ?"
-            row = self._connection.execute(query, (pseudonym,)).fetchone()
+            row = next(self._source.rows("SELECT wrapped_key FROM subjects WHERE pseudonym = ?", pseudonym), None)
             self._keys[pseudonym] = self._unwrapped(row[0], pseudonym) if row else None
         return self._keys[pseudonym]
 
@@ -110,9 +99,7 @@ class ContentCheck:
 
     def _subjects(self, ring: Ring) -> None:
         """Each subject's name must open, and be the one that it is looked up by."""
-        for lookup, pseudonym, sealed in self._connection.execute(
-            "SELECT lookup, pseudonym, sealed_name FROM subjects"
-        ):
+        for lookup, pseudonym, sealed in self._source.rows("SELECT lookup, pseudonym, sealed_name FROM subjects"):
             key = self._subject_key(str(pseudonym))
             name = _decrypted(key, sealed, subject_name_aad(str(pseudonym))) if key else None
             if name is None or ring.lookup(name.decode(errors="replace")) != lookup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from usher.ledger.verify.file import has_log, opened
 from usher.ledger.verify.findings import Findings
 from usher.ledger.verify.notes import BadNote, Note, key_of, read_note
 from usher.ledger.verify.order import OrderCheck
+from usher.ledger.verify.source import Source, Unreadable
 from usher.ledger.verify.tree import Roots
 
 Progress = Callable[[int, int], None]
@@ -101,35 +101,35 @@ class _Run:
         quiet = False
         try:
             quiet = not has_log(path)
-            with opened(path) as connection:
-                self._check(connection)
-        except (sqlite3.Error, OSError) as error:
+            with opened(path) as source:
+                self._check(source)
+        except (Unreadable, OSError) as error:
             self.findings.add(f"the file cannot be read further: {error}", self.roots.size + 1)
         except (TypeError, ValueError, OverflowError) as error:
             self.findings.add(f"the file's rows are not a ledger's: {type(error).__name__}", self.roots.size + 1)
         return quiet
 
-    def _check(self, connection: sqlite3.Connection) -> None:
+    def _check(self, source: Source) -> None:
         # 1. The file is a ledger of a known format.
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = source.format()
         if version != FORMAT:
             self.findings.add(f"the file's format is {version}, not {FORMAT}: no ledger, or of a newer version", 1)
             return
         # 2. Checkpoints, the held one among them, are well-formed and signed.
-        notes = self._notes(connection)
+        notes = self._notes(source)
         # 3. Every event: its number, its bytes, its place in its exchange with its content, the roots on the way.
-        content = ContentCheck(connection, self.findings, self._ring)
+        content = ContentCheck(source, self.findings, self._ring)
         order = OrderCheck(self.findings, content.rows_of)
-        self._events(connection, order, notes)
+        self._events(source, order, notes)
         # 4. What is stored beside the events agrees with them.
-        self._end(connection, order, notes)
+        self._end(source, order, notes)
         content.finish(order.open_chats())
 
-    def _notes(self, connection: sqlite3.Connection) -> list[Note]:
-        origin = self._origin = self._single(connection, "SELECT origin FROM log")
+    def _notes(self, source: Source) -> list[Note]:
+        origin = self._origin = self._single(source, "SELECT origin FROM log")
         notes: list[Note] = []
         stored_key = None
-        for ident, size, edge, note, key in connection.execute(
+        for ident, size, edge, note, key in source.rows(
             "SELECT id, size, edge, note, key FROM checkpoints ORDER BY id"
         ):
             stored_key, name = key_of(key, origin), f"checkpoint {ident}"
@@ -154,10 +154,10 @@ class _Run:
             self.findings.add(f"{name}: {error}")
             return None
 
-    def _events(self, connection: sqlite3.Connection, order: OrderCheck, notes: list[Note]) -> None:
-        total = connection.execute("SELECT max(number) FROM events").fetchone()[0] or 0
+    def _events(self, source: Source, order: OrderCheck, notes: list[Note]) -> None:
+        total = next(source.rows("SELECT max(number) FROM events"))[0] or 0
         at = self._compare(notes, 0)
-        for number, leaf, event in connection.execute("SELECT number, leaf, event FROM events ORDER BY number"):
+        for number, leaf, event in source.rows("SELECT number, leaf, event FROM events ORDER BY number"):
             if number != self.roots.size + 1:
                 self.findings.add(f"it is missing; the next one there is {number}", self.roots.size + 1)
                 break
@@ -199,20 +199,20 @@ class _Run:
             self.findings.add_after(trusted, f"{note.name}: its root is not that of the first {note.size} events")
         return holds
 
-    def _end(self, connection: sqlite3.Connection, order: OrderCheck, notes: list[Note]) -> None:
+    def _end(self, source: Source, order: OrderCheck, notes: list[Note]) -> None:
         size = self.roots.size
         for note in notes:
             if note.size > size:
                 self.findings.add(f"it is missing; {note.name} covers {note.size} events", size + 1)
                 break
-        self._tree(connection)
-        listed = connection.execute("SELECT audit_id, number FROM open_exchanges").fetchall()
+        self._tree(source)
+        listed = list(source.rows("SELECT audit_id, number FROM open_exchanges"))
         if sorted(listed, key=repr) != sorted(order.open_chats().items(), key=repr):
             self.findings.add("the list of open exchanges is not the one of the events")
 
-    def _tree(self, connection: sqlite3.Connection) -> None:
+    def _tree(self, source: Source) -> None:
         """The stored tree is the one of the events; and, with a ring, whoever committed it had that ring."""
-        rows = connection.execute("SELECT size, edge, mac FROM tree").fetchall()
+        rows = list(source.rows("SELECT size, edge, mac FROM tree"))
         if len(rows) != 1 or rows[0][:2] != (self.roots.size, self.roots.edge()):
             self.findings.add_after(self.vouched, "the stored tree is not the one of the events")
         elif self._ring is not None:
@@ -220,8 +220,8 @@ class _Run:
             if rows[0][2] != wanted:
                 self.findings.add_after(self.vouched, "the log's end was not committed with this key ring")
 
-    def _single(self, connection: sqlite3.Connection, query: str) -> str:
-        rows = connection.execute(query).fetchall()
+    def _single(self, source: Source, query: str) -> str:
+        rows = list(source.rows(query))
         if len(rows) != 1:
             self.findings.add("the log's name is missing or doubled")
         return str(rows[0][0]) if rows else ""
