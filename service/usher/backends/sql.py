@@ -21,7 +21,7 @@ AnyRow = sa.Row[*tuple[Any, ...]]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the files. Revisions are numbered, so they sort."""
 
 
