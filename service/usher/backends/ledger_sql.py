@@ -121,6 +121,11 @@ class SqlLog:
         with self._failing(), self._engine.connect() as connection:
             return tables.leaf_hashes(connection, first, last)
 
+    def stored(self, first: int, last: int) -> list[StoredEvent]:
+        """The events numbered `first` to `last` as they are stored, as many as are there. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return tables.stored_events(connection, first, last)
+
     def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
         """The newest, or the newest of at most that size. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:

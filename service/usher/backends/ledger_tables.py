@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, cast, func, select
 
-from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint
+from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint, StoredEvent
 from usher.ledger.record import ContentRow, EventType, Kind
 
 SOME = 500
@@ -103,6 +103,12 @@ def leaf_hashes(connection: Connection, first: int, last: int) -> list[bytes]:
     """The leaf hashes of the events from one number to another, in order, as many as are there."""
     query = "SELECT leaf FROM events WHERE number BETWEEN ? AND ? ORDER BY number"
     return [row[0] for row in connection.exec_driver_sql(query, (first, last))]
+
+
+def stored_events(connection: Connection, first: int, last: int) -> list[StoredEvent]:
+    """The events from one number to another as they are stored, in order, as many as are there."""
+    query = "SELECT number, leaf, event FROM events WHERE number BETWEEN ? AND ? ORDER BY number"
+    return [StoredEvent(*row) for row in connection.exec_driver_sql(query, (first, last))]
 
 
 def open_rows(connection: Connection) -> Iterator[OpenExchange]:

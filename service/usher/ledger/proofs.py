@@ -18,6 +18,8 @@ TILE = 256
 _TILE_BITS = TILE.bit_length() - 1
 _AT_ONCE = 32 * TILE
 """Leaves read at once while interior hashes are made."""
+_TILES_KEPT = 64
+"""Tiles of leaves that one proof keeps while it is made."""
 
 Subtree = Callable[[int, int], bytes]
 """The root over the leaves from the first index (from 0) up to, not including, the second."""
@@ -90,19 +92,20 @@ class Prover:
 
     def inclusion(self, number: int, size: int) -> list[bytes]:
         """That event `number` is among the first `size`. Raises `ValueError`, `LogFailed`."""
-        return inclusion_proof(number - 1, size, self._over(size))
+        return inclusion_proof(number - 1, size, self.over(size))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """That the first `old` events are the beginning of the first `new`. Raises `ValueError`, `LogFailed`."""
-        return consistency_proof(old, new, self._over(new))
+        return consistency_proof(old, new, self.over(new))
 
     def forget(self) -> None:
         """Drop the interior hashes: they are of leaves that are not what they should be, or were not."""
         with self._lock:
             self._levels = [[]]
 
-    def _over(self, size: int) -> Subtree:
-        """Subtrees of the first `size` events. What is read for one node of a proof serves the next."""
+    def over(self, size: int) -> Subtree:
+        """Subtrees of the first `size` events. What is read for one node of a proof serves the next; for one thread.
+        Raises `LogFailed`, as what it gives does."""
         with self._lock:
             self._extend(size >> _TILE_BITS)
             levels = self._levels
@@ -118,6 +121,8 @@ class Prover:
                 return levels[level][start // leaves]
             tile = start - start % TILE
             if tile not in read:
+                if len(read) >= _TILES_KEPT:
+                    read.clear()
                 read[tile] = self._leaves(tile, min(tile + TILE, size))
             return root_of(read[tile][start - tile : end - tile])
 

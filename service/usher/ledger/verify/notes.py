@@ -51,12 +51,13 @@ def read_note(note: object, origin: str, key: bytes | None, name: str, edge: obj
         raise BadNote("it is not a signed checkpoint")
     if match["origin"] != origin:
         raise BadNote("it is of another log")
-    if not any(_signed(line, origin, key, text + "\n") for line in signatures[:-1].split("\n")):
+    if not any(signature_holds(line, origin, key, text + "\n") for line in signatures[:-1].split("\n")):
         raise BadNote("no signature by this log's key holds")
     return Note(name, int(match["size"]), base64.b64decode(match["root"]), edge)
 
 
-def _signed(line: str, origin: str, key: bytes, text: str) -> bool:
+def signature_holds(line: str, origin: str, key: bytes, text: str) -> bool:
+    """Whether a note's signature line is of that name, and by that key over the text."""
     match = _SIGNATURE.fullmatch(line)
     if not match or match["name"] != origin:
         return False
