@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event as sql_event
-from tests.ledger.ledger_kit import exchange, ledger_in, opening, query, ring_in, rows, run
+from tests.ledger.ledger_kit import event, exchange, ledger_in, opening, query, ring_in, rows, run
 
 from usher.backends.ledger_memory import MemoryLog
 from usher.backends.ledger_sql import SqlLog
 from usher.ledger import sequencer
-from usher.ledger.log import Batch, LedgerUnavailable, LogFailed
-from usher.ledger.record import Entry, EventType, uuid7
+from usher.ledger.log import Batch, LedgerUnavailable, LogFailed, Room
+from usher.ledger.record import CHAT, SEARCH, Entry, EventType, uuid7
 from usher.ledger.verify import verify
 
 NOTE = [Entry(EventType.OPERATOR)]
@@ -148,22 +149,72 @@ async def until(condition: object, seconds: float = 5.0) -> None:
             await asyncio.sleep(0.02)
 
 
-def test_the_reserve_of_the_disk_is_kept(tmp_path: Path) -> None:
-    """A ledger whose disk has less than the reserve free does not open; one that runs into it refuses."""
+class CrampedLog(MemoryLog):
+    """Storage that says how much space it has."""
 
-    async def story() -> None:
-        log = SqlLog(tmp_path / "ledger.sqlite")
+    space = Room.AMPLE
+
+    def room(self) -> Room:
+        return self.space
+
+
+def test_short_of_space_the_refusal_is_recorded_and_what_has_begun_ends(tmp_path: Path) -> None:
+    """Neither chat nor search begins, nor goes on; both leave their refusal, with its reason. Ends and administration
+    are recorded as ever."""
+
+    async def story() -> list[tuple[str, str | None]]:
+        log = CrampedLog()
         async with ledger_in(tmp_path, log) as ledger:
-            log._reserve = 1 << 60
-            with pytest.raises(LedgerUnavailable, match="reserve"):
-                await ledger.append(NOTE)
-            log._reserve = 0
+            subject, begun, denied = await ledger.subject("alice"), uuid7(), uuid7()
+            await ledger.append(opening(begun), rows(subject, begun)[:1])
+            log.space = Room.SHORT
+            for operation in (CHAT, SEARCH):
+                with pytest.raises(LedgerUnavailable, match="reserve"):
+                    await ledger.append(opening(uuid7(), operation=operation))
+            for more in ([], [event(EventType.GENERATION, begun)], [Entry(EventType.VIEW)]):
+                with pytest.raises(LedgerUnavailable, match="reserve"):
+                    await ledger.append(more, rows(subject, begun)[1:])
+            assert "reserve" in (ledger.healthy() or "")
+            await ledger.append([event(EventType.ANSWER, begun, outcome="unrecorded")])
+            await ledger.append(opening(denied, operation=SEARCH, effect="deny"))
             await ledger.append(NOTE)
-        with pytest.raises(LogFailed, match="reserve"):
-            async with ledger_in(tmp_path, SqlLog(tmp_path / "ledger.sqlite", reserve=1 << 60)):
-                pass
+            log.space = Room.AMPLE
+            await exchange(ledger)
+            assert ledger.healthy() is None
+        return [(e["type"], e.get("reason")) for e in map(json.loads, (e.event for e in log.load().events))]
 
-    run(story())
+    chat, search, refused = ("request", None), ("request", None), "disk_reserve"
+    recorded = run(story())
+    decided = ("decision", None)
+    assert recorded[2:8] == [chat, decided, ("answer", refused), search, decided, ("retrieval", refused)]
+    assert [type for type, _ in recorded[8:12]] == ["answer", "request", "decision", "operator"]
+
+
+def test_refusals_leave_half_of_the_reserve_to_administration(tmp_path: Path) -> None:
+    """In that half a question is refused unrecorded, also one that is denied anyway; ends and administration stay."""
+
+    async def story() -> list[str]:
+        log = CrampedLog()
+        async with ledger_in(tmp_path, log) as ledger:
+            begun, denied = uuid7(), uuid7()
+            await ledger.append(opening(begun))
+            log.space = Room.SCARCE
+            ends = [event(EventType.ANSWER, denied, outcome="refused")]
+            for entries in (opening(uuid7()), [*opening(denied, effect="deny"), *ends]):
+                with pytest.raises(LedgerUnavailable, match="half the reserve"):
+                    await ledger.append(entries)
+            await ledger.append([event(EventType.ANSWER, begun, outcome="unrecorded")])
+            await ledger.append(NOTE)
+        return [json.loads(stored.event)["type"] for stored in log.load().events]
+
+    assert run(story()) == ["request", "decision", "answer", "operator"]
+
+
+@pytest.mark.parametrize(("free", "room"), [(10, Room.AMPLE), (9, Room.SHORT), (5, Room.SHORT), (4, Room.SCARCE)])
+def test_the_room_beside_a_reserve_of_ten_bytes(free: int, room: Room) -> None:
+    """Less than the reserve is short, less than half of it scarce."""
+    assert Room.of(free, 10) is room
+    assert Room.of(free, 0) is Room.AMPLE
 
 
 def test_a_file_that_is_taken_away_or_replaced_is_noticed(tmp_path: Path) -> None:

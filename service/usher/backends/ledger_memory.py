@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from uuid import uuid4
 
-from usher.ledger.log import Batch, LogFailed, OpenExchange, StoredCheckpoint, StoredEvent, SubjectRow, Tail
-from usher.ledger.record import ContentRow
+from usher.ledger.log import Batch, LogFailed, OpenExchange, Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
+from usher.ledger.record import ContentRow, remains
 
 
 class MemoryLog:
@@ -55,6 +55,10 @@ class MemoryLog:
     def content(self, audit_id: str) -> tuple[ContentRow, ...]:
         with self._lock:
             return tuple(self._content.get(audit_id, ()))
+
+    def room(self) -> Room:
+        """Always enough."""
+        return Room.AMPLE
 
     def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
         with self._lock:

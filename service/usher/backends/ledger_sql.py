@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from usher.backends import ledger_tables as tables
 from usher.backends.ledger_tables import EventPage
-from usher.ledger.log import Batch, LedgerDamaged, LogFailed, StoredCheckpoint, StoredEvent, SubjectRow, Tail
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
 from usher.ledger.record import FORMAT, ContentRow, EventType
 
 TAIL_EVENTS = 256
@@ -33,7 +33,8 @@ _SUBJECT = "INSERT INTO subjects (lookup, pseudonym, wrapped_key, sealed_name) V
 
 
 class SqlLog:
-    """A `Log` in a SQLite file. A commit is refused while less than `reserve` bytes are free on its file system."""
+    """A `Log` in a SQLite file. `reserve`: bytes of its file system that are kept for ends, refusals and administration
+    (`ledger/reserve.py`); 0 is none."""
 
     def __init__(self, path: Path, reserve: int = 0) -> None:
         self._path, self._reserve = path, reserve
@@ -74,10 +75,15 @@ class SqlLog:
             if not status.st_mode & 0o222 or not os.access(self._path, os.W_OK):
                 raise LogFailed("its file is read-only; make it writable")
             space = os.statvfs(self._path)
-            if space.f_bavail * space.f_frsize < self._reserve:
-                raise LogFailed(f"its disk has less than the reserve of {self._reserve} bytes free; make room")
+        except OSError:
+            return Room.SCARCE
+        return Room.of(space.f_bavail * space.f_frsize, self._reserve)
 
     def content(self, audit_id: str) -> tuple[ContentRow, ...]:
+
+    def room(self) -> Room:
+        """How much is free beside the reserve; a file system that does not say has none."""
+        try:
         """The content rows of an exchange, in order. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
             return tables.content_rows(connection, audit_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -100,13 +101,35 @@ class Batch:
     closed: Sequence[str] = ()
     checkpoint: StoredCheckpoint | None = None
 
+    dropped: Sequence[tuple[str, int]] = ()
+
+
+class Room(StrEnum):
+    """How much space the storage has left for more; the value is what people are told."""
+
+    AMPLE = ""
+    SHORT = "its disk has less free than the reserve; make room"
+    SCARCE = "its disk has less free than half the reserve; make room"
+
+    @classmethod
+    def of(cls, free: int, reserve: int) -> Room:
+        """Of so many free bytes."""
+        if free >= reserve:
+            return cls.AMPLE
+        return cls.SHORT if free >= reserve / 2 else cls.SCARCE
+
+    @property
+    def trouble(self) -> str | None:
+        return self.value or None
 
 class Log(Protocol):
     """Storage of one log, with one writer.
 
     `load` and `commit` are called from one thread at a time; the reads below from any. `commit` is durable when it
-    returns and leaves all or nothing when it raises. `check` raises when a commit is known to fail, without trying.
-    All methods raise `LogFailed`, and `load` also `LedgerDamaged`.
+    returns and leaves all or nothing when it raises. Bytes that a commit replaced are overwritten where they were
+    stored, then or by one of the next commits. `check` raises when a commit is known to fail, without trying.
+    `room` says how much space is left, and raises nothing. All other methods raise `LogFailed`, and `load` also
+    `LedgerDamaged`.
     """
 
     def load(self) -> Tail: ...
@@ -116,6 +139,8 @@ class Log(Protocol):
     def check(self) -> None: ...
 
     def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
+    def room(self) -> Room: ...
+
 
     def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
         """`content` of each exchange that has any, at the cost of few queries."""

@@ -261,7 +261,7 @@ class Ledger:
 
     def _look(self) -> None:
         """Nothing is asked: see that writing would work, or whether it does again."""
-        if self._trouble is None:
+        if self._trouble == self._log.room().trouble:
             self._log.check()
         else:
             self._writer.probe()
@@ -274,7 +274,7 @@ class Ledger:
             refusal = unavailable(error)
             self._trouble = refusal.reason
             return refusal
-        self._trouble = None
+        self._trouble = self._log.room().trouble
         return result
 
     def _deliver(self, orders: Sequence[_Order], outcomes: Sequence[Receipt | str | Exception]) -> None:

@@ -16,6 +16,7 @@ from usher.ledger.log import (
     LogFailed,
     OutOfOrder,
     Ring,
+    Room,
     StoredCheckpoint,
     StoredEvent,
     SubjectRow,
@@ -24,6 +25,7 @@ from usher.ledger.log import (
 from usher.ledger.merkle import Tree
 from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash, tail_text
 from usher.ledger.recovery import check_tail, closing_entries
+from usher.ledger.reserve import fits, opens, refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,16 @@ class Writer:
             self._recover(closing_entries(tail.open))
         self.checkpoint()
 
-    def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder]:
-        """Record them in one commit, durable on return; one that is out of order is refused alone.
+    def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder | LedgerUnavailable]:
+        """Record them in one commit, durable on return; one that is out of order, or for which the space that is left
+        is not, is refused alone.
 
         Raises `LogFailed` or `LedgerDamaged`: none is acknowledged.
         """
         state = self._state()
         try:
-            group = _Group()
-            outcomes = [self._enter(state, group, write) for write in writes]
+            group, room = _Group(), self._log.room()
+            outcomes = [self._enter(state, group, write, room) for write in writes]
             if group:
                 self._log.commit(self._batch(state, group))
         except BaseException:
@@ -146,7 +149,9 @@ class Writer:
         except (TypeError, AttributeError) as error:
             raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
 
-    def _enter(self, state: _State, group: _Group, write: Write) -> Receipt | OutOfOrder:
+    def _enter(
+        self, state: _State, group: _Group, write: Write, room: Room
+    ) -> Receipt | OutOfOrder | LedgerUnavailable:
         first = state.tree.size + 1
         try:
             step = state.exchanges.step(write.entries, write.content, first)
@@ -165,6 +170,11 @@ class Writer:
             # A clock that stands still or goes back must not: times rise strictly, so they tell the order too.
             state.micros = max(self._clock() // 1000, state.micros + 1)
             event = encode(state.tree.size + 1, state.micros, part, commitment)
+        if not fits(room, write.entries, write.content, step):
+            if room is Room.SHORT and opens(step):  # that it was refused is recorded, in place of what was asked for
+                ended = Write.of([*write.entries, *refusals(write.entries)], write.content)
+                self._enter(state, group, ended, Room.AMPLE)
+            return LedgerUnavailable(room)
             leaf = leaf_hash(event)
             state.tree.append(leaf)
             group.events.append(StoredEvent(state.tree.size, leaf, event))
@@ -182,7 +192,7 @@ class Writer:
 
     def _recover(self, appends: Sequence[Sequence[Entry]]) -> None:
         for outcome in self.write([Write.of(entries) for entries in appends]):
-            if isinstance(outcome, OutOfOrder):
+            if not isinstance(outcome, Receipt):
                 raise LedgerDamaged(f"ledger: an interrupted exchange cannot be closed: {outcome}")
 
 
