@@ -11,14 +11,16 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from usher.backends import audit_index_reads as reads
+from usher.backends.audit_index_exchanges import exchanges
 from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
 from usher.ledger.shown import rows_of
+from usher.ports.audit_exchanges import Exchange
 from usher.ports.audit_index import Between, Denial, Found, IndexUnreadable, Seen, What
 
 T = TypeVar("T")
@@ -81,6 +83,10 @@ class AuditIndexFile:
     def denied(self, between: Between) -> Found[Denial]:
         """Raises `IndexUnreadable`."""
         return self._found(lambda index: reads.denied(index, between))
+
+    def exchanges(self, audit_ids: Sequence[str]) -> Found[Exchange]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index: (exchanges(index, audit_ids), None))
 
     def _found(self, read: Callable[[sqlite3.Connection], tuple[list[T], int | None]]) -> Found[T]:
         """Entries and how far the index was, of one instant; then the ledger's size."""
