@@ -5,11 +5,12 @@
 them is work in progress:
 
 - `pending`: what is acknowledged and has no number yet. A row is one event without number and time; `rows` and
-  `digest` are its commitment to content; `opens` and `closes` name the chat that it begins or ends. A row without
-  `part` is no event: it asks for a checkpoint over all before it.
+  `digest` are its commitment to content; `opens` and `closes` name the chat that it begins or ends; `drops` is the
+  content that goes with it, a JSON list of audit ids and positions. A row without `part` is no event: it asks for a
+  checkpoint over all before it.
 - `sessions`: a row for each server that appends, from its joining until it leaves in good order. It holds the advisory
   lock (`LOCK`, its id) on the connection that it appends on.
-- `sequencer`: one row, the `format` of the tables and the `epoch`, which each server that begins to sequence raises.
+- `layout`: one row, the `format` of all these tables.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ CREATE TABLE usher_ledger.content (audit_id text NOT NULL, position integer NOT 
 CREATE TABLE usher_ledger.subjects (lookup bytea PRIMARY KEY, pseudonym text NOT NULL UNIQUE,
   wrapped_key bytea NOT NULL, sealed_name bytea NOT NULL);
 CREATE TABLE usher_ledger.pending (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session integer NOT NULL,
-  part bytea, rows integer, digest bytea, opens text, closes text)
+  part bytea, rows integer, digest bytea, opens text, closes text, drops text)
   WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE usher_ledger.sessions (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
-CREATE TABLE usher_ledger.sequencer (epoch bigint NOT NULL, format integer NOT NULL);
+CREATE TABLE usher_ledger.layout (format integer NOT NULL);
 ALTER TABLE usher_ledger.events ALTER COLUMN event SET STORAGE EXTERNAL;
 ALTER TABLE usher_ledger.content ALTER COLUMN ciphertext SET STORAGE EXTERNAL;
 ALTER TABLE usher_ledger.pending ALTER COLUMN part SET STORAGE EXTERNAL;
@@ -61,7 +62,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA usher_ledger TO {role};
 GRANT INSERT ON usher_ledger.events, usher_ledger.checkpoints TO {role};
 GRANT INSERT, UPDATE (ciphertext) ON usher_ledger.content TO {role};
 GRANT INSERT, UPDATE (wrapped_key) ON usher_ledger.subjects TO {role};
-GRANT UPDATE ON usher_ledger.tree, usher_ledger.sequencer TO {role};
+GRANT UPDATE ON usher_ledger.tree TO {role};
 GRANT INSERT, DELETE ON usher_ledger.pending, usher_ledger.open_exchanges, usher_ledger.sessions TO {role};
 """
 
@@ -81,9 +82,9 @@ def prepare(connection: psycopg.Connection, role: str | None = None) -> None:
 
 def _format(connection: psycopg.Connection) -> int | None:
     """The version of the tables, None where there are none."""
-    if connection.execute("SELECT to_regclass('usher_ledger.sequencer')").fetchone() == (None,):
+    if connection.execute("SELECT to_regclass('usher_ledger.layout')").fetchone() == (None,):
         return None
-    row = connection.execute("SELECT format FROM usher_ledger.sequencer").fetchone()
+    row = connection.execute("SELECT format FROM usher_ledger.layout").fetchone()
     if row is None or row[0] > FORMAT:
         raise LedgerDamaged(
             f"ledger: its tables in PostgreSQL are of format {row and row[0]} and this Usher knows up to {FORMAT}: "
@@ -96,4 +97,4 @@ def _make(connection: psycopg.Connection) -> None:
     connection.execute(_TABLES)
     connection.execute("INSERT INTO usher_ledger.log (origin) VALUES (%s)", (f"usher/{uuid4()}",))
     connection.execute("INSERT INTO usher_ledger.tree (size, edge, mac) VALUES (0, '', '')")
-    connection.execute("INSERT INTO usher_ledger.sequencer (epoch, format) VALUES (0, %s)", (FORMAT,))
+    connection.execute("INSERT INTO usher_ledger.layout (format) VALUES (%s)", (FORMAT,))
