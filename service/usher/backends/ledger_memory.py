@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from usher.ledger.log import Batch, LogFailed, OpenExchange, Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
@@ -42,6 +43,9 @@ class MemoryLog:
             self._size, self._edge, self._mac = batch.size, batch.edge, batch.mac
             for row in batch.content:
                 self._content.setdefault(row.audit_id, []).append(row)
+            for ident, position in batch.dropped:
+                rows = self._content.get(ident, [])
+                rows[:] = [_less(row) if row.position == position else row for row in rows]
             self._subjects += batch.subjects
             self._open.update(batch.opened)
             for ident in batch.closed:
@@ -52,13 +56,13 @@ class MemoryLog:
     def check(self) -> None:
         """Memory is always there."""
 
-    def content(self, audit_id: str) -> tuple[ContentRow, ...]:
-        with self._lock:
-            return tuple(self._content.get(audit_id, ()))
-
     def room(self) -> Room:
         """Always enough."""
         return Room.AMPLE
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]:
+        with self._lock:
+            return tuple(self._content.get(audit_id, ()))
 
     def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
         with self._lock:
@@ -83,3 +87,7 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _less(row: ContentRow) -> ContentRow:
+    return replace(row, ciphertext=remains(row.ciphertext))

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from usher.backends import ledger_tables as tables
+from usher.backends.ledger_overwrite import drop, emptied
 from usher.backends.ledger_tables import EventPage
 from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
 from usher.ledger.record import FORMAT, ContentRow, EventType
@@ -40,6 +41,7 @@ class SqlLog:
         self._path, self._reserve = path, reserve
         self._inode: int | None = None
         self._writing: Connection | None = None
+        self._old_bytes = True  # a write-ahead log that an earlier process left may have some
         self._engine = create_engine(
             URL.create("sqlite", database=str(path)),
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -64,6 +66,9 @@ class SqlLog:
             with connection.begin():
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 _store(connection, batch)
+            self._old_bytes = self._old_bytes or bool(batch.dropped)
+            if self._old_bytes:
+                self._old_bytes = not emptied(connection)
 
     def check(self) -> None:
         """Raises `LogFailed` where a commit would fail, or must not be tried."""
@@ -74,16 +79,16 @@ class SqlLog:
             # The mode is looked at too, since a root process or an open descriptor could write all the same.
             if not status.st_mode & 0o222 or not os.access(self._path, os.W_OK):
                 raise LogFailed("its file is read-only; make it writable")
+
+    def room(self) -> Room:
+        """How much is free beside the reserve; a file system that does not say has none."""
+        try:
             space = os.statvfs(self._path)
         except OSError:
             return Room.SCARCE
         return Room.of(space.f_bavail * space.f_frsize, self._reserve)
 
     def content(self, audit_id: str) -> tuple[ContentRow, ...]:
-
-    def room(self) -> Room:
-        """How much is free beside the reserve; a file system that does not say has none."""
-        try:
         """The content rows of an exchange, in order. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
             return tables.content_rows(connection, audit_id)
@@ -219,6 +224,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun here, not by the driver
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _store(connection: Connection, batch: Batch) -> None:
@@ -234,6 +240,8 @@ def _store(connection: Connection, batch: Batch) -> None:
         run("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", list(batch.opened))
     if batch.closed:
         run("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
+    if batch.dropped:
+        drop(connection, batch.dropped)
     if batch.checkpoint:
         run("INSERT INTO checkpoints (size, edge, note, key) VALUES (?, ?, ?, ?)", astuple(batch.checkpoint))
     run("UPDATE tree SET size = ?, edge = ?, mac = ?", (batch.size, batch.edge, batch.mac))

@@ -12,8 +12,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info, label_aad
+from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info, is_dropped, label_aad
 from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal, unseal_with
+
+
+class Dropped(SealBroken):
+    """The text is no longer kept; an event of the log says when it went, and under which rule."""
+
+    def __init__(self) -> None:
+        super().__init__("content: it is no longer kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,8 @@ class Conversation:
         return ContentRow(audit_id, position, kind, self.id, self.pseudonym, commitment, sealed)
 
     def open(self, row: ContentRow) -> str:
-        """The text of a row. Raises `SealBroken`, also for a row of another conversation, place or commitment."""
+        """The text of a row. Raises `Dropped` where it is no longer kept, else `SealBroken`, also for a row of another
+        conversation, place or commitment."""
         return self.open_all([row])[0]
 
     def open_all(self, rows: Iterable[ContentRow]) -> list[str]:
@@ -51,6 +59,8 @@ class Conversation:
 
 
 def _opened(cipher: AESGCM, row: ContentRow) -> str:
+    if is_dropped(row.ciphertext):
+        raise Dropped
     opened = unseal_with(cipher, row.ciphertext, content_aad(row.audit_id, row.position, row.kind, row.conversation))
     blind, plaintext = opened[:KEY_BYTES], opened[KEY_BYTES:]
     if not hmac.compare_digest(hmac.digest(blind, plaintext, hashlib.sha256), row.commitment):

@@ -8,7 +8,7 @@ its decision denies; its `request` commits to the rows that come with it (the qu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from usher.ledger.log import OpenExchange, OutOfOrder
@@ -79,6 +79,13 @@ class Exchanges:
             self._searches.pop(audit_id, None)
         while len(self._searches) > MAX_OPEN_SEARCHES:
             del self._searches[next(iter(self._searches))]
+
+    def check_ended(self, audit_ids: Iterable[str]) -> None:
+        """Raises `OutOfOrder` for a chat that is open: content is dropped only once an event has committed to it, which
+        for a search its request does."""
+        for audit_id in audit_ids:
+            if audit_id in self._chats:
+                raise OutOfOrder(f"exchange {audit_id} is open: nothing of it is dropped")
 
     def _enter(self, step: Step, entries: Sequence[Entry], entry: Entry, number: int) -> Commitment | None:
         if entry.type not in EXCHANGE_TYPES or entry.audit_id is None:

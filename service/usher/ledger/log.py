@@ -89,7 +89,8 @@ class Tail:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One commit. `size` and `edge` are the tree after it, `mac` the ring's MAC over its `record.tail_text`; `opened`
-    and `closed` are exchanges by audit id."""
+    and `closed` are exchanges by audit id. `dropped` are content rows, by audit id and position, of whose ciphertext
+    only what `record.remains` is kept."""
 
     size: int
     edge: bytes
@@ -100,7 +101,6 @@ class Batch:
     opened: Sequence[tuple[str, int]] = ()
     closed: Sequence[str] = ()
     checkpoint: StoredCheckpoint | None = None
-
     dropped: Sequence[tuple[str, int]] = ()
 
 
@@ -122,6 +122,7 @@ class Room(StrEnum):
     def trouble(self) -> str | None:
         return self.value or None
 
+
 class Log(Protocol):
     """Storage of one log, with one writer.
 
@@ -138,9 +139,12 @@ class Log(Protocol):
 
     def check(self) -> None: ...
 
-    def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
     def room(self) -> Room: ...
 
+    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
+        """The newest, or the newest of at most that size."""
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
 
     def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
         """`content` of each exchange that has any, at the cost of few queries."""

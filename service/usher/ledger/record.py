@@ -20,6 +20,10 @@ from uuid import UUID
 FORMAT = 1
 """Version of the file's layout (SQLite's `user_version`). A reader refuses a higher one."""
 
+DROPPED_BYTES = 32
+"""Of the `ciphertext` of a content row that was dropped: the SHA-256 of what stood there. What is sealed is never that
+short: nonce, key and tag alone are 60 bytes."""
+
 EMPTY_DIGEST = hashlib.sha256(b"").digest()
 
 _JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False, check_circular=False)
@@ -110,6 +114,10 @@ class ContentRow:
     ciphertext: bytes
 
 
+TAKES_AWAY = frozenset({EventType.RETENTION, EventType.ERASURE})
+"""Events that name, in `exchanges`, the audit ids whose content was dropped with them, in the same commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Commitment:
     """What a terminal `answer` says of its content rows: how many, and `rows_digest` of them in order."""
@@ -155,9 +163,19 @@ def tail_text(origin: str, size: int, root: bytes) -> bytes:
 
 def row_digest(row: ContentRow) -> bytes:
     """What an `answer` commits to of one content row. The ciphertext enters as its hash, so that the digest of a row
-    whose ciphertext was erased can still be formed from what is kept."""
+    that was dropped can still be formed from what is kept."""
     place = _netstrings(row.audit_id, str(row.position), row.kind, row.conversation, row.pseudonym)
-    return hashlib.sha256(row.commitment + hashlib.sha256(row.ciphertext).digest() + place).digest()
+    return hashlib.sha256(row.commitment + remains(row.ciphertext) + place).digest()
+
+
+def is_dropped(ciphertext: bytes) -> bool:
+    """Whether a content row's ciphertext is only what `remains` of one."""
+    return len(ciphertext) == DROPPED_BYTES
+
+
+def remains(ciphertext: bytes) -> bytes:
+    """What is kept of a ciphertext that is dropped: its SHA-256. Of one that was dropped already, the same again."""
+    return ciphertext if is_dropped(ciphertext) else hashlib.sha256(ciphertext).digest()
 
 
 def content_aad(audit_id: str, position: int, kind: str, conversation: str) -> bytes:

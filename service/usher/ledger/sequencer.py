@@ -91,16 +91,18 @@ class Ledger:
         every: float = CHECKPOINT_SECONDS,
         clock: Callable[[], int] = time.time_ns,
         heard: Callable[[str], None] | None = None,
+        known: str | None = None,
     ) -> Ledger:
         """Check the log's end, close interrupted exchanges, checkpoint, start. `capacity`: appends that may wait;
         `deadline`: seconds an append may take; `every`: seconds between checkpoints; `clock`: nanoseconds since 1970;
-        `heard`: gets each new checkpoint, at the start the newest, on the writing thread, which it must not hold up.
+        `heard`: gets each new checkpoint, at the start the newest, on the writing thread, which it must not hold up;
+        `known`: the newest checkpoint that is kept elsewhere, which the log must hold.
 
         Raises `LedgerDamaged` (the log contradicts itself or is newer) and `LogFailed` (it cannot be read or written).
         """
         writer = Writer(log, ring, clock)
         try:
-            await asyncio.to_thread(writer.open)
+            await asyncio.to_thread(writer.open, known)
         except BaseException:
             log.close()
             raise
@@ -108,10 +110,17 @@ class Ledger:
         ledger._thread.start()
         return ledger
 
-    async def append(self, entries: Sequence[Entry], content: Sequence[ContentRow] = ()) -> Receipt:
+    async def append(
+        self,
+        entries: Sequence[Entry],
+        content: Sequence[ContentRow] = (),
+        *,
+        dropped: Sequence[tuple[str, int]] = (),
+    ) -> Receipt:
         """Record events in their order and content rows, all or none; the rows count as before an `answer` beside
-        them. Raises `LedgerUnavailable`; `OutOfOrder` or `ValueError` for a mistake of the caller."""
-        receipt = await self._ask(Write.of(entries, content))
+        them. The text of the content rows `dropped` (audit id and position) goes with the events, one of which names
+        their exchanges. Raises `LedgerUnavailable`; `OutOfOrder` or `ValueError` for a mistake of the caller."""
+        receipt = await self._ask(Write.of(entries, content, dropped))
         assert isinstance(receipt, Receipt)  # noqa: S101  # what the thread answers to a Write
         return receipt
 

@@ -23,8 +23,8 @@ from usher.ledger.log import (
     Tail,
 )
 from usher.ledger.merkle import Tree
-from usher.ledger.record import ContentRow, Entry, encode, fragment, leaf_hash, tail_text
-from usher.ledger.recovery import check_tail, closing_entries
+from usher.ledger.record import TAKES_AWAY, ContentRow, Entry, encode, fragment, leaf_hash, tail_text
+from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
 from usher.ledger.reserve import fits, opens, refusals
 
 
@@ -37,17 +37,28 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One append. `parts` are the entries' fragments."""
+    """One append. `parts` are the entries' fragments; `dropped` as in `Batch`."""
 
     entries: Sequence[Entry]
     parts: Sequence[bytes]
     content: Sequence[ContentRow] = ()
     subjects: Sequence[SubjectRow] = ()
+    dropped: Sequence[tuple[str, int]] = ()
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], content: Sequence[ContentRow] = ()) -> Write:
-        """Raises `ValueError` for an entry that cannot be an event."""
-        return cls(entries, [fragment(entry) for entry in entries], content)
+    def of(
+        cls, entries: Sequence[Entry], content: Sequence[ContentRow] = (), dropped: Sequence[tuple[str, int]] = ()
+    ) -> Write:
+        """Raises `ValueError` for an entry that cannot be an event, and for content that no entry says is dropped."""
+        named = {name for entry in entries if entry.type in TAKES_AWAY for name in _names(entry)}
+        if not named.issuperset(audit_id for audit_id, _ in dropped):
+            raise ValueError("dropped: content goes only with an event whose `exchanges` name it")
+        return cls(entries, [fragment(entry) for entry in entries], content, dropped=dropped)
+
+
+def _names(entry: Entry) -> Sequence[str]:
+    named = entry.body.get("exchanges")
+    return named if isinstance(named, list | tuple) else ()
 
 
 @dataclass(slots=True)
@@ -70,6 +81,7 @@ class _Group:
         self.subjects: list[SubjectRow] = []
         self.opened: list[tuple[str, int]] = []
         self.closed: list[str] = []
+        self.dropped: list[tuple[str, int]] = []
 
     def __bool__(self) -> bool:
         return bool(self.events or self.content or self.subjects)
@@ -87,9 +99,12 @@ class Writer:
         self._public_key = ring.signing_key.public_key().public_bytes_raw()
         self._loaded: _State | None = None
 
-    def open(self) -> None:
-        """Check the log's end and close what was interrupted. Raises `LedgerDamaged`, `LogFailed`."""
+    def open(self, known: str | None = None) -> None:
+        """Check the log's end, and that it holds the checkpoint `known` elsewhere; close what was interrupted. Raises
+        `LedgerDamaged`, `LogFailed`."""
         self._loaded, tail = self._load()
+        if known is not None:
+            check_known(known, tail, self._log.newest_checkpoint(known_size(known, tail, self._ring)), self._ring)
         stopped_cleanly = tail.size == (tail.newest.size if tail.newest else 0)
         if tail.open or not stopped_cleanly:
             self._recover(closing_entries(tail.open))
@@ -131,7 +146,7 @@ class Writer:
 
     def _batch(self, state: _State, group: _Group) -> Batch:
         parts = (group.events, group.content, group.subjects, group.opened, group.closed)
-        return Batch(state.tree.size, state.tree.edge_bytes(), self._mac(state), *parts)
+        return Batch(state.tree.size, state.tree.edge_bytes(), self._mac(state), *parts, dropped=group.dropped)
 
     def _mac(self, state: _State) -> bytes:
         return self._ring.tail_mac(tail_text(state.origin, state.tree.size, state.tree.root()))
@@ -155,14 +170,21 @@ class Writer:
         first = state.tree.size + 1
         try:
             step = state.exchanges.step(write.entries, write.content, first)
+            state.exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
         except OutOfOrder as refusal:
             return refusal
+        if not fits(room, write.entries, write.content, step):
+            if room is Room.SHORT and opens(step):  # that it was refused is recorded, in place of what was asked for
+                ended = Write.of([*write.entries, *refusals(write.entries)], write.content)
+                self._enter(state, group, ended, Room.AMPLE)
+            return LedgerUnavailable(room)
         state.exchanges.apply(step)
         self._add_events(state, group, write, step)
         group.content.extend(write.content)
         group.subjects.extend(write.subjects)
         group.opened.extend(step.opened)
         group.closed.extend(step.closed)
+        group.dropped.extend(write.dropped)
         return Receipt(range(first, state.tree.size + 1))
 
     def _add_events(self, state: _State, group: _Group, write: Write, step: Step) -> None:
@@ -170,11 +192,6 @@ class Writer:
             # A clock that stands still or goes back must not: times rise strictly, so they tell the order too.
             state.micros = max(self._clock() // 1000, state.micros + 1)
             event = encode(state.tree.size + 1, state.micros, part, commitment)
-        if not fits(room, write.entries, write.content, step):
-            if room is Room.SHORT and opens(step):  # that it was refused is recorded, in place of what was asked for
-                ended = Write.of([*write.entries, *refusals(write.entries)], write.content)
-                self._enter(state, group, ended, Room.AMPLE)
-            return LedgerUnavailable(room)
             leaf = leaf_hash(event)
             state.tree.append(leaf)
             group.events.append(StoredEvent(state.tree.size, leaf, event))

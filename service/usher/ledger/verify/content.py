@@ -16,6 +16,7 @@ from usher.ledger.record import (
     Kind,
     content_aad,
     conversation_info,
+    is_dropped,
     row_digest,
     subject_key_aad,
     subject_name_aad,
@@ -44,6 +45,7 @@ class ContentCheck:
         self._source, self._findings, self._ring = source, findings, ring
         self._committed = 0
         self._keys: dict[str, bytes | None] = {}
+        self._unexplained: dict[str, int] = {}
 
     def rows_of(self, audit_id: str, number: int) -> tuple[int, str, bool]:
         """Count and digest of the rows of an exchange, and whether a question is the first; those that do not open
@@ -56,13 +58,28 @@ class ContentCheck:
             asked = asked or (count == 0 and row.kind == Kind.QUESTION)
             digest.update(row_digest(row))
             count += 1
-            if self._ring is not None and not self._opens(row):
+            if is_dropped(row.ciphertext):
+                self._unexplained[audit_id] = number
+            elif self._ring is not None and not self._opens(row):
                 self._findings.suspect(f"its content row {row.position} is not what was committed to", number)
         self._committed += count
         return count, digest.hexdigest(), asked
 
+    def taken_away(self, exchanges: object, number: int) -> None:
+        """Event `number` says that the content of these exchanges was dropped with it, whose ends came before."""
+        if not isinstance(exchanges, list) or not all(isinstance(audit_id, str) for audit_id in exchanges):
+            self._findings.suspect("it does not name exchanges", number)
+            return
+        for audit_id in exchanges:
+            self._unexplained.pop(audit_id, None)
+            if not all(_well_typed(row) and is_dropped(row.ciphertext) for row in self._source.content(audit_id)):
+                self._findings.suspect(f"content that it says was dropped is there, of exchange {audit_id}", number)
+
     def finish(self, open_chats: Mapping[str, int]) -> None:
-        """Check that no row is of an exchange that never was, and the subjects."""
+        """Check that each dropped row was dropped by a later event, that no row is of an exchange that never was, and
+        the subjects."""
+        for number in self._unexplained.values():
+            self._findings.suspect("its content was dropped, and no later event says so", number)
         there = next(self._source.rows("SELECT count(*) FROM content"))[0]
         waiting = sum(len(list(self._source.content(audit_id))) for audit_id in open_chats)
         if there != self._committed + waiting:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from usher.ledger.record import CHAT, EXCHANGE_TYPES, SEARCH, EventType
+from usher.ledger.record import CHAT, EXCHANGE_TYPES, SEARCH, TAKES_AWAY, EventType
 from usher.ledger.verify.findings import Findings
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -26,6 +26,7 @@ class _Event(msgspec.Struct):
     operation: Any = None
     effect: Any = None
     content: Any = None
+    exchanges: Any = None
 
 
 @dataclass(slots=True)
@@ -38,13 +39,15 @@ class _Exchange:
 RowsOf = Callable[[str, int], tuple[int, str, bool]]
 """Audit id and number of the event that commits to them, to count and digest (hex) of the content rows there are, and
 whether a question is the first."""
+Taken = Callable[[object, int], None]
+"""The exchanges that an event takes the content of, and its number."""
 
 
 class OrderCheck:
     """Follows the events in order and remembers the exchanges that are open."""
 
-    def __init__(self, findings: Findings, rows_of: RowsOf) -> None:
-        self._findings, self._rows_of = findings, rows_of
+    def __init__(self, findings: Findings, rows_of: RowsOf, taken: Taken) -> None:
+        self._findings, self._rows_of, self._taken = findings, rows_of, taken
         self._decode = msgspec.json.Decoder(_Event).decode
         self._time = ""
         self._open: dict[str, _Exchange] = {}
@@ -65,6 +68,8 @@ class OrderCheck:
             self._findings.suspect("its type is unknown", number)
         elif event.type in EXCHANGE_TYPES:
             self._in_exchange(number, event)
+        elif event.type in TAKES_AWAY and event.exchanges is not None:
+            self._taken(event.exchanges, number)
 
     def open_chats(self) -> dict[str, int]:
         """The chats without an answer, and the numbers of their requests."""
