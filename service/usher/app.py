@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from usher.audit.proof import Proofs
@@ -27,6 +28,7 @@ from usher.backends.embed_onnx import OnnxEmbedder
 from usher.backends.folder import RealFolder
 from usher.backends.index_identity import IndexIdentity
 from usher.backends.keyring import KeyRing
+from usher.backends.known_checkpoint import KnownCheckpoint
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.policy_files import read_source
 from usher.backends.sql import Database, migrate
@@ -99,16 +101,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = open_database(settings)
         stack.callback(database.close)
         log = SqlLog(settings.home / "ledger.sqlite", settings.disk_reserve)
-        sink = None if settings.checkpoint_sink is None else CheckpointSink.of(settings.checkpoint_sink)
-        if sink is not None:
+        sinks = open_sinks(settings)
+        for sink in sinks:
             stack.push_async_callback(asyncio.to_thread, sink.close)
-        ledger = await Ledger.open(log, ring, heard=None if sink is None else sink.put)
+        ledger = await Ledger.open(log, ring, heard=partial(_tell, sinks), known=newest_known(settings))
         stack.push_async_callback(ledger.close)
         model = open_model(settings, embedder)
         stack.push_async_callback(model.close)
         converter = ChildConverter()
         stack.push_async_callback(converter.close)
-        services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sink)
+        services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sinks)
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
         stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
@@ -125,7 +127,7 @@ async def _wired(
     embedder: Embedder,
     model: Model,
     converter: Converter,
-    sink: CheckpointSink | None = None,
+    sinks: Sequence[CheckpointSink] = (),
 ) -> Services:
     """Use cases over the open parts, with everything finished that an earlier process left half done."""
     courier = Courier(SqlOutbox(database, FINISHERS), ledger, log)
@@ -166,8 +168,13 @@ async def _wired(
         proofs=Proofs(log, ledger),
         questions=Questions(open_audit_index(settings), ledger, authority, SqlNames(database)),
         limits=limits,
-        ready=lambda: _ready(ledger, store, policies, sink),
+        ready=lambda: _ready(ledger, store, policies, sinks),
     )
+
+
+def _tell(sinks: Sequence[CheckpointSink], note: str) -> None:
+    for sink in sinks:
+        sink.put(note)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -182,14 +189,14 @@ async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, po
 
 
 async def _ready(
-    ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies, sink: CheckpointSink | None
+    ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies, sinks: Sequence[CheckpointSink]
 ) -> dict[str, str]:
-    parts = {
+    return {
         "ledger": ledger.healthy() or "ok",
         "database": await _state(policies.versions()),
         "store": await _state(store.count()),
+        CHECKPOINT_SINK: next((state for sink in sinks if (state := sink.state()) != "ok"), "ok"),
     }
-    return parts if sink is None else parts | {CHECKPOINT_SINK: sink.state()}
 
 
 async def _state(asking: Awaitable[object]) -> str:
@@ -205,6 +212,17 @@ async def _state(asking: Awaitable[object]) -> str:
 def open_audit_index(settings: Settings) -> AuditIndexFile:
     """The reviewers' index of the ledger; its follower makes it."""
     return AuditIndexFile(settings.home / "audit-index.sqlite", settings.home / "ledger.sqlite", settings.disk_reserve)
+
+
+def newest_known(settings: Settings) -> str | None:
+    """The newest checkpoint that is kept beside the key ring, if one is."""
+    return KnownCheckpoint(settings.keyring_path).read()
+
+
+def open_sinks(settings: Settings) -> tuple[CheckpointSink, ...]:
+    """Where each new checkpoint goes: beside the key ring, and to the place that the settings name."""
+    elsewhere = () if settings.checkpoint_sink is None else (CheckpointSink.of(settings.checkpoint_sink),)
+    return CheckpointSink(KnownCheckpoint(settings.keyring_path).keep), *elsewhere
 
 
 def open_database(settings: Settings) -> Database:

@@ -6,12 +6,16 @@ import hmac
 import json
 from collections.abc import Sequence
 
-from usher.ledger.checkpoint import BadCheckpoint, open_note
+from usher.ledger.checkpoint import BadCheckpoint, Checkpoint, open_note
 from usher.ledger.log import LedgerDamaged, OpenExchange, Ring, StoredCheckpoint, StoredEvent, Tail
 from usher.ledger.merkle import Tree
 from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of, tail_text
 
 _REMEDY = "run `usher audit verify`, then restore the data folder from a backup"
+_KNOWN_REMEDY = (
+    "put the newer data folder back; to go on from this one all the same, move the kept checkpoint away, and keep it: "
+    "it proves that something is missing"
+)
 
 
 def check_tail(tail: Tail, ring: Ring) -> tuple[Tree, int]:
@@ -48,6 +52,40 @@ def check_tail(tail: Tail, ring: Ring) -> tuple[Tree, int]:
     if not fresh and not hmac.compare_digest(tail.mac, ring.tail_mac(tail_text(tail.origin, tree.size, tree.root()))):
         raise LedgerDamaged(f"ledger: its last events were not committed with this key ring; {_REMEDY}")
     return tree, _time(last) if last else 0
+
+
+def known_size(note: str, tail: Tail, ring: Ring) -> int:
+    """How many events the newest checkpoint that is known elsewhere covers. Raises `LedgerDamaged` for one of another
+    log or key."""
+    return _known(note, tail, ring).size
+
+
+def check_known(note: str, tail: Tail, stored: StoredCheckpoint | None, ring: Ring) -> None:
+    """The log holds the checkpoint that is known elsewhere; `stored` is its newest up to that one's size.
+
+    Each checkpoint is stored before it is told to anybody, so a log without it is an older copy, or another history.
+    Raises `LedgerDamaged`.
+    """
+    known = _known(note, tail, ring)
+    if stored is None or stored.size != known.size:
+        raise LedgerDamaged(
+            f"ledger: it has {tail.size} events and not the checkpoint over {known.size} that is kept beside the key "
+            f"ring: it is older, from a backup or a copy; {_KNOWN_REMEDY}"
+        )
+    if _signed_root(stored, tail.origin, ring.signing_key.public_key().public_bytes_raw()) != known.root:
+        raise LedgerDamaged(
+            f"ledger: its first {known.size} events are not those of the checkpoint that is kept beside the key ring: "
+            f"it went on from an older copy; {_KNOWN_REMEDY}"
+        )
+
+
+def _known(note: str, tail: Tail, ring: Ring) -> Checkpoint:
+    try:
+        return open_note(note, tail.origin, ring.signing_key.public_key().public_bytes_raw())
+    except BadCheckpoint as error:
+        raise LedgerDamaged(
+            f"ledger: the checkpoint that is kept beside the key ring is not of this log: {error}; {_KNOWN_REMEDY}"
+        ) from None
 
 
 def closing_entries(interrupted: Sequence[OpenExchange]) -> list[list[Entry]]:
