@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from usher.audit.deciders import Deciders
 from usher.audit.proof import Proofs
+from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.review import Review
 from usher.authority import Authority
@@ -20,6 +22,7 @@ from usher.backends import (
     sql_intake,
     sql_people,
     sql_policy,
+    sql_proposals,
 )
 from usher.backends.audit_index import AuditIndexFile
 from usher.backends.checkpoint_sink import CheckpointSink
@@ -37,6 +40,7 @@ from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_names import SqlNames
 from usher.backends.sql_outbox import SqlOutbox
+from usher.backends.sql_proposals import SqlProposals
 from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
 from usher.conversations import Conversations
@@ -73,6 +77,7 @@ FINISHERS = {
     **sql_intake.FINISHERS,
     **sql_people.FINISHERS,
     **sql_policy.FINISHERS,
+    **sql_proposals.FINISHERS,
 }
 
 
@@ -166,6 +171,7 @@ async def _wired(
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, ledger),
         proofs=Proofs(log, ledger),
+        proposals=Proposals(SqlProposals(database, ring), Deciders(authority, directory, ledger), ledger, courier),
         questions=Questions(open_audit_index(settings), ledger, authority, SqlNames(database)),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),

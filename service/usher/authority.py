@@ -119,6 +119,16 @@ class Authority:
             return grant
         return await self._grant(standing, now)
 
+    async def holds(self, user: str, action: Action, target: str) -> Decision:
+        """The decision on what somebody may do by any credential without a purpose, whether or not they have one."""
+        now = self._clock()
+        standing = await self._identity.of_person(user, now)
+        if standing.denied is not None:
+            return Decision(False, standing.denied)
+        policies, context = await self._in_force(standing.versions), Context(now=now, purpose=None)
+        decisions = [may(p.snapshot, one, target, action, context) for p in policies for one in standing.principals]
+        return next((decision for decision in decisions if not decision.allowed), decisions[0])
+
     async def current(self) -> tuple[Versions, Snapshot]:
         """The versions in force and the active snapshot, over the labels of now."""
         versions = await self._policies.versions()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from usher.audit.proof import Proofs
+from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.review import Review
 from usher.authority import Authority
@@ -54,5 +55,6 @@ class Services:
     feedback: Feedback
     review: Review
     proofs: Proofs
+    proposals: Proposals
     questions: Questions
     ready: Callable[[], Awaitable[dict[str, str]]]

@@ -52,6 +52,12 @@ class SqlIdentity:
         row = await self._row(credential.id)
         return _judge(row, now) or Standing(credential, _versions(row), denied="key_unknown")
 
+    async def of_person(self, user: str, now: datetime) -> Standing:
+        row = await self._database.glance(lambda connection: connection.execute(_PERSON, {"who": user}).one())
+        credential = Credential("person", "", user)
+        held = KeyRecord(credential, active=True, revoked=False)
+        return judge(held, _person(row), _versions(row), now) or Standing(credential, _versions(row), denied="unknown")
+
     async def _row(self, key: str) -> AnyRow:
         return await self._database.glance(lambda connection: connection.execute(_STANDING, {"key": key}).one())
 
@@ -66,17 +72,24 @@ _STANDING = (
     )
 )
 
+_PERSON = (
+    sa.select(t.state, t.person.c.active.label("person_active"), t.person.c.groups, t.person.c.pending_groups)
+).select_from(t.state.outerjoin(t.person, t.person.c.user == sa.bindparam("who")))
+
 
 def _judge(row: AnyRow, now: datetime) -> Standing | None:
     if row.key_id is None:
         return None
     credential = Credential("key", row.key_id, row.user, row.purpose, row.expires_at)
     key = KeyRecord(credential, row.key_active, row.revoked_at is not None)
-    person = None
-    if row.person_active is not None:
-        pending = None if row.pending_groups is None else tuple(row.pending_groups)
-        person = PersonRecord(row.person_active, tuple(row.groups), pending)
-    return judge(key, person, _versions(row), now)
+    return judge(key, _person(row), _versions(row), now)
+
+
+def _person(row: AnyRow) -> PersonRecord | None:
+    if row.person_active is None:
+        return None
+    pending = None if row.pending_groups is None else tuple(row.pending_groups)
+    return PersonRecord(row.person_active, tuple(row.groups), pending)
 
 
 def _versions(row: AnyRow) -> Versions:

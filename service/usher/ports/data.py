@@ -38,6 +38,9 @@ class Identity(Protocol):
     async def recheck(self, credential: Credential, now: datetime) -> Standing:
         """The standing of a credential that was proven earlier."""
 
+    async def of_person(self, user: str, now: datetime) -> Standing:
+        """What somebody stands for without any credential: denied if absent or inactive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
