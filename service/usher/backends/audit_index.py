@@ -11,19 +11,25 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from usher.backends import audit_index_reads as reads
+from usher.backends.audit_index_events import events
 from usher.backends.audit_index_exchanges import exchanges
+from usher.backends.audit_index_reach import exposed
 from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
 from usher.ledger.shown import rows_of
 from usher.ports.audit_exchanges import Exchange
-from usher.ports.audit_index import Between, Denial, Found, IndexUnreadable, Seen, What
+from usher.ports.audit_index import Between, Denial, Exposed, Found, IndexUnreadable, Seen, Wanted, What, Within
 
 T = TypeVar("T")
+
+_Read = Callable[[sqlite3.Connection, sqlite3.Connection], tuple[list[T], int | None, set[str]]]
+"""What is read of the index, and where events are wanted of the ledger."""
+_ENDED = "SELECT number, pseudonym FROM entries WHERE audit_id = ? AND outcome IS NOT NULL AND pseudonym IS NOT NULL"
 
 BATCH = 256
 """Events in one step: each is a short transaction on both sides."""
@@ -72,35 +78,68 @@ class AuditIndexFile:
             store(index, rows, (origin, events[-1][0], events[-1][1]))
         return len(events) == BATCH
 
-    def who_saw(self, what: What, between: Between) -> Found[Seen]:
+    def who_saw(self, what: What, between: Between, within: Within | None = None) -> Found[Seen]:
         """Raises `IndexUnreadable`."""
-        return self._found(lambda index: reads.who_saw(index, what, between))
+        return self._found(lambda index, _: reads.who_saw(index, what, between, within))
 
-    def saw(self, pseudonym: str | None, between: Between) -> Found[Seen]:
+    def saw(self, pseudonym: str | None, between: Between, within: Within | None = None) -> Found[Seen]:
         """Raises `IndexUnreadable`."""
-        return self._found(lambda index: reads.saw(index, pseudonym, between))
+        return self._found(lambda index, _: reads.saw(index, pseudonym, between, within))
 
-    def denied(self, between: Between) -> Found[Denial]:
+    def by_adapter(self, adapter: str, between: Between, within: Within | None = None) -> Found[Seen]:
         """Raises `IndexUnreadable`."""
-        return self._found(lambda index: reads.denied(index, between))
+        return self._found(lambda index, _: reads.by_adapter(index, adapter, between, within))
+
+    def touched(self, classes: Collection[int], between: Between, within: Within | None = None) -> Found[Seen]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index, _: reads.touched(index, classes, between, within))
+
+    def decided_under(self, version: int, between: Between, within: Within | None = None) -> Found[Seen]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index, _: reads.decided_under(index, version, between, within))
+
+    def denied(self, between: Between, within: Within | None = None) -> Found[Denial]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index, _: reads.denied(index, between, within))
+
+    def events(self, wanted: Wanted, between: Between, within: Within | None = None) -> Found[Mapping[str, Any]]:
+        """Raises `IndexUnreadable`."""
+        return self._found(lambda index, ledger: events(index, ledger, wanted, between, within))
 
     def exchanges(self, audit_ids: Sequence[str]) -> Found[Exchange]:
-        """Raises `IndexUnreadable`."""
-        return self._found(lambda index: (exchanges(index, audit_ids), None))
+        """Those that there are. Raises `IndexUnreadable`."""
+        return self._found(lambda index, _: (exchanges(index, audit_ids), None, set()))
 
-    def _found(self, read: Callable[[sqlite3.Connection], tuple[list[T], int | None]]) -> Found[T]:
+    def exposed(self, audit_id: str) -> Exposed | None:
+        """Raises `IndexUnreadable`."""
+        with self._reading() as index:
+            row = index.execute(_ENDED, (audit_id,)).fetchone()
+            return None if row is None else Exposed(row["number"], row["pseudonym"], exposed(index, row["number"]))
+
+    def has_adapter(self, adapter: str) -> bool:
+        """Raises `IndexUnreadable`."""
+        with self._reading() as index:
+            return index.execute("SELECT 1 FROM entries WHERE adapter = ? LIMIT 1", (adapter,)).fetchone() is not None
+
+    def _found(self, read: _Read[T]) -> Found[T]:
         """Entries and how far the index was, of one instant; then the ledger's size."""
+        with reading_ledger(self._ledger) as ledger:
+            with self._reading() as index:
+                progress = index.execute("SELECT number FROM progress").fetchone()
+                entries, following, through = read(index, ledger)
+            size: int = ledger.execute("SELECT size FROM tree").fetchone()[0]
+        return Found(progress[0] if progress else 0, size, entries, following, frozenset(through))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The index as it is at one instant. Raises `IndexUnreadable`."""
         try:
             with closing(_opened(self._path)) as index:
                 index.execute("PRAGMA query_only = ON")
                 index.execute("BEGIN")
-                progress = index.execute("SELECT number FROM progress").fetchone()
-                entries, following = read(index)
+                yield index
         except (sqlite3.Error, OSError) as error:
             raise IndexUnreadable(f"{type(error).__name__}: {error}") from error
-        with reading_ledger(self._ledger) as ledger:
-            size: int = ledger.execute("SELECT size FROM tree").fetchone()[0]
-        return Found(progress[0] if progress else 0, size, entries, following)
 
     def close(self) -> None:
         """Release the file. A later step opens it again."""

@@ -14,7 +14,7 @@ _SOME = 500
 _ENTRIES = (
     "SELECT number, time, kind, audit_id, pseudonym, outcome FROM entries WHERE audit_id IN ({ids}) ORDER BY number"
 )
-# From each exchange up to all that stood in its prompt, at any distance. What was only found is no exposure of later ones.
+# From each exchange up to all that stood in its prompt. What was only found is no exposure of later ones.
 _SHOWN = """
 WITH RECURSIVE up(root, node) AS (
   SELECT number, number FROM entries WHERE audit_id IN ({ids})

@@ -1,22 +1,24 @@
-"""The reviewers' questions, in the SQL of the index. `index` gives rows by name."""
+"""The reviewers' questions about entries, in the SQL of the index. `index` gives rows by name."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from usher.ports.audit_index import DIRECT, INHERITED, RETRIEVED, Between, Denial, Seen, ShownPassage, What
+from usher.backends.audit_index_reach import MAX_NUMBER, about, about_any, listed, page
+from usher.ports.audit_index import DIRECT, INHERITED, RETRIEVED, Between, Denial, Seen, ShownPassage, What, Within
 
-_ENTRY = "e.number, e.time, e.kind, e.audit_id, e.pseudonym, e.outcome, e.policy_version"
-_BETWEEN = (
-    "(:since IS NULL OR e.time >= :since) AND (:until IS NULL OR e.time < :until) ORDER BY {number} LIMIT :limit + 1"
-)
+_ENTRY = "e.number, e.number AS node, e.time, e.kind, e.audit_id, e.pseudonym, e.outcome, e.policy_version"
+_ALL = f"{_ENTRY}, e.route, e.model, e.adapter, e.roles"
+_BETWEEN = "(:since IS NULL OR e.time >= :since) AND (:until IS NULL OR e.time < :until) ORDER BY {number}"
 _IT = (
     "document = :document AND (:version IS NULL OR version = :version)"
     " AND (:chunk IS NULL OR chunk IS NULL OR chunk = :chunk)"
+    " AND (:reach IS NULL OR access_class IN (SELECT value FROM json_each(:reach)))"
 )
 """A view of the whole document has no chunk, and counts for each passage: rather listed than missed."""
 _PASSAGES = (
@@ -24,10 +26,9 @@ _PASSAGES = (
     " WHERE node IN ({nodes}) {only} ORDER BY node, number, position"
 )
 _EARLIER = (
-    "SELECT i.node, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
+    "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
     " WHERE i.node IN ({nodes}) ORDER BY i.node, i.earlier"
 )
-MAX_NUMBER = 2**63 - 1
 MANY = 2_000
 """Passages of a document that were shown, above which the walk is from the entries and not from these."""
 SCAN = 2_000
@@ -42,7 +43,7 @@ given(node) AS MATERIALIZED (SELECT DISTINCT node FROM shown WHERE {_IT} AND in_
 saw(node) AS MATERIALIZED (
   SELECT node FROM given UNION SELECT i.node FROM saw JOIN inherits i ON i.earlier = saw.node),
 found(node) AS MATERIALIZED (SELECT node FROM saw UNION SELECT node FROM shown WHERE {_IT})
-SELECT {_ENTRY}, e.route, e.model, e.adapter,
+SELECT {_ALL},
   CASE WHEN e.number IN (SELECT node FROM given) THEN '{DIRECT}'
        WHEN e.number IN (SELECT node FROM saw) THEN '{INHERITED}' ELSE '{RETRIEVED}' END AS how,
   (SELECT x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier
@@ -57,7 +58,7 @@ _EXPOSED = f"""EXISTS (
 """  # noqa: S608  # constants only
 # The other way round, for what very many saw: each entry in turn is asked for what it showed and had in its prompt.
 _WHO_SAW_MUCH = f"""
-SELECT {_ENTRY}, e.route, e.model, e.adapter,
+SELECT {_ALL},
   CASE WHEN EXISTS (SELECT 1 {_IS_IT} e.number AND in_prompt IS NOT 0) THEN '{DIRECT}'
        WHEN {_EXPOSED.format(node="e.number")} THEN '{INHERITED}' ELSE '{RETRIEVED}' END AS how,
   (SELECT x.audit_id FROM inherits j JOIN entries x ON x.number = j.earlier
@@ -66,31 +67,38 @@ FROM entries e WHERE e.number > :after AND e.number <= :stop
 AND (EXISTS (SELECT 1 {_IS_IT} e.number) OR {_EXPOSED.format(node="e.number")})
 AND {_BETWEEN.format(number="e.number")}
 """  # noqa: S608  # constants only
-_SAW = f"""
-SELECT {_ENTRY}, e.route, e.model, e.adapter, NULL AS how, NULL AS via FROM entries e
-WHERE e.pseudonym = :pseudonym AND e.number > :after
-AND (EXISTS (SELECT 1 FROM shown s WHERE s.node = e.number)
-  OR EXISTS (SELECT 1 FROM inherits i WHERE i.node = e.number))
-AND {_BETWEEN.format(number="e.number")}
+_SOMETHING = (
+    "(EXISTS (SELECT 1 FROM shown s WHERE s.node = e.number)"
+    " OR EXISTS (SELECT 1 FROM inherits i WHERE i.node = e.number))"
+)
+_SEEN = f"""
+SELECT {_ALL}, NULL AS how, NULL AS via FROM entries e
+WHERE {{which}} AND e.number > :after AND {_BETWEEN.format(number="e.number")}
 """  # noqa: S608  # constants only
 _DENIED = f"""
 SELECT d.number AS denial, d.reason, d.action, d.object, {_ENTRY} FROM denials d JOIN entries e ON e.number = d.node
 WHERE d.number > :after AND {_BETWEEN.format(number="d.number")}
 """  # noqa: S608  # constants only
+Answer = tuple[list[Seen], int | None, set[str]]
+"""Entries, the number to go on after, and the documents by which they may be known of."""
 
 
-def who_saw(index: sqlite3.Connection, what: What, between: Between) -> tuple[list[Seen], int | None]:
-    """Whatever showed it or inherited it, and the number to go on after."""
-    it = {"document": _text(what.document), "version": what.version, "chunk": _text(what.chunk)}
+def who_saw(index: sqlite3.Connection, what: What, between: Between, within: Within | None) -> Answer:
+    """Whatever showed it or inherited it. A document that is hidden was seen by nobody."""
+    if within is not None and _text(what.document) in within.hidden:
+        return [], None, set()
+    reach = None if within is None else listed(sorted(within.classes))
+    it = {"document": _text(what.document), "version": what.version, "chunk": _text(what.chunk), "reach": reach}
+    own = {it["document"]} - {None} if within is not None else set()
     showing = f"SELECT count(*) FROM (SELECT 1 FROM shown WHERE {_IT} LIMIT :many + 1)"  # noqa: S608  # a constant
     if index.execute(showing, {**it, "many": MANY}).fetchone()[0] <= MANY:
-        return _seen(index, _WHO_SAW, it, f"AND {_IT}", between)
+        return _seen(index, _WHO_SAW, it, f"AND {_IT}", between, within, own)
     between = replace(between, after=max(between.after, _before(index, between.since)))
     ahead = "SELECT number FROM entries WHERE number > ? ORDER BY number LIMIT 1 OFFSET ?"
     stop = index.execute(ahead, (between.after, SCAN - 1)).fetchone()
-    reach = {**it, "stop": stop[0] if stop else MAX_NUMBER}
-    found, following = _seen(index, _WHO_SAW_MUCH, reach, f"AND {_IT}", between)
-    return found, following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None)
+    until = {**it, "stop": stop[0] if stop else MAX_NUMBER}
+    found, following, through = _seen(index, _WHO_SAW_MUCH, until, f"AND {_IT}", between, within, own)
+    return found, following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None), through
 
 
 def _before(index: sqlite3.Connection, since: str | None) -> int:
@@ -107,16 +115,43 @@ def _goes_on(index: sqlite3.Connection, number: int, until: str | None) -> bool:
     return above is not None and (until is None or above[0] < until)
 
 
-def saw(index: sqlite3.Connection, pseudonym: str | None, between: Between) -> tuple[list[Seen], int | None]:
-    """Whatever showed this person something, and the number to go on after."""
-    return _seen(index, _SAW, {"pseudonym": pseudonym}, "", between)
+def saw(index: sqlite3.Connection, pseudonym: str | None, between: Between, within: Within | None) -> Answer:
+    """Whatever showed this person something."""
+    which = f"e.pseudonym = :pseudonym AND {_SOMETHING}"
+    return _shown(index, which, {"pseudonym": pseudonym}, between, within)
 
 
-def denied(index: sqlite3.Connection, between: Between) -> tuple[list[Denial], int | None]:
-    """Whatever was denied or refused, and the number to go on after."""
-    rows = index.execute(_DENIED, _values(between)).fetchall()
-    page = [_denial(row) for row in rows[: between.limit]]
-    return page, page[-1].number if len(rows) > between.limit else None
+def by_adapter(index: sqlite3.Connection, adapter: str, between: Between, within: Within | None) -> Answer:
+    """Whatever this adapter answered."""
+    return _shown(index, "e.adapter = :adapter", {"adapter": adapter}, between, within)
+
+
+def decided_under(index: sqlite3.Connection, version: int, between: Between, within: Within | None) -> Answer:
+    """Whatever showed something under this policy version."""
+    return _shown(index, f"e.policy_version = :policy AND {_SOMETHING}", {"policy": version}, between, within)
+
+
+def touched(index: sqlite3.Connection, classes: Collection[int], between: Between, within: Within | None) -> Answer:
+    """Whatever found or inherited something of these access classes."""
+    return _shown(index, *about_any(index, "marked", classes), between, within)
+
+
+def _shown(
+    index: sqlite3.Connection, which: str, values: Mapping[str, Any], between: Between, within: Within | None
+) -> Answer:
+    if within is not None:
+        known, reach = about_any(index, "reach", within.classes)
+        which, values = f"{which} AND {known}", {**values, **reach}
+    between = replace(between, after=max(between.after, _before(index, between.since)))
+    return _seen(index, _SEEN.format(which=which), values, "", between, within)
+
+
+def denied(
+    index: sqlite3.Connection, between: Between, within: Within | None
+) -> tuple[list[Denial], int | None, set[str]]:
+    """Whatever was denied or refused."""
+    found = page(index, index.execute(_DENIED, _values(between)), within, between.limit, "denial")
+    return [_denial(row) for row in found.rows], found.next, found.through
 
 
 def _denial(row: sqlite3.Row) -> Denial:
@@ -135,7 +170,7 @@ def _denial(row: sqlite3.Row) -> Denial:
 
 
 def _values(between: Between) -> dict[str, Any]:
-    return {"after": between.after, "limit": between.limit, "since": between.since, "until": between.until}
+    return {"after": between.after, "since": between.since, "until": between.until}
 
 
 def _text(ident: UUID | None) -> str | None:
@@ -143,14 +178,41 @@ def _text(ident: UUID | None) -> str | None:
 
 
 def _seen(
-    index: sqlite3.Connection, query: str, values: Mapping[str, Any], only: str, between: Between
-) -> tuple[list[Seen], int | None]:
-    rows = index.execute(query, {**values, **_values(between)}).fetchall()
-    page = rows[: between.limit]
-    numbers = [row["number"] for row in page]
-    passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), numbers, values)
-    earlier = _by_node(index, _EARLIER, numbers, {})
-    return [_entry(row, passages, earlier) for row in page], numbers[-1] if len(rows) > between.limit else None
+    index: sqlite3.Connection,
+    query: str,
+    values: Mapping[str, Any],
+    only: str,
+    between: Between,
+    within: Within | None,
+    own: Collection[str | None] = (),
+) -> Answer:
+    """`own` is the document that was asked for, by which all that the query finds may be known of."""
+    rows = index.execute(query, {**values, **_values(between)})
+    found = page(index, rows, None if own else within, between.limit)
+    nodes = [row["node"] for row in found.rows]
+    passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), nodes, values)
+    earlier = _by_node(index, _EARLIER, nodes, {})
+    through = found.through | {one for one in own if one is not None and found.rows}
+    if within is not None:
+        through |= _cut(index, passages, earlier, within)
+    return [_entry(row, passages, earlier) for row in found.rows], found.next, through
+
+
+def _cut(
+    index: sqlite3.Connection,
+    passages: dict[int, list[sqlite3.Row]],
+    earlier: dict[int, list[sqlite3.Row]],
+    within: Within,
+) -> set[str]:
+    """Take out the passages and the earlier exchanges that may not be known of. By which documents the rest may."""
+    for rows in passages.values():
+        rows[:] = [
+            row for row in rows if row["access_class"] in within.classes and row["document"] not in within.hidden
+        ]
+    known = about(index, sorted({row["earlier"] for rows in earlier.values() for row in rows}), within)
+    for rows in earlier.values():
+        rows[:] = [row for row in rows if known[row["earlier"]]]
+    return set().union(*known.values(), ({row["document"] for rows in passages.values() for row in rows}))
 
 
 def _by_node(
@@ -184,6 +246,7 @@ def _entry(
         via=row["via"] if row["how"] == INHERITED else None,
         earlier=tuple(other["audit_id"] for other in earlier[number]),
         passages=tuple(_passage(one) for one in passages[number]),
+        roles=tuple(json.loads(row["roles"])),
     )
 
 

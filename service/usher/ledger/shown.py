@@ -22,14 +22,36 @@ _NO_DENIAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An exchange (by its request) or a view. `time` is as in the event."""
+    """An exchange (by its request) or a view. `time` is as in the event, `roles` as they were evaluated."""
 
     number: int
     kind: str
     audit_id: str | None
     time: str
     pseudonym: str | None
+    roles: tuple[str, ...]
     policy_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Event `number` is of this exchange or view, or about it."""
+
+    of: Ref
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Any other event: who acted, whom and which document it is about, as far as it says so."""
+
+    number: int
+    type: str
+    pseudonym: str | None
+    subject: str | None
+    document: str | None
+    access_class: int | None
+    break_glass: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +121,56 @@ class Inherits:
     earlier: str
 
 
-Row = Begun | Decided | Generated | Outcome | Denied | Shown | Cited | Inherits
+Row = Begun | Decided | Generated | Outcome | Denied | Shown | Cited | Inherits | Step | Act
 
 
 def rows_of(event: Mapping[str, Any]) -> Iterator[Row]:
-    """The rows of one event, in the order in which they are to be stored. Most types have none.
+    """The rows of one event, in the order in which they are to be stored.
 
     A conversation's name and its place in a list are no exposure here: a view of these alone is an entry that shows
     nothing. Raises `KeyError`, `TypeError` or `ValueError` for an event that this release does not understand.
     """
     make = _ROWS.get(event["type"])
-    return iter(()) if make is None else make(event)
+    if make is None:
+        yield _act(event)
+        return
+    yield from make(event)
+    yield Step(_entry(event), event["number"])
+
+
+def _entry(event: Mapping[str, Any]) -> Ref:
+    """What the event is of; feedback is about an exchange."""
+    of: Ref = event["exchange"] if event["type"] == EventType.FEEDBACK else event["audit_id"] or event["number"]
+    return of
+
+
+def _act(event: Mapping[str, Any]) -> Act:
+    who, access_class = event["who"] or {}, event.get("access_class")
+    return Act(
+        event["number"],
+        event["type"],
+        who.get("pseudonym"),
+        _id(event.get("subject")),
+        _id(event.get("document")),
+        access_class if isinstance(access_class, int) else None,
+        event.get("break_glass") is True,
+    )
+
+
+def _id(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _request(event: Mapping[str, Any]) -> Iterator[Row]:
+    """A question that is asked once more inherits what the exchange has shown that it is of."""
     yield _begun(event, event["operation"], event["audit_id"])
+    yield from _inherited(event["audit_id"], [event.get("asks_again")])
 
 
 def _begun(event: Mapping[str, Any], kind: str, audit_id: str | None) -> Begun:
     who = event["who"] or {}
-    return Begun(event["number"], kind, audit_id, event["time"], who.get("pseudonym"), event.get("policy_version"))
+    place = (event["number"], kind, audit_id, event["time"])
+    return Begun(*place, who.get("pseudonym"), tuple(who.get("roles", ())), event.get("policy_version"))
 
 
 def _decision(event: Mapping[str, Any]) -> Iterator[Row]:
@@ -153,7 +205,7 @@ def _generation(event: Mapping[str, Any]) -> Iterator[Row]:
     audit_id = event["audit_id"]
     if event.get("purpose") == "answer":
         yield Generated(audit_id, event.get("gen_ai.request.model"), _name(event.get("adapter")))
-    yield from _inherited(audit_id, event.get("history") or ())
+    yield from _inherited(audit_id, [*(event.get("history") or ()), *(event.get("leaned_on") or ())])
 
 
 def _name(adapter: Any) -> str | None:
@@ -189,6 +241,11 @@ def _view(event: Mapping[str, Any]) -> Iterator[Row]:
     yield from _inherited(number, [*own, *(event.get("exchanges") or ())])
 
 
+def _feedback(event: Mapping[str, Any]) -> Iterator[Row]:
+    """It is about its exchange, and shows nothing."""
+    return iter(())
+
+
 _ROWS = {
     EventType.REQUEST: _request,
     EventType.DECISION: _decision,
@@ -196,4 +253,5 @@ _ROWS = {
     EventType.GENERATION: _generation,
     EventType.ANSWER: _answer,
     EventType.VIEW: _view,
+    EventType.FEEDBACK: _feedback,
 }

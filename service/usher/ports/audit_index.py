@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
@@ -30,6 +30,27 @@ class Between:
     limit: int
     since: str | None = None
     until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """How far somebody may know of documents: of those that were of these access `classes`, but of the `hidden` ones,
+    whose class of now is another. An entry about none of them is not there, and of any other it tells nothing."""
+
+    classes: frozenset[int]
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: about a document (its own events, and all of each entry that found it), by or about somebody's
+    `pseudonym`, uses of `break_glass`; of these types and outcome. All that is given must hold."""
+
+    document: UUID | None = None
+    pseudonym: str | None = None
+    break_glass: bool = False
+    types: frozenset[str] = frozenset()
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,7 @@ class Seen:
     via: str | None
     earlier: tuple[str, ...]
     passages: tuple[ShownPassage, ...]
+    roles: tuple[str, ...] = ()
     user: str | None = None
 
 
@@ -100,26 +122,54 @@ class Denial:
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
     """What the index has, by the first `indexed` of the ledger's `size` events. `next`: the number to go on after (a
-    page may have few entries, or none, where more follow), None at the end."""
+    page may have few entries, or none, where more follow), None at the end. `through`: the documents by which the
+    entries are `within` what was asked, where that is limited."""
 
     indexed: int
     size: int
     entries: Sequence[T]
     next: int | None
+    through: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """An exchange that has ended: whose it was, and each document that it found or inherited, with its classes then."""
+
+    number: int
+    pseudonym: str
+    documents: frozenset[tuple[str, int | None]]
 
 
 class AuditIndex(Protocol):
-    """Built by `step` from the ledger. All methods may block, and raise `IndexUnreadable`."""
+    """Built by `step` from the ledger. All methods may block, and raise `IndexUnreadable`. `within` None: no limit."""
 
     def step(self) -> bool:
         """Take in the next events; True if there may be more. By one thread at a time; the rest by any."""
 
-    def who_saw(self, what: What, between: Between) -> Found[Seen]: ...
+    def who_saw(self, what: What, between: Between, within: Within | None = None) -> Found[Seen]: ...
 
-    def saw(self, pseudonym: str | None, between: Between) -> Found[Seen]:
-        """None is nobody."""
+    def saw(self, pseudonym: str | None, between: Between, within: Within | None = None) -> Found[Seen]:
+        """What somebody was shown; None is nobody."""
 
-    def denied(self, between: Between) -> Found[Denial]: ...
+    def by_adapter(self, adapter: str, between: Between, within: Within | None = None) -> Found[Seen]:
+        """Every answer of an adapter."""
+
+    def touched(self, classes: Collection[int], between: Between, within: Within | None = None) -> Found[Seen]:
+        """Whatever found, showed or inherited a document that was of any of these access classes."""
+
+    def decided_under(self, version: int, between: Between, within: Within | None = None) -> Found[Seen]:
+        """Whatever showed something under a policy version."""
+
+    def denied(self, between: Between, within: Within | None = None) -> Found[Denial]: ...
+
+    def events(self, wanted: Wanted, between: Between, within: Within | None = None) -> Found[Mapping[str, Any]]:
+        """The events themselves, cut to what is within."""
+
+    def exposed(self, audit_id: str) -> Exposed | None:
+        """None for an exchange that is not there, or not ended."""
+
+    def has_adapter(self, adapter: str) -> bool: ...
 
     def close(self) -> None: ...
 

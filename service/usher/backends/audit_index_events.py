@@ -1,0 +1,148 @@
+"""The events of the log by whom and what they are about: found in the index, read from the ledger."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about, about_any, listed
+from usher.core.event_cut import cut
+from usher.ports.audit_index import Between, Wanted, Within
+
+OF_DOCUMENTS = ("document", "label")
+"""Events about one document that somebody with a limited right may know of."""
+_CANDIDATES = """
+SELECT number, node, NULL AS document FROM steps WHERE {steps} AND number > :after
+UNION ALL SELECT number, NULL, document FROM acts WHERE {acts} AND number > :after ORDER BY number
+"""
+_FOUND_IT = "SELECT node FROM shown WHERE document = :document"
+_SHOWN = "SELECT node, rank, document, access_class FROM shown WHERE node IN (SELECT value FROM json_each(:nodes))"
+_EARLIER = (
+    "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
+    " WHERE i.node IN (SELECT value FROM json_each(:nodes))"
+)
+_EVENTS = "SELECT number, event FROM events WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
+
+Event = Mapping[str, Any]
+Answer = tuple[list[Event], int | None, set[str]]
+
+
+def events(
+    index: sqlite3.Connection, ledger: sqlite3.Connection, wanted: Wanted, between: Between, within: Within | None
+) -> Answer:
+    """The events, the number to go on after, and the documents by which they may be known of."""
+    steps, acts, values = _conditions(index, wanted, within)
+    rows = index.execute(_CANDIDATES.format(steps=steps, acts=acts), {**values, "after": between.after})
+    found: list[Event] = []
+    through: set[str] = set()
+    scanned = 0
+    while some := list(islice(rows, AT_ONCE)):
+        scanned += len(some)
+        known = None if within is None else _Known.of(index, some, within)
+        for event in _read(ledger, [row["number"] for row in some]):
+            if between.until is not None and event["time"] >= between.until:
+                return found, None, through
+            if not _is_wanted(event, wanted, between) or (known is not None and not known.has(event)):
+                continue
+            if len(found) == between.limit:
+                return found, found[-1]["number"], through
+            found.append(event if known is None else known.cut(event))
+            through |= set() if known is None else known.through
+        if scanned >= SCAN:
+            return found, some[-1]["number"], through
+    return found, None, through
+
+
+def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None) -> tuple[str, str, dict[str, Any]]:
+    """Which events of entries, which others, and the values of both conditions."""
+    steps, acts = ["TRUE"], ["TRUE"]
+    values: dict[str, Any] = {"document": wanted.document and str(wanted.document), "pseudonym": wanted.pseudonym}
+    if wanted.document is not None:
+        steps.append(_of_document(index, values))
+        acts.append("document = :document")
+    if wanted.pseudonym is not None:
+        steps.append("node IN (SELECT number FROM entries WHERE pseudonym = :pseudonym)")
+        acts.append(
+            "number IN (SELECT number FROM acts WHERE pseudonym = :pseudonym"
+            " UNION SELECT number FROM acts WHERE subject = :pseudonym)"
+        )
+    if wanted.break_glass:
+        steps.append("FALSE")
+        acts.append("break_glass")
+    if wanted.types:
+        acts.append("type IN (SELECT value FROM json_each(:types))")
+        values["types"] = listed(sorted(wanted.types))
+    if within is not None:
+        condition, reach = about_any(index, "reach", within.classes, "steps.node", ahead=False)
+        steps.append(condition)
+        acts.append(f"type IN ('{OF_DOCUMENTS[0]}', '{OF_DOCUMENTS[1]}')")
+        acts.append("access_class IN (SELECT value FROM json_each(:reach))")
+        values |= reach
+    return " AND ".join(steps), " AND ".join(acts), values
+
+
+def _of_document(index: sqlite3.Connection, values: Mapping[str, Any]) -> str:
+    count = f"SELECT count(*) FROM ({_FOUND_IT} LIMIT {MANY + 1})"  # noqa: S608  # constants only
+    if index.execute(count, values).fetchone()[0] > MANY:
+        return "EXISTS (SELECT 1 FROM shown s WHERE s.document = :document AND s.node = steps.node)"
+    return f"node IN ({_FOUND_IT})"
+
+
+def _read(ledger: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Event]:
+    for _, event in ledger.execute(_EVENTS, (listed(numbers),)).fetchall():
+        yield json.loads(event)
+
+
+def _is_wanted(event: Event, wanted: Wanted, between: Between) -> bool:
+    if between.since is not None and event["time"] < between.since:
+        return False
+    if wanted.types and event["type"] not in wanted.types:
+        return False
+    return wanted.outcome is None or event.get("outcome") == wanted.outcome
+
+
+@dataclass
+class _Known:
+    """What may be known of some events: `nodes` of the entries within reach by event number, the `documents` of label
+    events, `earlier` exchanges, and the ranks of the passages within reach by node."""
+
+    within: Within
+    node_of: Mapping[int, int]
+    about: Mapping[int, set[str]]
+    documents: Mapping[int, str]
+    earlier: frozenset[str]
+    ranks: Mapping[int, set[int]]
+    through: set[str]
+
+    @classmethod
+    def of(cls, index: sqlite3.Connection, rows: Sequence[sqlite3.Row], within: Within) -> _Known:
+        node_of = {row["number"]: row["node"] for row in rows if row["node"] is not None}
+        documents = {row["number"]: row["document"] for row in rows if row["node"] is None}
+        nodes = sorted(set(node_of.values()))
+        given = {"nodes": listed(nodes)}
+        before = index.execute(_EARLIER, given).fetchall()
+        known = about(index, sorted({*nodes, *(row["earlier"] for row in before)}), within)
+        earlier = frozenset(row["audit_id"] for row in before if known[row["earlier"]])
+        ranks: dict[int, set[int]] = {node: set() for node in nodes}
+        for row in index.execute(_SHOWN, given):
+            if row["access_class"] in within.classes and row["document"] not in within.hidden:
+                ranks[row["node"]].add(row["rank"])
+        through = set().union(*known.values(), set(documents.values()) - within.hidden)
+        return cls(within, node_of, known, documents, earlier, ranks, through)
+
+    def has(self, event: Event) -> bool:
+        number = event["number"]
+        if number in self.documents:
+            return self.documents[number] not in self.within.hidden
+        return bool(self.about[self.node_of[number]])
+
+    def cut(self, event: Event) -> dict[str, Any]:
+        ranks = self.ranks.get(self.node_of.get(event["number"], 0), set())
+        return cut(event, self._covers, self.earlier, ranks)
+
+    def _covers(self, passage: Mapping[str, Any]) -> bool:
+        return passage.get("access_class") in self.within.classes and passage.get("document") not in self.within.hidden

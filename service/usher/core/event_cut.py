@@ -1,0 +1,57 @@
+"""An event of the log as somebody may read it whose right goes no further than some documents.
+
+What may stay is named here; all else goes, also what a later release adds: its numbers, digests or ids might tell of
+what is out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+ShownFrom = Callable[[Mapping[str, Any]], bool]
+"""Whether a document or passage of an event is within reach."""
+
+_ENVELOPE = frozenset({"number", "time", "type", "audit_id", "who", "policy_version", "label_version"})
+_MAY_STAY: Mapping[str, frozenset[str]] = {
+    "request": frozenset({"operation", "credential_id"}),
+    "decision": frozenset({"action", "object", "effect", "reason", "rules", "policy_digest", "valid_until", "route"}),
+    "retrieval": frozenset({"outcome", "reason"}),
+    "generation": frozenset(
+        {"purpose", "gen_ai.request.model", "gen_ai.request.max_tokens", "gen_ai.request.temperature"}
+        | {"adapter", "template", "prompt_commitment"}
+    ),
+    "answer": frozenset({"outcome", "reason", "duration_ms", "content"}),
+    "view": frozenset({"credential_id"}),
+    "feedback": frozenset({"feedback", "exchange", "verdict", "commitment", "subject"}),
+    "document": frozenset({"op", "document", "version", "access_class"}),
+    "label": frozenset({"op", "document", "version", "access_class"}),
+}
+_PASSAGES = ("passages", "documents")
+_ONE_EARLIER = ("parent", "asks_again", "exchange")
+_EARLIER = ("history", "leaned_on", "exchanges")
+_OWN_EXCHANGE = "feedback"
+
+
+def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cited: Collection[int]) -> dict[str, Any]:
+    """The event without what is out of reach. `known` are the exchanges that are within it, `cited` the ranks that an
+    answer may be known to cite."""
+    kind = event["type"]
+    stays = _ENVELOPE | _MAY_STAY.get(kind, frozenset())
+    made = {name: value for name, value in event.items() if name in stays}
+    for name in _PASSAGES:
+        if name in event:
+            made[name] = [one for one in _list(event[name]) if within(one)]
+    for name in _EARLIER:
+        if name in event:
+            made[name] = [one for one in _list(event[name]) if one in known]
+    for name in _ONE_EARLIER:
+        if name in event and kind != _OWN_EXCHANGE:
+            made[name] = event[name] if event[name] in known else None
+    if "cited" in event:
+        made["cited"] = [rank for rank in _list(event["cited"]) if rank in cited]
+    return made
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
