@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -46,6 +46,13 @@ class ContentCheck:
         self._committed = 0
         self._keys: dict[str, bytes | None] = {}
         self._unexplained: dict[str, int] = {}
+
+    def state(self) -> dict[str, Any]:
+        """Where the check stands, as JSON values, for `restore`."""
+        return {"committed": self._committed, "unexplained": dict(self._unexplained)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._committed, self._unexplained = int(state["committed"]), dict(state["unexplained"])
 
     def rows_of(self, audit_id: str, number: int) -> tuple[int, str, bool]:
         """Count and digest of the rows of an exchange, and whether a question is the first; those that do not open

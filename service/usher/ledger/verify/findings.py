@@ -29,7 +29,9 @@ class Findings:
         if number is not None and (self.first_bad is None or number < self.first_bad):
             self.first_bad = number
 
-    def add_after(self, trusted: int, problem: str) -> None:
-        """Note a problem of some event after number `trusted`: the next one, unless a changed one is known."""
-        known = self._certain is not None and self._certain > trusted
+    def add_after(self, trusted: int, problem: str, upto: int | None = None) -> None:
+        """Note a problem of some event after number `trusted`, up to `upto` if that is given: the next one, unless a
+        changed one among them is known."""
+        changed = self._certain
+        known = changed is not None and trusted < changed and (upto is None or changed <= upto)
         self.add(problem, None if known else trusted + 1)

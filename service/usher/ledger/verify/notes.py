@@ -20,11 +20,13 @@ class BadNote(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A checkpoint whose signature holds. `name` says where it came from, `edge` is what is stored with it, if any."""
+    """A checkpoint whose signature holds, and its text. `name` says where it came from, `edge` is what is stored with
+    it, if any."""
 
     name: str
     size: int
     root: bytes
+    text: str
     edge: object = None
 
 
@@ -53,7 +55,16 @@ def read_note(note: object, origin: str, key: bytes | None, name: str, edge: obj
         raise BadNote("it is of another log")
     if not any(signature_holds(line, origin, key, text + "\n") for line in signatures[:-1].split("\n")):
         raise BadNote("no signature by this log's key holds")
-    return Note(name, int(match["size"]), base64.b64decode(match["root"]), edge)
+    return Note(name, int(match["size"]), base64.b64decode(match["root"]), note, edge)
+
+
+def notes_in(text: str, origin: str) -> list[str]:
+    """Each whole note of that log in a text, such as a file to which checkpoints were appended, where a torn one may
+    stand between them; the text itself where there is none."""
+    name = re.escape(origin)
+    more = rf"(?:(?!{name}\n)[^\n]+\n)*"
+    one = rf"{name}\n[0-9]{{1,19}}\n[A-Za-z0-9+/]{{43}}=\n{more}\n(?:\u2014 \S+ [A-Za-z0-9+/=]+\n)+"
+    return re.findall(one, text) or [text]
 
 
 def signature_holds(line: str, origin: str, key: bytes, text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,16 @@ class OrderCheck:
             self._in_exchange(number, event)
         elif event.type in TAKES_AWAY and event.exchanges is not None:
             self._taken(event.exchanges, number)
+
+    def state(self) -> dict[str, Any]:
+        """Where the check stands, as JSON values, for `restore`."""
+        chats = [[ident, chat.number, chat.operation, chat.decided] for ident, chat in self._open.items()]
+        return {"time": self._time, "open": chats}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Raises `TypeError`, `ValueError`, `KeyError`."""
+        self._time = str(state["time"])
+        self._open = {str(ident): _Exchange(int(n), str(what), bool(done)) for ident, n, what, done in state["open"]}
 
     def open_chats(self) -> dict[str, int]:
         """The chats without an answer, and the numbers of their requests."""

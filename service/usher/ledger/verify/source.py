@@ -52,7 +52,9 @@ class SqliteSource:
 
     def rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._connection.execute(query, values)
+            # `yield from` would close the cursor when it is dropped, and its connection may be closed by then.
+            for row in self._connection.execute(query, values):  # noqa: UP028  # see above
+                yield row
         except sqlite3.Error as error:
             raise Unreadable(str(error)) from error
 

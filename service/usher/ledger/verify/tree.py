@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from functools import reduce
+from typing import Self
+
+_HASH_BYTES = 32
 
 
 class Roots:
@@ -12,6 +15,18 @@ class Roots:
     def __init__(self) -> None:
         self.size = 0
         self._levels: list[bytes | None] = []
+
+    @classmethod
+    def of(cls, size: int, edge: bytes) -> Self:
+        """The roots over that many leaves, from their edge. Raises `ValueError` if it is none of that size."""
+        if size < 0 or len(edge) != _HASH_BYTES * size.bit_count():
+            raise ValueError(f"edge: not the right edge of a tree of {size} leaves")
+        roots, start = cls(), len(edge)
+        roots.size = size
+        for level in range(size.bit_length()):
+            start -= _HASH_BYTES * (size >> level & 1)
+            roots._levels.append(edge[start : start + _HASH_BYTES] if size >> level & 1 else None)
+        return roots
 
     def add(self, leaf: bytes) -> None:
         """Count one leaf hash in."""
