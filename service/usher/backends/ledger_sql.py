@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, create_engine, event, insert, select
+from sqlalchemy import Connection, create_engine, event, insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from usher.backends import ledger_tables as tables
 from usher.backends.ledger_overwrite import drop, emptied
-from usher.backends.ledger_tables import EventPage
-from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
-from usher.ledger.record import FORMAT, ContentRow, EventType
+from usher.backends.ledger_reads import LedgerReads
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, Tail
+from usher.ledger.record import FORMAT, ContentRow
 
-TAIL_EVENTS = 256
-"""An opening hashes again at least this many events at the end (all since the checkpoint before them)."""
 _BUSY_SECONDS = 2.0
 _EVENT = "INSERT INTO events (number, leaf, event) VALUES (?, ?, ?)"
 _CONTENT = (
@@ -33,7 +30,7 @@ _CONTENT = (
 _SUBJECT = "INSERT INTO subjects (lookup, pseudonym, wrapped_key, sealed_name) VALUES (?, ?, ?, ?)"
 
 
-class SqlLog:
+class SqlLog(LedgerReads):
     """A `Log` in a SQLite file. `reserve`: bytes of its file system that are kept for ends, refusals and administration
     (`ledger/reserve.py`); 0 is none."""
 
@@ -42,11 +39,12 @@ class SqlLog:
         self._inode: int | None = None
         self._writing: Connection | None = None
         self._old_bytes = True  # a write-ahead log that an earlier process left may have some
-        self._engine = create_engine(
+        engine = create_engine(
             URL.create("sqlite", database=str(path)),
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         )
-        event.listen(self._engine, "connect", _configure)
+        event.listen(engine, "connect", _configure)
+        super().__init__(engine)
 
     def load(self) -> Tail:
         """The log's end; makes the file and its tables at first. Raises `LogFailed`, `LedgerDamaged`."""
@@ -56,7 +54,7 @@ class SqlLog:
             self.check()
             connection = self._writer()
             self._prepare(connection)
-            return self._tail(connection)
+            return self._tail()
 
     def commit(self, batch: Batch) -> None:
         """Store a batch in one transaction. Raises `LogFailed`, having stored nothing or, rarely, all."""
@@ -87,60 +85,6 @@ class SqlLog:
         except OSError:
             return Room.SCARCE
         return Room.of(space.f_bavail * space.f_frsize, self._reserve)
-
-    def content(self, audit_id: str) -> tuple[ContentRow, ...]:
-        """The content rows of an exchange, in order. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.content_rows(connection, audit_id)
-
-    def contents(self, audit_ids: Sequence[str]) -> dict[str, tuple[ContentRow, ...]]:
-        """The content rows of each of these exchanges that has any. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.contents(connection, audit_ids)
-
-    def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None:
-        """Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            row = connection.execute(select(tables.subjects).where(tables.subjects.c.lookup == lookup)).one_or_none()
-            return SubjectRow(*row) if row else None
-
-    def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None:
-        """Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            row = connection.execute(
-                select(tables.subjects).where(tables.subjects.c.pseudonym == pseudonym)
-            ).one_or_none()
-            return SubjectRow(*row) if row else None
-
-    def events(
-        self,
-        after: int,
-        limit: int,
-        *,
-        type: EventType | None = None,
-        outcome: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> EventPage:
-        """Up to `limit` events numbered above `after`, `since` included and `until` excluded (aware times), looking
-        at no more than `tables.SCAN_EVENTS`. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.event_page(connection, after, limit, type=type, outcome=outcome, since=since, until=until)
-
-    def leaves(self, first: int, last: int) -> list[bytes]:
-        """The leaf hashes of the events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.leaf_hashes(connection, first, last)
-
-    def stored(self, first: int, last: int) -> list[StoredEvent]:
-        """The events numbered `first` to `last` as they are stored, as many as are there. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.stored_events(connection, first, last)
-
-    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
-        """The newest, or the newest of at most that size. Raises `LogFailed`."""
-        with self._failing(), self._engine.connect() as connection:
-            return tables.checkpoint(connection, up_to)
 
     def close(self) -> None:
         """Release the file; SQLite moves the rest of its write-ahead log into it."""
@@ -196,28 +140,6 @@ class SqlLog:
             connection.execute(insert(tables.log).values(origin=f"usher/{uuid4()}"))
             connection.execute(insert(tables.tree).values(size=0, edge=b"", mac=b""))
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT:d}")
-
-    def _tail(self, connection: Connection) -> Tail:
-        size, edge, mac = connection.execute(select(tables.tree)).one()
-        base = tables.checkpoint(connection, max(size - TAIL_EVENTS, 0))
-        tail = Tail(
-            origin=connection.execute(select(tables.log.c.origin)).scalar_one(),
-            size=size,
-            edge=edge,
-            newest=tables.checkpoint(connection),
-            base=base,
-            events=self._events_after(base.size if base else 0),
-            open=tuple(tables.open_rows(connection)),
-            mac=mac,
-        )
-        connection.rollback()
-        return tail
-
-    def _events_after(self, number: int) -> Iterator[StoredEvent]:
-        with self._failing(), self._engine.connect() as connection:
-            query = select(tables.events).where(tables.events.c.number > number).order_by(tables.events.c.number)
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                yield StoredEvent(*row)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -12,7 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, cast, func, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    CursorResult,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    cast,
+    func,
+    select,
+)
 
 from usher.ledger.log import LedgerDamaged, OpenExchange, StoredCheckpoint, StoredEvent
 from usher.ledger.record import ContentRow, EventType, Kind
@@ -102,13 +115,20 @@ def checkpoint(connection: Connection, up_to: int | None = None) -> StoredCheckp
 def leaf_hashes(connection: Connection, first: int, last: int) -> list[bytes]:
     """The leaf hashes of the events from one number to another, in order, as many as are there."""
     query = "SELECT leaf FROM events WHERE number BETWEEN ? AND ? ORDER BY number"
-    return [row[0] for row in connection.exec_driver_sql(query, (first, last))]
+    return [row[0] for row in _plain(connection, query, (first, last))]
 
 
 def stored_events(connection: Connection, first: int, last: int) -> list[StoredEvent]:
     """The events from one number to another as they are stored, in order, as many as are there."""
     query = "SELECT number, leaf, event FROM events WHERE number BETWEEN ? AND ? ORDER BY number"
-    return [StoredEvent(*row) for row in connection.exec_driver_sql(query, (first, last))]
+    return [StoredEvent(*row) for row in _plain(connection, query, (first, last))]
+
+
+def _plain(connection: Connection, query: str, values: tuple[Any, ...]) -> CursorResult[*tuple[Any, ...]]:
+    """The result of a statement in the driver's own words, with `?` for each value."""
+    if connection.dialect.name == "postgresql":
+        query = query.replace("?", "%s")
+    return connection.exec_driver_sql(query, values)
 
 
 def open_rows(connection: Connection) -> Iterator[OpenExchange]:
@@ -130,7 +150,7 @@ def contents(connection: Connection, audit_ids: Sequence[str]) -> dict[str, tupl
     found: dict[str, list[ContentRow]] = {}
     for start in range(0, len(audit_ids), SOME):
         some = list(audit_ids[start : start + SOME])
-        for row in connection.exec_driver_sql(_CONTENTS.format(",".join("?" * len(some))), tuple(some)).all():
+        for row in _plain(connection, _CONTENTS.format(",".join("?" * len(some))), tuple(some)).all():
             found.setdefault(row[0], []).append(ContentRow(row[0], row[1], _KINDS[row[2]], *row[3:]))
     return {audit_id: tuple(rows) for audit_id, rows in found.items()}
 
@@ -145,7 +165,7 @@ def event_page(
     since: datetime | None,
     until: datetime | None,
 ) -> EventPage:
-    """See `SqlLog.events`."""
+    """See `LedgerReads.events`."""
     size = connection.execute(select(tree.c.size)).scalar_one()
     first = max(after, _count_before(connection, size, since) if since else 0)
     last = _count_before(connection, size, until) if until else size
@@ -153,14 +173,16 @@ def event_page(
     query = select(events.c.number, events.c.event).where(events.c.number > first, events.c.number <= stop)
     for name, value in (("type", type), ("outcome", outcome)):
         if value is not None:
-            query = query.where(_member(name) == value)
+            query = query.where(_member(connection, name) == value)
     rows = connection.execute(query.order_by(events.c.number).limit(limit)).all()
     reached = rows[-1].number if len(rows) == limit else stop
     found = tuple((row.number, json.loads(row.event)) for row in rows)
     return EventPage(found, reached if reached < last else None)
 
 
-def _member(name: str) -> Any:
+def _member(connection: Connection, name: str) -> Any:
+    if connection.dialect.name == "postgresql":
+        return func.json_extract_path_text(cast(func.convert_from(events.c.event, "UTF8"), JSON), name)
     return func.json_extract(cast(events.c.event, String), f"$.{name}")
 
 
@@ -170,6 +192,6 @@ def _count_before(connection: Connection, size: int, moment: datetime) -> int:
     low, high = 0, size
     while low < high:
         middle = (low + high + 1) // 2
-        time = connection.execute(select(_member("time")).where(events.c.number == middle)).scalar_one()
+        time = connection.execute(select(_member(connection, "time")).where(events.c.number == middle)).scalar_one()
         low, high = (middle, high) if time < wanted else (low, middle - 1)
     return low
