@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
+from usher.core.retention import Retention
+from usher.core.retention_yaml import BadRetention, parse_rules
+
 KNOWN = ("routing.yaml", "gates.yaml", "retention.yaml", "links.yaml")
+_RETENTION = "retention.yaml"
+_READ = ("links.yaml", _RETENTION)
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 
@@ -22,13 +27,15 @@ class PolicyDocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PolicyDocuments:
-    """`link_hosts`: the hosts that links in answers may lead to (`links.yaml`; default none)."""
+    """`link_hosts`: the hosts that links in answers may lead to (`links.yaml`; default none). `retention`: how long
+    content is kept (`retention.yaml`; default for ever)."""
 
     link_hosts: frozenset[str] = frozenset()
+    retention: Retention = field(default_factory=Retention)
 
     def intersect(self, other: PolicyDocuments) -> PolicyDocuments:
         """What both allow."""
-        return PolicyDocuments(self.link_hosts & other.link_hosts)
+        return PolicyDocuments(self.link_hosts & other.link_hosts, self.retention & other.retention)
 
 
 def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
@@ -36,9 +43,16 @@ def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
     for name in documents:
         if name not in KNOWN:
             raise PolicyDocumentError(name, 0, "is not a policy document", "use one of " + ", ".join(KNOWN))
-        if name != "links.yaml":
+        if name not in _READ:
             raise PolicyDocumentError(name, 0, "is not read by this release", "remove it: its default is in force")
-    return PolicyDocuments(_link_hosts(documents.get("links.yaml", "")))
+    return PolicyDocuments(_link_hosts(documents.get("links.yaml", "")), _retention(documents.get(_RETENTION, "")))
+
+
+def _retention(text: str) -> Retention:
+    try:
+        return Retention((parse_rules(text),))
+    except BadRetention as error:
+        raise PolicyDocumentError(_RETENTION, error.line, error.problem, error.remedy) from None
 
 
 def _link_hosts(text: str) -> frozenset[str]:
