@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from usher.ledger.record import FORMAT, leaf_hash, tail_text
+import msgspec
+
+from usher.ledger.record import FORMAT, EventType, leaf_hash, tail_text
 from usher.ledger.verify.checkpoints import CheckpointCheck
 from usher.ledger.verify.content import ContentCheck, Ring
 from usher.ledger.verify.file import has_log, opened
@@ -162,7 +164,6 @@ class _Run:
         if version != FORMAT:
             self._findings.add(f"the format is {version}, not {FORMAT}: no ledger, or of a newer version", 1)
             return
-        self._pending = source.pending()
         # 2. Checkpoints, the held ones among them, are well-formed and signed: each is read when its size is reached.
         origin = self._single(source, "SELECT origin FROM log")
         held = notes_in(self._means.held, origin) if self._means.held is not None else []
@@ -182,7 +183,7 @@ class _Run:
         listed = list(source.rows("SELECT audit_id, number FROM open_exchanges"))
         if sorted(listed, key=repr) != sorted(order.open_chats().items(), key=repr):
             self._findings.add("the list of open exchanges is not the one of the events")
-        content.finish(order.open_chats())
+        content.finish({**order.open_chats(), **self._waiting(source)})
 
     def _go_on(
         self, saved: Saved, origin: str, order: OrderCheck, content: ContentCheck, checkpoints: CheckpointCheck
@@ -254,6 +255,21 @@ class _Run:
             self._findings.add(problem) if whole else self._findings.add_after(vouched, problem)
         if ring is not None and not self._vouched_by_ring:
             self._findings.add_after(vouched, "the log's end was not committed with this key ring")
+
+    def _waiting(self, source: Source) -> dict[str, int]:
+        """The exchanges whose requests wait for their numbers; counts all events that do."""
+        found = {}
+        for part in source.pending():
+            self._pending += 1
+            try:
+                event = msgspec.json.decode(part)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                event = None
+            if not isinstance(event, dict):
+                self._findings.add("an event that waits for its number is not one in JSON")
+            elif event.get("type") == EventType.REQUEST and isinstance(event.get("audit_id"), str):
+                found[event["audit_id"]] = 0
+        return found
 
     def _single(self, source: Source, query: str) -> str:
         rows = list(source.rows(query))

@@ -28,8 +28,8 @@ class Source(Protocol):
     def content(self, audit_id: str) -> list[ContentRow]:
         """The content rows that are found for an exchange, in the order of their positions."""
 
-    def pending(self) -> int:
-        """How many appends are acknowledged and wait for their place in the tree."""
+    def pending(self) -> Iterator[bytes]:
+        """Events that are acknowledged and wait for their number, time and place in the tree."""
 
 
 class SqliteSource:
@@ -61,5 +61,5 @@ class SqliteSource:
     def content(self, audit_id: str) -> list[ContentRow]:
         return [ContentRow(*row) for row in self.rows(self._CONTENT, audit_id)]
 
-    def pending(self) -> int:
-        return 0
+    def pending(self) -> Iterator[bytes]:
+        return iter(())
