@@ -47,6 +47,8 @@ class MemoryLog:
                 rows = self._content.get(ident, [])
                 rows[:] = [_less(row) if row.position == position else row for row in rows]
             self._subjects += batch.subjects
+            keys = dict(batch.rewrapped)
+            self._subjects = [_with_key(row, keys.get(row.pseudonym)) for row in self._subjects]
             self._open.update(batch.opened)
             for ident in batch.closed:
                 self._open.pop(ident, None)
@@ -76,6 +78,11 @@ class MemoryLog:
         with self._lock:
             return next((row for row in self._subjects if row.pseudonym == pseudonym), None)
 
+    def subjects(self, after: str, limit: int) -> list[SubjectRow]:
+        with self._lock:
+            rows = sorted((row for row in self._subjects if row.pseudonym > after), key=lambda row: row.pseudonym)
+            return rows[:limit]
+
     def leaves(self, first: int, last: int) -> list[bytes]:
         with self._lock:
             return [stored.leaf for stored in self._events[first - 1 : last]]
@@ -87,6 +94,12 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _with_key(row: SubjectRow, key: bytes | None) -> SubjectRow:
+    if key is None:
+        return row
+    return replace(row, wrapped_key=key) if key else SubjectRow(row.pseudonym.encode(), row.pseudonym, b"", b"")
 
 
 def _less(row: ContentRow) -> ContentRow:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, update
 
+from usher.backends.ledger_tables import subjects
 from usher.ledger.record import remains
 
 _ONE = "WHERE audit_id = ? AND position = ?"
@@ -18,6 +19,18 @@ def drop(connection: Connection, rows: Sequence[tuple[str, int]]) -> None:
         found = run(f"SELECT ciphertext FROM content {_ONE}", row).first()  # noqa: S608  # a constant
         if found is not None:
             run(f"UPDATE content SET ciphertext = ? {_ONE}", (remains(found[0]), *row))  # noqa: S608  # a constant
+
+
+def rewrap(connection: Connection, keys: Sequence[tuple[str, bytes]]) -> None:
+    """Store these subjects' keys, wrapped anew; an empty key takes the sealed name and the look-up away too."""
+    this = update(subjects).where(subjects.c.pseudonym == bindparam("whose"))
+    kept = [{"whose": pseudonym, "wrapped_key": key} for pseudonym, key in keys if key]
+    if kept:
+        connection.execute(this.values(wrapped_key=bindparam("wrapped_key")), kept)
+    for pseudonym, key in keys:
+        if not key:
+            gone = {"lookup": pseudonym.encode(), "wrapped_key": b"", "sealed_name": b""}
+            connection.execute(this.values(**gone), {"whose": pseudonym})
 
 
 def emptied(connection: Connection) -> bool:

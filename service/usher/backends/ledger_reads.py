@@ -50,6 +50,13 @@ class LedgerReads(ABC):
             ).one_or_none()
             return SubjectRow(*row) if row else None
 
+    def subjects(self, after: str, limit: int) -> list[SubjectRow]:
+        """Up to `limit` subjects with a greater pseudonym than `after`, in the order of their pseudonyms."""
+        c = tables.subjects.c
+        query = select(tables.subjects).where(c.pseudonym > after).order_by(c.pseudonym).limit(limit)
+        with self._failing(), self._engine.connect() as connection:
+            return [SubjectRow(*row) for row in connection.execute(query)]
+
     def events(
         self,
         after: int,

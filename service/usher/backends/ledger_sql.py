@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from usher.backends import ledger_tables as tables
-from usher.backends.ledger_overwrite import drop, emptied
+from usher.backends.ledger_overwrite import drop, emptied, rewrap
 from usher.backends.ledger_reads import LedgerReads
 from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, Tail
 from usher.ledger.record import FORMAT, ContentRow
@@ -64,7 +64,7 @@ class SqlLog(LedgerReads):
             with connection.begin():
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 _store(connection, batch)
-            self._old_bytes = self._old_bytes or bool(batch.dropped)
+            self._old_bytes = self._old_bytes or bool(batch.dropped or batch.rewrapped)
             if self._old_bytes:
                 self._old_bytes = not emptied(connection)
 
@@ -164,6 +164,8 @@ def _store(connection: Connection, batch: Batch) -> None:
         run("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
     if batch.dropped:
         drop(connection, batch.dropped)
+    if batch.rewrapped:
+        rewrap(connection, batch.rewrapped)
     if batch.checkpoint:
         run("INSERT INTO checkpoints (size, edge, note, key) VALUES (?, ?, ?, ?)", astuple(batch.checkpoint))
     run("UPDATE tree SET size = ?, edge = ?, mac = ?", (batch.size, batch.edge, batch.mac))

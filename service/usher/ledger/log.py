@@ -51,12 +51,20 @@ class StoredCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class SubjectRow:
-    """A person in the ledger: found by a keyed hash of the name; key wrapped by the ring, name sealed by the key."""
+    """A person in the ledger: found by a keyed hash of the name; key wrapped by the ring, name sealed by the key.
+
+    Of somebody who was erased there is the pseudonym; `wrapped_key` and `sealed_name` are empty, and no name is found
+    by the `lookup`.
+    """
 
     lookup: bytes
     pseudonym: str
     wrapped_key: bytes
     sealed_name: bytes
+
+    @property
+    def erased(self) -> bool:
+        return not self.wrapped_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,8 @@ class Tail:
 class Batch:
     """One commit. `size` and `edge` are the tree after it, `mac` the ring's MAC over its `record.tail_text`; `opened`
     and `closed` are exchanges by audit id. `dropped` are content rows, by audit id and position, of whose ciphertext
-    only what `record.remains` is kept."""
+    only what `record.remains` is kept. `rewrapped` are subjects, by pseudonym, with their keys wrapped anew; an empty
+    one takes the key, the sealed name and the look-up away (`SubjectRow.erased`)."""
 
     size: int
     edge: bytes
@@ -102,6 +111,7 @@ class Batch:
     closed: Sequence[str] = ()
     checkpoint: StoredCheckpoint | None = None
     dropped: Sequence[tuple[str, int]] = ()
+    rewrapped: Sequence[tuple[str, bytes]] = ()
 
 
 class Room(StrEnum):
@@ -152,6 +162,9 @@ class Log(Protocol):
     def subject_by_lookup(self, lookup: bytes) -> SubjectRow | None: ...
 
     def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None: ...
+
+    def subjects(self, after: str, limit: int) -> Sequence[SubjectRow]:
+        """Up to `limit` subjects with a greater pseudonym than `after`, in the order of their pseudonyms."""
 
     def close(self) -> None: ...
 

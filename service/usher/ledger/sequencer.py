@@ -116,11 +116,13 @@ class Ledger:
         content: Sequence[ContentRow] = (),
         *,
         dropped: Sequence[tuple[str, int]] = (),
+        rewrapped: Sequence[tuple[str, bytes]] = (),
     ) -> Receipt:
         """Record events in their order and content rows, all or none; the rows count as before an `answer` beside
         them. The text of the content rows `dropped` (audit id and position) goes with the events, one of which names
-        their exchanges. Raises `LedgerUnavailable`; `OutOfOrder` or `ValueError` for a mistake of the caller."""
-        receipt = await self._ask(Write.of(entries, content, dropped))
+        their exchanges; `rewrapped` are subjects' keys wrapped anew, as in `Batch`. Raises `LedgerUnavailable`;
+        `OutOfOrder` or `ValueError` for a mistake of the caller."""
+        receipt = await self._ask(Write.of(entries, content, dropped, rewrapped))
         assert isinstance(receipt, Receipt)  # noqa: S101  # what the thread answers to a Write
         return receipt
 

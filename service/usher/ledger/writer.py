@@ -37,23 +37,29 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One append. `parts` are the entries' fragments; `dropped` as in `Batch`."""
+    """One append. `parts` are the entries' fragments; `dropped` and `rewrapped` as in `Batch`."""
 
     entries: Sequence[Entry]
     parts: Sequence[bytes]
     content: Sequence[ContentRow] = ()
     subjects: Sequence[SubjectRow] = ()
     dropped: Sequence[tuple[str, int]] = ()
+    rewrapped: Sequence[tuple[str, bytes]] = ()
 
     @classmethod
     def of(
-        cls, entries: Sequence[Entry], content: Sequence[ContentRow] = (), dropped: Sequence[tuple[str, int]] = ()
+        cls,
+        entries: Sequence[Entry],
+        content: Sequence[ContentRow] = (),
+        dropped: Sequence[tuple[str, int]] = (),
+        rewrapped: Sequence[tuple[str, bytes]] = (),
     ) -> Write:
         """Raises `ValueError` for an entry that cannot be an event, and for content that no entry says is dropped."""
         named = {name for entry in entries if entry.type in TAKES_AWAY for name in _names(entry)}
         if not named.issuperset(audit_id for audit_id, _ in dropped):
             raise ValueError("dropped: content goes only with an event whose `exchanges` name it")
-        return cls(entries, [fragment(entry) for entry in entries], content, dropped=dropped)
+        parts = [fragment(entry) for entry in entries]
+        return cls(entries, parts, content, dropped=dropped, rewrapped=rewrapped)
 
 
 def _names(entry: Entry) -> Sequence[str]:
@@ -82,9 +88,10 @@ class _Group:
         self.opened: list[tuple[str, int]] = []
         self.closed: list[str] = []
         self.dropped: list[tuple[str, int]] = []
+        self.rewrapped: list[tuple[str, bytes]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.content or self.subjects)
+        return bool(self.events or self.content or self.subjects or self.rewrapped)
 
 
 class Writer:
@@ -146,7 +153,8 @@ class Writer:
 
     def _batch(self, state: _State, group: _Group) -> Batch:
         parts = (group.events, group.content, group.subjects, group.opened, group.closed)
-        return Batch(state.tree.size, state.tree.edge_bytes(), self._mac(state), *parts, dropped=group.dropped)
+        tree, mac, less = state.tree, self._mac(state), (group.dropped, group.rewrapped)
+        return Batch(tree.size, tree.edge_bytes(), mac, *parts, None, *less)
 
     def _mac(self, state: _State) -> bytes:
         return self._ring.tail_mac(tail_text(state.origin, state.tree.size, state.tree.root()))
@@ -185,6 +193,7 @@ class Writer:
         group.opened.extend(step.opened)
         group.closed.extend(step.closed)
         group.dropped.extend(write.dropped)
+        group.rewrapped.extend(write.rewrapped)
         return Receipt(range(first, state.tree.size + 1))
 
     def _add_events(self, state: _State, group: _Group, write: Write, step: Step) -> None:
