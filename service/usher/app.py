@@ -13,6 +13,7 @@ from usher.audit.deciders import Deciders
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
+from usher.audit.replay import Replays, Sources
 from usher.audit.review import Review
 from usher.authority import Authority
 from usher.backends import (
@@ -148,6 +149,9 @@ async def _wired(
     limits = Limits(settings)
     chat = Chat(ledger, retrieve, model, threads, watch, limits)
     policy = PolicyAdmin(policies, authority, directory, courier)
+    index, names = open_audit_index(settings), SqlNames(database)
+    questions = Questions(index, ledger, authority, names)
+    sources = Sources(policies, directory, keys, documents, names)
     await conversations.interrupted()
     await ingest.recover()
     await _first_policy(settings, policies, policy)
@@ -172,7 +176,8 @@ async def _wired(
         review=Review(log, ledger),
         proofs=Proofs(log, ledger),
         proposals=Proposals(SqlProposals(database, ring), Deciders(authority, directory, ledger), ledger, courier),
-        questions=Questions(open_audit_index(settings), ledger, authority, SqlNames(database)),
+        questions=questions,
+        replays=Replays(log, index, questions.follower, ledger, authority, sources),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),
     )

@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from usher import cli_audit, cli_audit_proof, cli_documents, cli_people, cli_policy, cli_system, cli_who_saw
+from usher import (
+    cli_audit,
+    cli_audit_proof,
+    cli_audit_replay,
+    cli_documents,
+    cli_people,
+    cli_policy,
+    cli_system,
+    cli_who_saw,
+)
 from usher.cli_output import dump, warn
 from usher.errors import DataFolderBusy, UserError
 
@@ -37,6 +46,7 @@ app.add_typer(cli_policy.policy, name="policy")
 cli_audit.audit.command("proof")(cli_audit_proof.proof)
 cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
 cli_audit.audit.command("who-saw")(cli_who_saw.who_saw)
+cli_audit.audit.command("replay")(cli_audit_replay.replay)
 app.add_typer(cli_audit.audit, name="audit")
 
 

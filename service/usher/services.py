@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
+from usher.audit.replay import Replays
 from usher.audit.review import Review
 from usher.authority import Authority
 from usher.chat import Chat
@@ -57,4 +58,5 @@ class Services:
     proofs: Proofs
     proposals: Proposals
     questions: Questions
+    replays: Replays
     ready: Callable[[], Awaitable[dict[str, str]]]

@@ -82,6 +82,10 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
     ],
     ("GET", "/api/audit/saw"): [Try(query={"person": ALICE}), Try(query={"person": ALICE, "names": "true"})],
     ("GET", "/api/audit/denied"): [Try(), Try(query={"names": "true"})],
+    ("GET", "/api/audit/replay/{audit_id:str}"): [
+        Try(path="/api/audit/replay/ID", of="exchange"),
+        Try(path="/api/audit/replay/ID", of="exchange", query={"names": "true", "policy": "1"}),
+    ],
     ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
@@ -117,6 +121,7 @@ OPERATORS = {
     ("GET", "/operator/audit/events"),
     ("GET", "/operator/audit/proof/{number:str}"),
     ("GET", "/operator/audit/who-saw"),
+    ("GET", "/operator/audit/replay/{audit_id:str}"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 

@@ -15,6 +15,7 @@ from usher.web import (
     audit,
     audit_proof,
     audit_questions,
+    audit_replay,
     chat_ws,
     conversations,
     documents,
@@ -44,10 +45,12 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     shelves = documents.router(services.settings.max_file_size)
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
     handlers += [audit.router, audit_proof.router, audit_questions.router]
+    handlers += [audit_replay.router]
     handlers += [health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router]
+        handlers += [audit_replay.operator_router]
     return Litestar(
         route_handlers=handlers,
         guards=[authorize],

@@ -1,0 +1,88 @@
+"""`usher audit replay`: one recorded exchange, decided again as of then and as of now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from usher.cli_output import Json, dump, say, warn
+from usher.cli_road import ask_operator, run
+from usher.settings import read_settings
+
+CONTRADICTS = "contradicts the record"
+
+
+def replay(
+    audit_id: Annotated[str, typer.Argument(help="The exchange, as an answer or another question names it.")],
+    policy: Annotated[int | None, typer.Option(help="A policy version, instead of the one in force.")] = None,
+    names: Annotated[bool, typer.Option("--names", help="People's names, paths and titles beside the ids.")] = False,
+    json: Json = False,
+) -> None:
+    """Decide a recorded exchange again: under the policy of then and of now, with the difference rule by rule.
+
+    Exit code 1 where deciding again does not give what was recorded. This question is itself recorded.
+    """
+    given = {"policy": policy, "names": "true" if names else None}
+    params = {name: str(value) for name, value in given.items() if value is not None}
+    answer = run(ask_operator(read_settings(), "GET", f"/operator/audit/replay/{audit_id}", params=params))
+    if json:
+        dump(answer)
+    else:
+        for line in told(answer):
+            say(line)
+        for problem in answer["problems"]:
+            warn(f"{CONTRADICTS}: {problem}")
+    raise typer.Exit(1 if answer["agreement"] == CONTRADICTS else 0)
+
+
+def told(answer: Mapping[str, Any]) -> Iterator[str]:
+    """A replay in words."""
+    who = answer["user"] or answer["pseudonym"]
+    yield f"{answer['kind']} {answer['audit_id']} by {who}, {answer['time']}: {answer['outcome'] or 'not ended'}"
+    then, now = answer["then"], answer["now"]
+    yield f"then: policy {then['policy_version']}, labels {then['label_version']}, as {_roles(then)}"
+    yield f"now:  policy {now['policy_version']}, labels {now['label_version']}, as {_roles(now)}"
+    decision = answer["decision"]
+    yield f"{decision['action']} on {decision['object']}: recorded {_word(decision['recorded'])}"
+    yield f"  then {_word(decision['then'])} ({decision['agreement']}), now {_word(decision['now'])}"
+    yield from _changes(decision["changes"], answer["rules"])
+    for passage in answer["passages"]:
+        yield from _passage(passage, answer)
+    yield f"deciding again as of then: {answer['agreement']}"
+    yield from (f"  {name}: {words}" for name, words in answer["basis"].items())
+
+
+def _passage(passage: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
+    name = answer["documents"].get(passage["document"])
+    shown = f"{name['path']} " if name else ""
+    way = f"{passage['how']} by way of {passage['via']}" if passage["via"] else passage["how"]
+    yield f"document {shown}{passage['document']}, {way}: {_readable(passage['then'])} then, " + (
+        f"{_readable(passage['now'])} now ({passage['agreement']})"
+    )
+    for side in ("then", "now"):
+        for requirement, ruling in passage[side]["requirements"].items():
+            yield f"  {side} {requirement}: {_word(ruling)}"
+    yield from (f"  required no more: {name}" for name in passage["required_no_more"])
+    yield from (f"  required since: {name}" for name in passage["required_since"])
+    yield from _changes(passage["changes"], answer["rules"])
+
+
+def _changes(changes: list[dict[str, Any]], rules: Mapping[str, str]) -> Iterator[str]:
+    for change in changes:
+        when = "then, not now" if change["then"] else "now, not then"
+        yield f"  rule {change['rule']} {when}: {change['why']} [{rules.get(change['rule'], change['target'])}]"
+
+
+def _word(ruling: Mapping[str, Any]) -> str:
+    by = f" by {', '.join(ruling['rules'])}" if ruling["rules"] else ""
+    return f"{'allowed' if ruling['allowed'] else 'denied'}{by} ({ruling['reason']})"
+
+
+def _readable(side: Mapping[str, Any]) -> str:
+    return "readable" if side["readable"] else "not readable"
+
+
+def _roles(side: Mapping[str, Any]) -> str:
+    return ", ".join(side["roles"] or ()) or "no role"
