@@ -21,7 +21,7 @@ AnyRow = sa.Row[*tuple[Any, ...]]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test compares it with the files. Revisions are numbered, so they sort."""
 
 
@@ -69,6 +69,17 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.execute(_ONE_WRITER)
             yield connection
+
+    async def overwrite(self) -> None:
+        """Leave no old bytes beside the file: SQLite zeroes what is replaced in the file itself, and its
+        write-ahead log is cut here to nothing, unless somebody reads an older state at this moment."""
+        if self.engine.dialect.name == "sqlite":
+            await anyio.to_thread.run_sync(self._cut)
+
+    def _cut(self) -> None:
+        with self.engine.connect() as connection:
+            connection.rollback()
+            connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[attr-defined]  # SQLite's
 
     def close(self) -> None:
         self.engine.dispose()

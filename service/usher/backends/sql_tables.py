@@ -200,6 +200,7 @@ exchange = sa.Table(
     sa.Column("outcome", sa.String(40)),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("cited", sa.LargeBinary, nullable=False),
+    sa.Column("dropped_at", Instant),
     sa.Index("exchange_conversation", "conversation", "id"),
     sa.Index("exchange_user", "user", "id"),
     sa.Index("exchange_answer", "user", "answer_digest"),
@@ -208,7 +209,8 @@ exchange = sa.Table(
 )
 """`id` is the audit id, `parent` the exchange before it. No text: questions and answers are sealed in the ledger's
 content. The digests are keyed by the person's own key; `outcome` is null while the answer flows;
-`size` is of its texts, in bytes; `cited` the passages that the answer cites, packed."""
+`size` is of its texts, in bytes; `cited` the passages that the answer cites, packed. Once its texts were dropped, all
+of these are empty; `exposures` stay."""
 
 feedback = sa.Table(
     "feedback",

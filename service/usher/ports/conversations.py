@@ -39,6 +39,8 @@ class ExchangeRow:
     """Bytes of its texts."""
     cited: bytes = b""
     """The passages that the answer cites, packed (`core/cited.py`)."""
+    dropped_at: datetime | None = None
+    """When its texts were dropped: nothing recognises it any more."""
 
 
 class ConversationIndex(Protocol):
