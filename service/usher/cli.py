@@ -14,6 +14,7 @@ from usher import (
     cli_audit,
     cli_audit_proof,
     cli_audit_replay,
+    cli_audit_verify,
     cli_documents,
     cli_people,
     cli_policy,
@@ -43,6 +44,7 @@ app.command()(cli_documents.search)
 app.add_typer(cli_people.person, name="person")
 app.add_typer(cli_people.key, name="key")
 app.add_typer(cli_policy.policy, name="policy")
+cli_audit.audit.command("verify")(cli_audit_verify.verify)
 cli_audit.audit.command("proof")(cli_audit_proof.proof)
 cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
 cli_audit.audit.command("who-saw")(cli_who_saw.who_saw)

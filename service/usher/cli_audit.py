@@ -3,74 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from usher.cli_output import Json, bullets, dump, progress, say, table, warn
+from usher.cli_output import Json, dump, say, table, warn
 from usher.cli_road import ask_operator, run
 from usher.errors import UserError
 from usher.settings import Settings, read_settings
 
-if TYPE_CHECKING:
-    from usher.ledger.verify import Verdict
-
 audit = typer.Typer(help="The record of what was asked, shown and answered.", no_args_is_help=True)
-
-
-@audit.command("verify")
-def verify(
-    checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere, to hold the record to.")] = None,
-    public_key: Annotated[
-        Path | None, typer.Option(help="A file with the checkpoints' public key, in hex, where the key ring is not.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Recompute the whole record. Only reads: also beside a running server, or on a copy of the data folder.
-
-    Without the key ring neither content nor the events since the last checkpoint are vouched for, and without its
-    public key signatures are checked with the key in the file itself, which shows damage but no forger.
-    """
-    from usher.ledger.verify import verify as recompute
-
-    settings = read_settings()
-    path = settings.home / "ledger.sqlite"
-    if not path.is_file():
-        raise UserError("USHER_HOME", f"({settings.home}) holds no ledger.sqlite", "name a data folder that was used")
-    with progress("events", wanted=not json) as advance:
-        verdict = recompute(
-            path,
-            ring=open_ring(settings),
-            public_key=read_key(public_key),
-            held=read_text(checkpoint),
-            progress=advance,
-        )
-    if json:
-        dump({name: getattr(verdict, name) for name in type(verdict).__dataclass_fields__})
-    else:
-        for line in told(verdict):
-            say(line)
-        bullets(verdict.problems)
-    raise typer.Exit(0 if verdict.ok else 1)
-
-
-def told(verdict: Verdict) -> list[str]:
-    """A verdict in words, which claim no more than was checked."""
-    state = "is NOT whole" if not verdict.ok else "agrees with itself" if verdict.signatures == "own" else "is whole"
-    newest = f" (the last {verdict.uncovered} in no checkpoint yet)" if verdict.uncovered else ""
-    lines = [f"the record {state}: {verdict.size} events, root {verdict.root}{newest}, content {verdict.content}"]
-    if verdict.first_bad is not None:
-        lines.append(f"first bad event: {verdict.first_bad}")
-    if verdict.signatures == "own":
-        lines.append(
-            "signatures were checked with the file's own key only, which a forger can put there: "
-            "use the key ring, or --public-key"
-        )
-    if verdict.content == "unchecked":
-        lines.append("content was not checked: that needs the key ring")
-    if verdict.uncovered and verdict.signatures != "ring":
-        lines.append(f"nothing vouches for the last {verdict.uncovered} events: that needs the key ring")
-    return lines
 
 
 def open_ring(settings: Settings) -> Any:

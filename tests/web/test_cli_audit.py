@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from usher.backends.keyring import KeyRing
 from usher.backends.ledger_sql import SqlLog
 from usher.cli import app
-from usher.cli_audit import told
+from usher.cli_audit_verify import told
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
 from usher.ledger.verify import Verdict

@@ -64,7 +64,12 @@ def verify(
 
     See `Means`. Whatever the bytes are, the answer is a verdict.
     """
-    means, quiet = Means(ring, public_key, held, progress, resume), not _in_use(path)
+    return verify_file(path, Means(ring, public_key, held, progress, resume))
+
+
+def verify_file(path: Path, means: Means) -> Verdict:
+    """The same."""
+    quiet = not _in_use(path)
     verdict = verify_opened(partial(opened, path), means)
     if not verdict.ok and quiet and _in_use(path):
         # It was read as a file at rest, and a server has begun to write meanwhile: read it again as one in use.
