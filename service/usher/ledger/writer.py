@@ -23,9 +23,13 @@ from usher.ledger.log import (
     Tail,
 )
 from usher.ledger.merkle import Tree
-from usher.ledger.record import TAKES_AWAY, ContentRow, Entry, encode, fragment, leaf_hash, tail_text
+from usher.ledger.record import TAKES_AWAY, ContentRow, Entry, EventType, encode, fragment, leaf_hash, tail_text
 from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
 from usher.ledger.reserve import fits, opens, refusals
+
+CLOCK_TOLERANCE = 1_000_000
+"""Microseconds that the clock may be behind the newest event before the record says so."""
+CLOCK_BEHIND = "clock_behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class _State:
     micros: int
     exchanges: Exchanges
     newest: StoredCheckpoint | None
+    behind: bool = False
 
 
 class _Group:
@@ -126,6 +131,7 @@ class Writer:
         state = self._state()
         try:
             group, room = _Group(), self._log.room()
+            self._judge_clock(state, group)
             outcomes = [self._enter(state, group, write, room) for write in writes]
             if group:
                 self._log.commit(self._batch(state, group))
@@ -195,6 +201,14 @@ class Writer:
         group.dropped.extend(write.dropped)
         group.rewrapped.extend(write.rewrapped)
         return Receipt(range(first, state.tree.size + 1))
+
+    def _judge_clock(self, state: _State, group: _Group) -> None:
+        """Say once in the record that the clock is behind it: until it has caught up, times tell the order only."""
+        behind = state.micros - self._clock() // 1000
+        if behind > CLOCK_TOLERANCE and not state.behind:
+            said = Entry(EventType.RECOVERY, body={"outcome": CLOCK_BEHIND, "seconds": round(behind / 1_000_000)})
+            self._enter(state, group, Write.of([said]), Room.AMPLE)
+        state.behind = behind > CLOCK_TOLERANCE or (state.behind and behind > 0)
 
     def _add_events(self, state: _State, group: _Group, write: Write, step: Step) -> None:
         for part, commitment in zip(write.parts, step.commitments, strict=True):
