@@ -12,13 +12,13 @@ import hashlib
 import hmac
 import json
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from usher.backends.keyring_file import KeyRingError, read_private, replace, write_new
 from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal
 
 __all__ = ["KeyRing", "KeyRingError", "SealBroken", "parse_master_key", "seal", "unseal"]
@@ -28,13 +28,12 @@ _ID_BYTES = 8
 _MASTER_AAD = b"usher key ring"
 
 
-class KeyRingError(Exception):
-    """The key ring cannot be used; the message says why and the remedy, and quotes no key."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class KeyRing:
-    """The keys in memory. `wrap` uses the current wrapping key; `unwrap` whichever wrapped the blob."""
+    """The keys in memory. `wrap` uses the current wrapping key; `unwrap` whichever wrapped the blob.
+
+    One object serves a process: a new wrapping key is current for all that hold it, from any thread.
+    """
 
     path: Path
     wrapping: dict[str, bytes] = field(repr=False)
@@ -48,13 +47,13 @@ class KeyRing:
         ident = os.urandom(_ID_BYTES).hex()
         keys = {ident: os.urandom(KEY_BYTES)}
         ring = cls(path, keys, ident, Ed25519PrivateKey.generate(), os.urandom(KEY_BYTES))
-        _write_new(path, ring._encoded(master_key))
+        write_new(path, ring._encoded(master_key))
         return ring
 
     @classmethod
     def open(cls, path: Path, master_key: bytes | None = None) -> KeyRing:
         """Read a ring. Raises `KeyRingError`: absent, readable by others, of a newer version, wrong master key."""
-        document = _document(path, _read_private(path), master_key)
+        document = _document(path, read_private(path), master_key)
         try:
             if document["version"] != _VERSION:
                 raise KeyRingError(f"key ring {path}: it is of version {document['version']}; use a newer Usher")
@@ -67,8 +66,9 @@ class KeyRing:
 
     def wrap(self, key: bytes, aad: bytes) -> bytes:
         """`key` sealed by the current wrapping key, whose id leads the blob; opens only with the same `aad`."""
-        ident = bytes.fromhex(self.current)
-        return ident + seal(self.wrapping[self.current], key, ident + aad)
+        current = self.current  # another thread may make another one current meanwhile
+        ident = bytes.fromhex(current)
+        return ident + seal(self.wrapping[current], key, ident + aad)
 
     def unwrap(self, blob: bytes, aad: bytes) -> bytes:
         """The inverse of `wrap`. Raises `SealBroken`, also when the wrapping key was destroyed."""
@@ -77,6 +77,35 @@ class KeyRing:
         if wrapping is None:
             raise SealBroken("wrapped key: its wrapping key is not in the key ring")
         return unseal(wrapping, blob[_ID_BYTES:], ident + aad)
+
+    def is_current(self, blob: bytes) -> bool:
+        """Whether the current wrapping key wrapped it."""
+        return blob[:_ID_BYTES].hex() == self.current
+
+    @property
+    def retired(self) -> int:
+        """How many wrapping keys there are beside the current one."""
+        return len(self.wrapping) - 1
+
+    def renew(self, master_key: bytes | None = None) -> None:
+        """Make a new wrapping key the current one, durably; those before stay, so that all opens that opened before.
+        Raises `KeyRingError`: nothing has changed, or the file alone, which is read at the next start."""
+        ident = os.urandom(_ID_BYTES).hex()
+        self._store({**self.wrapping, ident: os.urandom(KEY_BYTES)}, ident, master_key)
+
+    def destroy_retired(self, master_key: bytes | None = None) -> None:
+        """Keep the current wrapping key only, durably: what another one wrapped opens nowhere any more, unless a copy
+        of the ring was kept. Raises as `renew`."""
+        self._store({self.current: self.wrapping[self.current]}, self.current, master_key)
+
+    def _store(self, wrapping: dict[str, bytes], current: str, master_key: bytes | None) -> None:
+        """First in the file, then here. The file must still be the one that was read."""
+        stored = KeyRing.open(self.path, master_key)
+        if (stored.wrapping, stored.current, stored.lookup_key) != (self.wrapping, self.current, self.lookup_key):
+            raise KeyRingError(f"key ring {self.path}: it was changed while it is in use; restart with the right one")
+        stored.wrapping, stored.current = wrapping, current
+        replace(self.path, stored._encoded(master_key))
+        self.wrapping, self.current = (wrapping, current)
 
     def lookup(self, name: str) -> bytes:
         """The keyed hash (HMAC-SHA-256) by which a name is found without being stored."""
@@ -136,48 +165,6 @@ def _document(path: Path, data: bytes, master_key: bytes | None) -> dict[str, An
         raise KeyRingError(f"key ring {path}: the master key does not open it; give the one it was made with") from None
     except (ValueError, TypeError) as error:
         raise KeyRingError(f"key ring {path}: it is damaged; restore it from your key backup") from error
-
-
-def _read_private(path: Path) -> bytes:
-    """The file's bytes, if nobody but its owner may read or write them."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise KeyRingError(f"key ring {path}: others may read it (mode {mode:04o}); run `chmod 600 {path}`")
-            return file.read()
-    except FileNotFoundError:
-        raise KeyRingError(f"key ring {path}: it is missing; put it back, or set USHER_KEYRING to its place") from None
-    except OSError as error:
-        raise KeyRingError(f"key ring {path}: it cannot be read ({error.strerror}); check its owner") from None
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Make the file whole, durable and private, or not at all; never replace one."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, fails where a ring exists
-        finally:
-            draft.unlink()
-        _sync_folder(path.parent)
-    except FileExistsError:
-        raise KeyRingError(f"key ring {path}: it exists already; move it away to make another") from None
-    except OSError as error:
-        raise KeyRingError(f"key ring {path}: it cannot be written ({error.strerror}); check its folder") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _text(key: bytes) -> str:
