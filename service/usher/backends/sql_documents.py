@@ -30,13 +30,13 @@ class SealedText(msgspec.Struct, array_like=True):
 
 def seal_text(ring: KeyRing, key: bytes, document: UUID, version: int, content: SealedText) -> tuple[bytes, bytes]:
     """(wrapped key, sealed text) of one version; both are bound to the document and version."""
-    bound = _bound(document, version)
+    bound = version_aad(document, version)
     return ring.wrap(key, bound), seal(key, msgspec.msgpack.encode(content), bound)
 
 
 def _open_text(ring: KeyRing, wrapped: bytes, sealed: bytes, document: UUID, version: int) -> tuple[bytes, SealedText]:
     """The version's key, and what it sealed."""
-    bound = _bound(document, version)
+    bound = version_aad(document, version)
     key = ring.unwrap(wrapped, bound)
     return key, msgspec.msgpack.decode(unseal(key, sealed, bound), type=SealedText)
 
@@ -54,10 +54,11 @@ def _open_tokens(key: bytes, sealed: bytes | None, document: UUID, version: int,
 
 
 def _place(document: UUID, version: int, position: int) -> bytes:
-    return _bound(document, version) + f":tokens:{position}".encode()
+    return version_aad(document, version) + f":tokens:{position}".encode()
 
 
-def _bound(document: UUID, version: int) -> bytes:
+def version_aad(document: UUID, version: int) -> bytes:
+    """What a version's key and text are bound to."""
     return f"document:{document}:{version}".encode()
 
 
