@@ -48,10 +48,16 @@ def check_tail(tail: Tail, ring: Ring) -> tuple[Tree, int]:
     if (tree.size, tree.edge_bytes()) != (end.size, end.edge_bytes()):
         raise LedgerDamaged(f"ledger: its events end at {tree.size} and its tree at {end.size}, or differ; {_REMEDY}")
     # 4. Whoever committed this end had the ring. A log that was only just made has no commit yet.
-    fresh = tree.size == 0 and tail.newest is None and not tail.mac
-    if not fresh and not hmac.compare_digest(tail.mac, ring.tail_mac(tail_text(tail.origin, tree.size, tree.root()))):
-        raise LedgerDamaged(f"ledger: its last events were not committed with this key ring; {_REMEDY}")
+    if tree.size or tail.newest or tail.mac:
+        check_mac(tail, ring)
     return tree, _time(last) if last else 0
+
+
+def check_mac(tail: Tail, ring: Ring) -> None:
+    """The end was committed with this key ring. Raises `LedgerDamaged`."""
+    tree = _tree(tail.size, tail.edge)
+    if not hmac.compare_digest(tail.mac, ring.tail_mac(tail_text(tail.origin, tree.size, tree.root()))):
+        raise LedgerDamaged(f"ledger: its last events were not committed with this key ring; {_REMEDY}")
 
 
 def known_size(note: str, tail: Tail, ring: Ring) -> int:
@@ -70,12 +76,12 @@ def check_known(note: str, tail: Tail, stored: StoredCheckpoint | None, ring: Ri
     if stored is None or stored.size != known.size:
         raise LedgerDamaged(
             f"ledger: it has {tail.size} events and not the checkpoint over {known.size} that is kept beside the key "
-            f"ring: it is older, from a backup or a copy; {_KNOWN_REMEDY}"
+            f"ring: it is an older copy, or went on from one; {_KNOWN_REMEDY}"
         )
     if _signed_root(stored, tail.origin, ring.signing_key.public_key().public_bytes_raw()) != known.root:
         raise LedgerDamaged(
             f"ledger: its first {known.size} events are not those of the checkpoint that is kept beside the key ring: "
-            f"it went on from an older copy; {_KNOWN_REMEDY}"
+            f"it is another history; {_KNOWN_REMEDY}"
         )
 
 
