@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from usher.ledger.sealing import RingUnusable
 
-class KeyRingError(Exception):
+
+class KeyRingError(RingUnusable):
     """The key ring cannot be used; the message says why and the remedy, and quotes no key."""
 
 

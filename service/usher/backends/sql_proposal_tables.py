@@ -23,10 +23,11 @@ proposal = sa.Table(
     sa.Column("outbox", sa.BigInteger),
     sa.Column("wrapped_key", sa.LargeBinary),
     sa.Column("sealed_reason", sa.LargeBinary),
+    sa.Column("counts", sa.JSON(none_as_null=True)),
     sa.Column("done_at", Instant),
     sa.Index("proposal_undone", "created_at", sqlite_where=_UNDONE, postgresql_where=_UNDONE),
 )
 """A proposal, or (`alone`) a break-glass: what is to be done (`parts`: ids, numbers and rule ids), about whom
 (`subject`, a pseudonym), and how it stands (`state`), people by pseudonym. `pending` is its next state while the change
 of row `outbox` waits for its event; each state is stored only over the `revision` that it was decided on. The typed
-reason is sealed under a key of its own. `done_at` is set when nothing remains to be done for it."""
+reason is sealed under a key of its own. `counts` say what was done for it, `done_at` is set when nothing remains."""

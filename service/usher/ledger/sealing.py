@@ -15,6 +15,10 @@ class SealBroken(Exception):
     """A sealed value does not open: another key, another place, or changed bytes."""
 
 
+class RingUnusable(Exception):
+    """The key ring cannot be read or written; the message says why and the remedy, and quotes no key."""
+
+
 def seal(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
     """`nonce || ciphertext || tag`; opens only with the same key and `aad`."""
     nonce = os.urandom(_NONCE_BYTES)

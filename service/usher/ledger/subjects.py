@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from usher.ledger.content import Subject
-from usher.ledger.log import Log, Ring, SubjectRow
+from usher.ledger.log import Ring, Stored, SubjectRow
 from usher.ledger.record import subject_key_aad, subject_name_aad
-from usher.ledger.sealing import KEY_BYTES, seal, unseal
+from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal
+
+
+class Erased(SealBroken):
+    """The person was erased: neither their name nor anything they said opens any more; an event says so."""
+
+    def __init__(self) -> None:
+        super().__init__("subject: the person was erased")
+
 
 CACHED = 10_000
 """Subjects kept in memory, the least recently used dropped first."""
 
 
 class Subjects:
-    """Name to subject, pseudonym to subject, pseudonym to name. Raises `LogFailed` and `SealBroken`."""
+    """Name to subject, pseudonym to subject, pseudonym to name. Raises `LogFailed` and `SealBroken`, by pseudonym
+    `Erased` too: a name that was erased is nobody's."""
 
-    def __init__(self, log: Log, ring: Ring, add: Callable[[SubjectRow], Awaitable[object]]) -> None:
+    def __init__(self, log: Stored, ring: Ring, add: Callable[[SubjectRow], Awaitable[object]]) -> None:
         """`add` makes a new subject durable before it returns."""
         self._log, self._ring, self._add = log, ring, add
         self._cache: OrderedDict[str, Subject] = OrderedDict()
@@ -54,6 +64,16 @@ class Subjects:
             return None
         return unseal(self._unwrapped(row).key, row.sealed_name, subject_name_aad(pseudonym)).decode()
 
+    @asynccontextmanager
+    async def none_made(self) -> AsyncIterator[None]:
+        """Nobody is made a subject meanwhile."""
+        async with self._creating:
+            yield
+
+    def forget(self, pseudonym: str) -> None:
+        """The key of somebody who was erased goes from memory too."""
+        self._cache = OrderedDict(item for item in self._cache.items() if item[1].pseudonym != pseudonym)
+
     async def _stored(self, user: str) -> Subject | None:
         row = await asyncio.to_thread(self._log.subject_by_lookup, self._ring.lookup(user))
         return self._unwrapped(row) if row else None
@@ -66,4 +86,6 @@ class Subjects:
         return subject
 
     def _unwrapped(self, row: SubjectRow) -> Subject:
+        if row.erased:
+            raise Erased
         return Subject(row.pseudonym, self._ring.unwrap(row.wrapped_key, subject_key_aad(row.pseudonym)))

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("outbox", sa.BigInteger(), nullable=True),
         sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
         sa.Column("sealed_reason", sa.LargeBinary(), nullable=True),
+        sa.Column("counts", sa.JSON(), nullable=True),
         sa.Column("done_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
