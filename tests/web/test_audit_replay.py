@@ -170,7 +170,8 @@ def test_what_an_exchange_inherited_is_judged_again_too(usher: World) -> None:
 
 def test_a_denial_and_a_search_are_decided_again(usher: World) -> None:
     """One who may now what they might not then."""
-    denied = str(usher.search("holiday", "dave").json()["audit_id"])
+    assert usher.search("holiday", "dave").status_code == 403
+    denied = usher.newest()[0]["audit_id"]
     usher.run(usher.apply(RULES + "g, user:dave, role:employee\n"))
     answer = replayed(usher, denied)
     decision = answer["decision"]
