@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usher.cli_audit import open_ring, read_key, read_text
+from usher.cli_audit_export import check_export
 from usher.cli_output import Json, bullets, dump, progress, say, warn
 from usher.errors import UserError
 from usher.settings import Settings, read_settings
@@ -24,7 +25,9 @@ _POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 def verify(
     target: Annotated[
         str | None,
-        typer.Argument(help="A data folder or a copy of it, its ledger.sqlite, or a postgresql:// URL. Default: ours."),
+        typer.Argument(
+            help="A data folder or a copy of it, its ledger.sqlite, a postgresql:// URL, or an export. Default: ours."
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A file with one or more checkpoints kept elsewhere, to hold the record to.")
@@ -41,16 +44,20 @@ def verify(
 
     Without the key ring neither content nor the events since the last checkpoint are vouched for, and without its
     public key signatures are checked with the key in the record itself, which shows damage but no forger. With
-    --resume, what was verified before is not read again.
+    --resume, what was verified before is not read again. Ours is also held to the newest checkpoint beside its key ring.
     """
     from usher.ledger.verify import Means
+    from usher.ledger.verify.export import is_export
 
+    if target is not None and is_export(Path(target)):
+        raise typer.Exit(0 if check_export(Path(target), public_key, checkpoint, json) else 1)
     settings = read_settings()
     where = _where(target, settings)
     key, held = read_key(public_key), read_text(checkpoint)
     ring = open_ring(_beside(where, settings) if target else settings)
+    known = None if target else KnownCheckpoint(settings.keyring_path).read()
     with progress("events", wanted=not json) as advance:
-        verdict = _verified(where, Means(ring, key, held, advance, resume))
+        verdict = _verified(where, Means(ring, key, held, advance, resume, known))
     if json:
         dump(asdict(verdict))
     else:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 from usher.ledger.verify.findings import Findings
 from usher.ledger.verify.notes import BadNote, Note, key_of, read_note
-from usher.ledger.verify.source import Source
+from usher.ledger.verify.source import LEAST, Source, Unreadable
 from usher.ledger.verify.tree import Roots
 from usher.ledger.verify.verdict import Trust
 
 _HELD = "the held checkpoint"
-_KNOWN = "the checkpoint of the last verification"
+_KNOWN = "the last known checkpoint"
 _STORED = "SELECT id, size, edge, note, key FROM checkpoints WHERE size >= ? ORDER BY id"
 _NEWEST_KEY = "SELECT key FROM checkpoints ORDER BY id DESC LIMIT 1"
 
@@ -44,16 +45,14 @@ class CheckpointCheck:
             findings.add("no valid checkpoint is stored")
         self._look_ahead()
 
-    def hold(self, texts: Sequence[str], known: str | None) -> None:
-        """Hold the events to checkpoints that are kept elsewhere, and to one that is `known` from before, if it is one
-        of this log."""
-        stored = None if self._key else key_of(next(self._source.rows(_NEWEST_KEY), (None,))[0], self.origin)
+    def hold(self, texts: Sequence[str], known: Sequence[str]) -> None:
+        """Hold the events to checkpoints that are kept elsewhere, and to those that are `known` from before as far as
+        they are of this log."""
+        stored = self._key or self._stored_key()
         notes = [note for text in texts if (note := self._note(text, stored, _HELD))]
-        if known is not None:
+        for text in known:
             with suppress(BadNote):
-                notes.append(
-                    read_note(known, self.origin, self._key or stored, "the checkpoint of the last verification")
-                )
+                notes.append(read_note(text, self.origin, stored, _KNOWN))
         self._all_held = sorted(notes, key=lambda note: note.size)
         self._waiting = deque(note for note in self._all_held if note.size >= self._start)
         self._look_ahead()
@@ -81,12 +80,13 @@ class CheckpointCheck:
 
     def compare(self, roots: Roots) -> bool:
         """Hold the checkpoints of the present size against the root; True if a stored one holds, and all before it."""
-        root, before = roots.root(), self.stored
-        while self._waiting and self._waiting[0].size == roots.size:
-            self._compare_held(self._waiting.popleft(), root)
+        root, before, stored = roots.root(), self.stored, set()
         while self._next is not None and self._next.size == roots.size:
+            stored.add(self._next.root)
             self._compare_stored(self._next, root, roots)
             self._next = next(self._stream, None)
+        while self._waiting and self._waiting[0].size == roots.size:
+            self._compare_held(self._waiting.popleft(), root, stored)
         self._look_ahead()
         return self.stored is not before
 
@@ -95,6 +95,9 @@ class CheckpointCheck:
         later = [note for note in (*self._waiting, *([self._next] if self._next else [])) if note.size > size]
         if later:
             self._findings.add(f"it is missing; {later[0].name} covers {later[0].size} events", size + 1)
+        for missed in self._waiting:
+            if missed.size < size:
+                self._findings.add(f"{missed.name} over {missed.size} events could not be compared")
         for _ in self._stream:  # so that each is read, and the newest known
             pass
         if (note := self._contradiction) is not None:
@@ -108,12 +111,14 @@ class CheckpointCheck:
         waiting = self._waiting[0].size if self._waiting else sys.maxsize
         self.due = min(waiting, self._next.size if self._next else sys.maxsize)
 
-    def _compare_held(self, note: Note, root: bytes) -> None:
+    def _compare_held(self, note: Note, root: bytes, stored: Container[bytes]) -> None:
         if note.root != root:
             if not self.contradicted:
                 self._findings.add_after(self.held.size if self.held else 0, _contradicted(note), note.size)
             self.contradicted = True
-        elif not self.contradicted:
+        elif note.root not in stored and self._next is not None:  # each is stored before it is told to anybody
+            self._findings.add(f"{note.name} over {note.size} events is not among those that are stored")
+        if not self.contradicted and note.name == _HELD:
             self.held = note
 
     def _compare_stored(self, note: Note, root: bytes, roots: Roots) -> None:
@@ -127,8 +132,14 @@ class CheckpointCheck:
 
     def _read(self) -> Iterator[Note]:
         """The stored ones that are in order, each read as it is wanted: there may be millions."""
+        try:
+            yield from self._in_order(self._source.rows(_STORED, self._start or LEAST))
+        except Unreadable as error:
+            self._findings.add(f"the checkpoints cannot be read further: {error}")
+
+    def _in_order(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[Note]:
         reached = self._start
-        for ident, size, edge, text, key in self._source.rows(_STORED, self._start):
+        for ident, size, edge, text, key in rows:
             stored_key, name = key_of(key, self.origin), f"checkpoint {ident}"
             if stored_key is None or self._key not in (None, stored_key):
                 self._findings.add(f"{name}: it is stored with another key")
@@ -141,6 +152,12 @@ class CheckpointCheck:
             if note.size >= reached:
                 reached = note.size
                 yield note
+
+    def _stored_key(self) -> bytes | None:
+        try:
+            return key_of(next(self._source.rows(_NEWEST_KEY), (None,))[0], self.origin)
+        except Unreadable:  # told where the checkpoints are read
+            return None
 
     def _note(self, text: object, stored: bytes | None, name: str, edge: object = None) -> Note | None:
         try:

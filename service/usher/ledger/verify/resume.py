@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -39,7 +39,6 @@ class Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: str
     order: dict[str, Any]
     content: dict[str, Any]
-    checked: Literal["checked", "unchecked"]
     held: str
     mac: str = ""
 

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from usher.ledger.record import ContentRow
 
+LEAST = -(2**63)
+"""The least number that a row can have."""
+
 
 class Unreadable(Exception):
     """The stored bytes, or the server that has them, give no further rows; the message says why."""

@@ -1,9 +1,38 @@
-"""What a verification says in the end."""
+"""What a verification is given, and what it says in the end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from usher.ledger.verify.content import Ring
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a verification is given.
+
+    `ring` opens content and has the checkpoints' key; `public_key` is that key alone (with neither, the key stored with
+    the ledger is used, which shows damage but no forger); `held` is the text of one or more checkpoints kept
+    elsewhere, `known` that of one that is kept beside the ring and need not be of this ledger; `progress` is called
+    with (events done, events there); `resume` is a file in which to keep where the verification stands, and from which
+    it goes on.
+    """
+
+    ring: Ring | None = None
+    public_key: bytes | None = None
+    held: str | None = None
+    progress: Progress | None = None
+    resume: Path | None = None
+    known: str | None = None
+
+    @property
+    def key(self) -> bytes | None:
+        return self.ring.public_key if self.ring is not None else self.public_key
 
 
 @dataclass(frozen=True, slots=True)
