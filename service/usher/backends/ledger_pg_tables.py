@@ -61,7 +61,7 @@ GRANT USAGE ON SCHEMA usher_ledger TO {role};
 GRANT SELECT ON ALL TABLES IN SCHEMA usher_ledger TO {role};
 GRANT INSERT ON usher_ledger.events, usher_ledger.checkpoints TO {role};
 GRANT INSERT, UPDATE (ciphertext) ON usher_ledger.content TO {role};
-GRANT INSERT, UPDATE (wrapped_key) ON usher_ledger.subjects TO {role};
+GRANT INSERT, UPDATE (lookup, wrapped_key, sealed_name) ON usher_ledger.subjects TO {role};
 GRANT UPDATE ON usher_ledger.tree TO {role};
 GRANT INSERT, DELETE ON usher_ledger.pending, usher_ledger.open_exchanges, usher_ledger.sessions TO {role};
 """

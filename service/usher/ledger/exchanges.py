@@ -56,7 +56,7 @@ class Exchanges:
     """The exchanges that are open now."""
 
     def __init__(self, chats: Sequence[OpenExchange] = ()) -> None:
-        self._chats = {chat.audit_id: _restored(chat) for chat in chats}
+        self._chats = {chat.audit_id: restored(chat) for chat in chats}
         self._searches: dict[str, None] = {}
 
     def step(self, entries: Sequence[Entry], content: Sequence[ContentRow], first: int) -> Step:
@@ -79,6 +79,10 @@ class Exchanges:
             self._searches.pop(audit_id, None)
         while len(self._searches) > MAX_OPEN_SEARCHES:
             del self._searches[next(iter(self._searches))]
+
+    def chats(self) -> frozenset[str]:
+        """The chats that are open."""
+        return frozenset(self._chats)
 
     def check_ended(self, audit_ids: Iterable[str]) -> None:
         """Raises `OutOfOrder` for a chat that is open: content is dropped only once an event has committed to it, which
@@ -163,7 +167,8 @@ def _in_place(row: ContentRow, exchange: Exchange) -> None:
         raise OutOfOrder(f"content: position {row.position} given, {exchange.rows} is next in {row.audit_id}")
 
 
-def _restored(chat: OpenExchange) -> Exchange:
+def restored(chat: OpenExchange) -> Exchange:
+    """An exchange as its stored rows left it."""
     exchange = Exchange(chat.number)
     for row in chat.rows:
         exchange.add(row)

@@ -133,19 +133,12 @@ class Room(StrEnum):
         return self.value or None
 
 
-class Log(Protocol):
-    """Storage of one log, with one writer.
+class Stored(Protocol):
+    """A stored log as it is read, by any thread.
 
-    `load` and `commit` are called from one thread at a time; the reads below from any. `commit` is durable when it
-    returns and leaves all or nothing when it raises. Bytes that a commit replaced are overwritten where they were
-    stored, then or by one of the next commits. `check` raises when a commit is known to fail, without trying.
-    `room` says how much space is left, and raises nothing. All other methods raise `LogFailed`, and `load` also
-    `LedgerDamaged`.
+    `check` raises when a commit is known to fail, without trying. `room` says how much space is left, and raises
+    nothing. All other methods raise `LogFailed`.
     """
-
-    def load(self) -> Tail: ...
-
-    def commit(self, batch: Batch) -> None: ...
 
     def check(self) -> None: ...
 
@@ -167,6 +160,19 @@ class Log(Protocol):
         """Up to `limit` subjects with a greater pseudonym than `after`, in the order of their pseudonyms."""
 
     def close(self) -> None: ...
+
+
+class Log(Stored, Protocol):
+    """Storage of one log, with one writer.
+
+    `load` and `commit` are called from one thread at a time. `commit` is durable when it returns and leaves all or
+    nothing when it raises. Bytes that a commit replaced are overwritten where they were stored, then or by one of the
+    next commits. Both raise `LogFailed`, and `load` also `LedgerDamaged`.
+    """
+
+    def load(self) -> Tail: ...
+
+    def commit(self, batch: Batch) -> None: ...
 
 
 class Ring(Protocol):

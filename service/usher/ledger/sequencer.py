@@ -10,13 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
 from typing import TypeVar
 
 from usher.ledger.content import Subject
-from usher.ledger.log import LedgerUnavailable, Log, LogFailed, Ring, SubjectRow
+from usher.ledger.log import LedgerUnavailable, Log, LogFailed, Ring, Stored, SubjectRow
 from usher.ledger.record import ContentRow, Entry
+from usher.ledger.shared import Recorder, SharedLog, recorder
 from usher.ledger.subjects import Subjects
-from usher.ledger.writer import Receipt, Write, Writer, unavailable
+from usher.ledger.writer import Receipt, Write, unavailable
 
 CHECKPOINT_SECONDS = 10.0
 PROBE_SECONDS = 1.0
@@ -25,21 +28,18 @@ MAX_GROUP = 512
 """Appends in one commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    """An order in the queue: make a checkpoint now."""
+class _Ask(Enum):
+    """What is asked beside appends. `STOP` is the last order in the queue."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """An order in the queue, the last one."""
+    CHECKPOINT = auto()
+    STOP = auto()
 
 
 @dataclass(slots=True)
 class _Order:
     """Something asked of the writing thread, who waits for it, and until when (on the event loop's clock)."""
 
-    what: Write | _Checkpoint | _Stop
+    what: Write | _Ask
     waiter: asyncio.Future[Receipt | str]
     due: float = 0.0
 
@@ -57,8 +57,8 @@ class Ledger:
 
     def __init__(
         self,
-        log: Log,
-        writer: Writer,
+        log: Stored,
+        writer: Recorder,
         ring: Ring,
         *,
         capacity: int,
@@ -83,7 +83,7 @@ class Ledger:
     @classmethod
     async def open(
         cls,
-        log: Log,
+        log: Log | SharedLog,
         ring: Ring,
         *,
         capacity: int = 4096,
@@ -100,7 +100,7 @@ class Ledger:
 
         Raises `LedgerDamaged` (the log contradicts itself or is newer) and `LogFailed` (it cannot be read or written).
         """
-        writer = Writer(log, ring, clock)
+        writer = recorder(log, ring, clock, every)
         try:
             await asyncio.to_thread(writer.open, known)
         except BaseException:
@@ -153,8 +153,8 @@ class Ledger:
 
     async def checkpoint(self) -> str:
         """A signed note over everything recorded so far. Raises `LedgerUnavailable`."""
-        note = await self._ask(_Checkpoint())
-        assert isinstance(note, str)  # noqa: S101  # what the thread answers to a _Checkpoint
+        note = await self._ask(_Ask.CHECKPOINT)
+        assert isinstance(note, str)  # noqa: S101  # what the thread answers to a checkpoint
         return note
 
     def healthy(self) -> str | None:
@@ -166,7 +166,7 @@ class Ledger:
         if self._closing:
             return
         self._closing = True
-        self._orders.put(_Order(_Stop(), self._loop.create_future()))
+        self._orders.put(_Order(_Ask.STOP, self._loop.create_future()))
         await asyncio.to_thread(self._thread.join, self._deadline)
         if not self._thread.is_alive():  # else its disk hangs: the process's end releases the file
             await asyncio.to_thread(self._log.close)
@@ -179,7 +179,7 @@ class Ledger:
     async def _add_subject(self, row: SubjectRow) -> None:
         await self._ask(Write((), (), subjects=(row,)))
 
-    async def _ask(self, what: Write | _Checkpoint) -> Receipt | str:
+    async def _ask(self, what: Write | _Ask) -> Receipt | str:
         """Put an order in line and wait for what comes of it. All have the same time, so they fall due in line."""
         if self._closing:
             raise LedgerUnavailable(_CLOSED)
@@ -234,14 +234,15 @@ class Ledger:
         due, running = time.monotonic() + self._every, True
         while running:
             orders = self._take(min(PROBE_SECONDS, max(due - time.monotonic(), 0.0)))
-            running = not any(isinstance(order.what, _Stop) for order in orders)
+            running = not any(order.what is _Ask.STOP for order in orders)
             if orders:
                 self._carry_out(orders)
             else:
                 self._guard(self._look)
             if not running or time.monotonic() >= due:
-                self._guard(self._checkpoint)
+                self._guard(partial(self._checkpoint, asked=not running))
                 due = time.monotonic() + self._every
+        self._guard(self._writer.close)
 
     def _take(self, seconds: float) -> list[_Order]:
         """All orders that wait, up to a group; waits that long for the first."""
@@ -259,12 +260,12 @@ class Ledger:
             done = self._guard(lambda: self._writer.write([write for _, write in appends]))
             outcomes = done if isinstance(done, list) else [done] * len(appends)
             self._deliver([order for order, _ in appends], outcomes)
-        asked = [order for order in orders if isinstance(order.what, _Checkpoint)]
+        asked = [order for order in orders if order.what is _Ask.CHECKPOINT]
         if asked:
-            self._deliver(asked, [self._guard(self._checkpoint)] * len(asked))
+            self._deliver(asked, [self._guard(partial(self._checkpoint, asked=True))] * len(asked))
 
-    def _checkpoint(self) -> str:
-        note = self._writer.checkpoint()
+    def _checkpoint(self, asked: bool = False) -> str:
+        note = self._writer.checkpoint(asked=asked)
         if self._heard is not None and note != self._newest:
             self._newest = note
             self._heard(note)
@@ -273,7 +274,7 @@ class Ledger:
     def _look(self) -> None:
         """Nothing is asked: see that writing would work, or whether it does again."""
         if self._trouble == self._log.room().trouble:
-            self._log.check()
+            self._writer.check()
         else:
             self._writer.probe()
 

@@ -140,13 +140,20 @@ class Writer:
             raise
         return outcomes
 
-    def checkpoint(self) -> str:
-        """A signed note over everything recorded, stored. Raises `LogFailed`, `LedgerDamaged`."""
+    def checkpoint(self, *, asked: bool = True) -> str:
+        """A signed note over everything recorded, stored, asked for or not. Raises `LogFailed`, `LedgerDamaged`."""
         state = self._state()
         if state.newest is None or state.newest.size != state.tree.size:
             self._commit_checkpoint(state)
         assert state.newest is not None  # noqa: S101  # just made; for the type checker
         return state.newest.note
+
+    def check(self) -> None:
+        """Raises `LogFailed` where a commit is known to fail."""
+        self._log.check()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def probe(self) -> None:
         """Find out if writing works again, by a commit that adds nothing. Raises `LogFailed`, `LedgerDamaged`."""

@@ -1,0 +1,166 @@
+"""The part of the ledger in PostgreSQL that one server at a time has: giving what is pending its place.
+
+Who leads holds an advisory lock on the connection that it writes on. The lock lasts as long as the connection's
+process in PostgreSQL, and nothing can be committed on the connection when that has ended: so when another server gets
+the lock, all that the former one committed is there, and nothing more comes. Should the lock be lost otherwise (a
+pooler, somebody's hand), a turn still fails: it begins by locking the tree's row and finding it as it left it. Two that
+both take themselves for the leader write one after the other, and the second one's turn finds another tree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+
+from usher.backends import ledger_tables as tables
+from usher.backends.ledger_pg_connection import Connection, closed, connected, failing
+from usher.backends.ledger_pg_tables import LOCK, SEQUENCER
+from usher.backends.ledger_reads import LedgerReads
+from usher.ledger.leader import Pending
+from usher.ledger.log import Batch, LogFailed, OpenExchange, Tail
+from usher.ledger.record import Commitment
+
+IDLE_SECONDS = 3
+"""A leader that stands still that long loses the lead; it looks for what waits many times a second."""
+_TAKE = """
+WITH taken AS (
+  DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT ctid FROM pending ORDER BY id LIMIT %s))
+  RETURNING id, session, part, rows, digest, opens, closes, drops)
+SELECT session, part, rows, digest, opens, closes, drops FROM taken ORDER BY id
+"""
+_UNHELD = """
+SELECT id FROM sessions WHERE NOT EXISTS (
+  SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = sessions.id::oid AND objsubid = 2
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+_EVENTS = "COPY events (number, leaf, event) FROM STDIN (FORMAT BINARY)"
+_DROP = (
+    "UPDATE content SET ciphertext = sha256(ciphertext)"
+    " WHERE audit_id = %s AND position = %s AND length(ciphertext) <> 32"
+)
+
+
+class PgSequencing(LedgerReads):
+    """A `Sequencing` on a connection of its own; reads of the log go over `engine`."""
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        super().__init__(engine)
+        self._url = url
+        self._connection: Connection | None = None
+        self._leads = False
+
+    def lead(self) -> bool:
+        """Raises `LogFailed`."""
+        if not self._leads:
+            with failing():
+                query = "SELECT pg_try_advisory_lock(%s, %s)"
+                self._leads = _first(self._connected().execute(query, (LOCK, SEQUENCER)))
+        return self._leads
+
+    def load(self) -> Tail:
+        """Raises `LogFailed`, `LedgerDamaged`."""
+        with failing():
+            return self._tail()
+
+    @contextmanager
+    def turn(self, size: int, mac: bytes) -> Iterator[PgTurn]:
+        """Raises `LogFailed`."""
+        with failing():
+            connection = self._connected()
+            with connection.transaction(), connection.cursor(binary=True) as cursor:
+                found = cursor.execute("SELECT size, mac FROM tree FOR UPDATE").fetchone()
+                if found != (size, mac):
+                    raise LogFailed("another server leads")
+                yield PgTurn(cursor, self._engine)
+
+    def waiting(self) -> tuple[int, int] | None:
+        """Raises `LogFailed`."""
+        with failing():
+            query = "SELECT min(id), max(id) FROM pending"
+            first, last = self._connected().execute(query).fetchone() or (None, None)
+            return None if first is None else (first, last)
+
+    def unheld(self) -> frozenset[int]:
+        """Raises `LogFailed`."""
+        with failing():
+            return frozenset(row[0] for row in self._connected().execute(_UNHELD, (LOCK,)))
+
+    def release(self) -> None:
+        closed(self._connection)
+        self._connection, self._leads = None, False
+
+    def _failing(self) -> AbstractContextManager[None]:
+        return failing()
+
+    def _connected(self) -> Connection:
+        """The connection that holds the lock, if one does: it is never replaced while this server leads."""
+        if self._connection is None:
+            self._connection = connected(self._url, IDLE_SECONDS)
+        return self._connection
+
+
+class PgTurn:
+    """A `Turn` in a transaction."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], engine: Engine) -> None:
+        self._cursor, self._engine = cursor, engine
+        self._sessions: dict[str, int] = {}
+
+    def take(self, limit: int) -> list[Pending]:
+        taken = []
+        for session, part, rows, digest, opens, closes, drops in self._cursor.execute(_TAKE, (limit,)).fetchall():
+            if opens:
+                self._sessions[opens] = session
+            commitment = None if digest is None else Commitment(rows, digest)
+            gone = tuple((audit_id, position) for audit_id, position in json.loads(drops)) if drops else ()
+            taken.append(Pending(part, commitment, opens, closes, gone))
+        return taken
+
+    def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
+        """The locks are held to the end of the transaction, so none of these servers comes back meanwhile."""
+        ids = list(sessions)
+        for session in ids:
+            if not _first(self._cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (LOCK, session))):
+                return None
+        if self._cursor.execute("SELECT 1 FROM pending WHERE session = ANY (%s) LIMIT 1", (ids,)).fetchone():
+            return None
+        query = (
+            "SELECT audit_id, number, event FROM open_exchanges JOIN events USING (number) WHERE session = ANY (%s)"
+            " ORDER BY number"
+        )
+        found = self._cursor.execute(query, (ids,)).fetchall()
+        self._cursor.execute("DELETE FROM sessions WHERE id = ANY (%s)", (ids,))
+        with self._engine.connect() as connection:
+            content = tables.contents(connection, [row[0] for row in found])
+        return tuple(OpenExchange(ident, number, request, content.get(ident, ())) for ident, number, request in found)
+
+    def store(self, batch: Batch) -> None:
+        cursor = self._cursor
+        if batch.events:
+            with cursor.copy(_EVENTS) as copy:
+                copy.set_types(("int8", "bytea", "bytea"))
+                for event in batch.events:
+                    copy.write_row((event.number, event.leaf, event.event))
+        if batch.opened:
+            with cursor.copy("COPY open_exchanges (audit_id, number, session) FROM STDIN") as copy:
+                for audit_id, number in batch.opened:
+                    copy.write_row((audit_id, number, self._sessions[audit_id]))
+        if batch.closed:
+            cursor.execute("DELETE FROM open_exchanges WHERE audit_id = ANY (%s)", (list(batch.closed),))
+        if batch.dropped:
+            cursor.executemany(_DROP, batch.dropped)
+        if batch.checkpoint:
+            made = batch.checkpoint
+            query = "INSERT INTO checkpoints (size, edge, note, key) VALUES (%s, %s, %s, %s)"
+            cursor.execute(query, (made.size, made.edge, made.note, made.key))
+        cursor.execute("UPDATE tree SET size = %s, edge = %s, mac = %s", (batch.size, batch.edge, batch.mac))
+
+
+def _first(cursor: psycopg.Cursor[Any]) -> bool:
+    row = cursor.fetchone()
+    return row is not None and row[0] is True

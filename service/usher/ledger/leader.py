@@ -1,0 +1,301 @@
+"""The one of several servers that gives acknowledged events their place in the log that they share.
+
+Each server runs a `Leader`; the storage lets one of them lead. That one takes what is pending, in the order in which
+it was acknowledged, gives numbers and times, grows the tree and makes the checkpoints. It also ends the exchanges of
+servers that are gone. The others see that it does, and one of them takes over when it is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
+from usher.ledger.exchanges import restored
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, OpenExchange, Ring, StoredCheckpoint, StoredEvent, Tail
+from usher.ledger.merkle import Tree
+from usher.ledger.record import Commitment, encode, fragment, leaf_hash, tail_text
+from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
+
+TURN_SECONDS = 0.03
+"""Between two turns of the server that leads: what is acknowledged has its place about that much later."""
+WATCH_SECONDS = 0.5
+"""How often another one tries to lead."""
+GONE_SECONDS = 3.0
+"""A server whose session nobody holds for that long is gone: one that only lost its connection comes back sooner."""
+LAG_SECONDS = 10.0
+"""When nothing has been given its place for that long, though something waits, nothing more is acknowledged."""
+MAX_TAKEN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An acknowledged event without its number and time. `opens` and `closes` name the chat that it begins or ends,
+    `drops` is as `Batch.dropped`. Without a `part` it is no event, but asks for a checkpoint over all before it."""
+
+    part: bytes | None
+    commitment: Commitment | None = None
+    opens: str | None = None
+    closes: str | None = None
+    drops: Sequence[tuple[str, int]] = ()
+
+
+class Turn(Protocol):
+    """One transaction of the server that leads: all of it is stored at its end, durably, or nothing."""
+
+    def take(self, limit: int) -> list[Pending]:
+        """What waits, in the order in which it was acknowledged, and waits no more."""
+
+    def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
+        """End these sessions and return their open exchanges; None, and nothing is ended, while one of them is held or
+        something that it acknowledged still waits."""
+
+    def store(self, batch: Batch) -> None: ...
+
+
+class Sequencing(Protocol):
+    """The storage of a shared log, for the thread that leads or would. All methods raise `LogFailed`."""
+
+    def lead(self) -> bool:
+        """Become the one that leads, if no other is; true also if it is this one already."""
+
+    def load(self) -> Tail:
+        """The log's end. Raises `LedgerDamaged`."""
+
+    def turn(self, size: int, mac: bytes) -> AbstractContextManager[Turn]:
+        """A turn on a log that ends as given. Fails when it does not, for then another one has led meanwhile."""
+
+    def waiting(self) -> tuple[int, int] | None:
+        """The first and last of what is acknowledged and has no place yet, by numbers that rise; None: nothing."""
+
+    def unheld(self) -> frozenset[int]:
+        """Sessions that have not ended, and that no server holds now."""
+
+    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None: ...
+
+    def release(self) -> None:
+        """Lead no more. Raises nothing."""
+
+
+@dataclass(slots=True)
+class _End:
+    """The log's end as the last turn left it."""
+
+    origin: str
+    tree: Tree
+    micros: int
+    newest: StoredCheckpoint | None
+    mac: bytes
+
+
+class Leader:
+    """A thread: `start`, then `stop`. What it could not do shows in `trouble`, and it goes on trying."""
+
+    def __init__(self, log: Sequencing, ring: Ring, *, every: float, clock: Callable[[], int] = time.time_ns) -> None:
+        """`every`: seconds between checkpoints; `clock`: nanoseconds since 1970."""
+        self._log, self._ring, self._every, self._clock = log, ring, every, clock
+        self._public_key = ring.signing_key.public_key().public_bytes_raw()
+        self._end: _End | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usher-sequencer", daemon=True)
+        self._due = self._look_at = 0.0
+        self._seen_free: dict[int, float] = {}
+        self._mark = 0
+        self._good = time.monotonic()
+        self._failed: str | None = None
+        self._damaged: LedgerDamaged | None = None
+        self.known: str | None = None
+        """The newest checkpoint that is known to this server, which the log must hold."""
+        self.newest: StoredCheckpoint | None = None
+        """The newest one that this server saw in the log."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take a last turn if it leads, with a checkpoint, and let another one lead."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def trouble(self) -> str | None:
+        """None, or why nothing may be acknowledged now."""
+        if self._damaged is not None:
+            return str(self._damaged)
+        if time.monotonic() - self._good > LAG_SECONDS:
+            return f"nothing was given its place in the log for {LAG_SECONDS:g} s ({self._failed or 'nobody leads'})"
+        return None
+
+    def begun(self) -> bool:
+        """Whether some server has led, so that the log has its first checkpoint. Raises what kept this one from it:
+        `LedgerDamaged`, `LogFailed`."""
+        if self._damaged is not None:
+            raise self._damaged
+        if self._failed is not None:
+            raise LogFailed(self._failed)
+        return self.newest is not None
+
+    # From here on: the thread.
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._pause()):
+            self._guard(self._round)
+        if self._end is not None:
+            self._guard(self._last_turn)
+        self._log.release()
+
+    def _pause(self) -> float:
+        return WATCH_SECONDS if self._end is None and self.newest is not None else TURN_SECONDS
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        """After a failure the end is read again, with the checks of an opening, by whoever leads then."""
+        try:
+            act()
+            self._failed = self._damaged = None
+        except Exception as error:
+            self._end = None
+            self._log.release()
+            self._damaged = error if isinstance(error, LedgerDamaged) else None
+            self._failed = str(error) if isinstance(error, LogFailed | LedgerDamaged) else type(error).__name__
+
+    def _round(self) -> None:
+        if self._end is None and not self._begin():
+            self._watch()
+            return
+        while self._turn() == MAX_TAKEN:
+            self._good = time.monotonic()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._end_gone(now)
+            self._look_at = now + WATCH_SECONDS
+        if now >= self._due:
+            self._checkpoint()
+            self._due = now + self._every
+        self._good = now
+
+    def _last_turn(self) -> None:
+        while self._turn() == MAX_TAKEN:
+            pass
+        self._checkpoint()
+
+    def _begin(self) -> bool:
+        """Lead, if no other server does, from a log that was checked."""
+        if not self._log.lead():
+            return False
+        tail = self._log.load()
+        try:
+            tree, micros = check_tail(tail, self._ring)
+        except (TypeError, AttributeError) as error:
+            raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
+        self._check_known(tail)
+        self._end = _End(tail.origin, tree, micros, tail.newest, tail.mac)
+        self._checkpoint()
+        return True
+
+    def _learn(self, newest: StoredCheckpoint) -> None:
+        if self.newest is not None and newest.size < self.newest.size:
+            self._check_known(self._log.load())
+        self.newest, self.known = newest, newest.note
+
+    def _check_known(self, tail: Tail) -> None:
+        if self.known is not None:
+            size = known_size(self.known, tail, self._ring)
+            check_known(self.known, tail, self._log.newest_checkpoint(size), self._ring)
+
+    def _watch(self) -> None:
+        """See that the server that leads gives places: what waited at the last look waits no more."""
+        newest, waiting = self._log.newest_checkpoint(), self._log.waiting()
+        if newest is not None:
+            self._learn(newest)
+        if waiting is None or waiting[0] > self._mark:
+            self._mark = waiting[1] if waiting else 0
+            self._good = time.monotonic()
+
+    def _turn(self) -> int:
+        """Give what waits its place; how many were taken."""
+        if self._log.waiting() is None:
+            return 0
+        end = self._led()
+        with self._log.turn(end.tree.size, end.mac) as turn:
+            taken = turn.take(MAX_TAKEN)
+            checkpoint = self._store(turn, end, taken, asked=any(row.part is None for row in taken))
+        if checkpoint is not None:
+            end.newest = checkpoint
+            self._learn(checkpoint)
+        return len(taken)
+
+    def _end_gone(self, now: float) -> None:
+        """Close what was open at servers that are gone, each exchange as interrupted."""
+        free = self._log.unheld()
+        self._seen_free = {session: self._seen_free.get(session, now) for session in free}
+        gone = [session for session, since in self._seen_free.items() if now - since >= GONE_SECONDS]
+        if not gone:
+            return
+        end = self._led()
+        with self._log.turn(end.tree.size, end.mac) as turn:
+            left = turn.end(gone)
+            if left is not None:
+                self._store(turn, end, _closing(left))
+
+    def _checkpoint(self) -> None:
+        end = self._led()
+        if end.newest is None or end.newest.size != end.tree.size:
+            with self._log.turn(end.tree.size, end.mac) as turn:
+                end.newest = self._store(turn, end, (), asked=True)
+        if end.newest is not None:
+            self._learn(end.newest)
+
+    def _store(self, turn: Turn, end: _End, rows: Sequence[Pending], asked: bool = False) -> StoredCheckpoint | None:
+        """Everything that these rows do, and a checkpoint if it is asked for and there is something new in it."""
+        events = list(self._placed(end, rows))
+        opened = {row.opens: event.number for row, event in events if row.opens}
+        closed = [row.closes for row, _ in events if row.closes]
+        at_once = opened.keys() & set(closed)
+        end.mac = self._ring.tail_mac(tail_text(end.origin, end.tree.size, end.tree.root()))
+        new = end.newest is None or end.newest.size != end.tree.size
+        checkpoint = self._signed(end) if asked and new else None
+        turn.store(
+            Batch(
+                end.tree.size,
+                end.tree.edge_bytes(),
+                end.mac,
+                [event for _, event in events],
+                opened=[(audit_id, number) for audit_id, number in opened.items() if audit_id not in at_once],
+                closed=[audit_id for audit_id in closed if audit_id not in at_once],
+                checkpoint=checkpoint,
+                dropped=[place for row, _ in events for place in row.drops],
+            )
+        )
+        return checkpoint
+
+    def _placed(self, end: _End, rows: Sequence[Pending]) -> Iterable[tuple[Pending, StoredEvent]]:
+        for row in rows:
+            if row.part is not None:
+                end.micros = max(self._clock() // 1000, end.micros + 1)
+                event = encode(end.tree.size + 1, end.micros, row.part, row.commitment)
+                leaf = leaf_hash(event)
+                end.tree.append(leaf)
+                yield row, StoredEvent(end.tree.size, leaf, event)
+
+    def _signed(self, end: _End) -> StoredCheckpoint:
+        tree = end.tree
+        note = sign(Checkpoint(end.origin, tree.size, tree.root()), self._ring.signing_key)
+        return StoredCheckpoint(tree.size, tree.edge_bytes(), note, verifier_key(end.origin, self._public_key))
+
+    def _led(self) -> _End:
+        assert self._end is not None  # noqa: S101  # asked only while this server leads; for the type checker
+        return self._end
+
+
+def _closing(left: Sequence[OpenExchange]) -> list[Pending]:
+    """The answers that end these exchanges, over the rows that there are, and the event that says so."""
+    *answers, [recovery] = closing_entries(left)
+    rows = [
+        Pending(fragment(answer), restored(exchange).commitment(), closes=exchange.audit_id)
+        for exchange, [answer] in zip(left, answers, strict=True)
+    ]
+    return [*rows, Pending(fragment(recovery))]

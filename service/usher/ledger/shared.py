@@ -1,0 +1,222 @@
+"""Appending to a log that several servers share: what this server acknowledges waits there for its place.
+
+A server enforces the order within the exchanges that it answers itself, and computes their commitments. Who gives the
+events their place is the `leader`'s affair; an acknowledgement does not wait for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from usher.ledger.exchanges import Exchanges, Step
+from usher.ledger.leader import LAG_SECONDS, Leader, Pending, Sequencing
+from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
+from usher.ledger.record import ContentRow, EventType
+from usher.ledger.recovery import check_known, check_mac, known_size
+from usher.ledger.writer import Receipt, Write, Writer
+
+POLL_SECONDS = 0.01
+
+
+@dataclass(slots=True)
+class Group:
+    """What one commit acknowledges. `rewrapped` is as in `Batch`."""
+
+    rows: list[Pending] = field(default_factory=list)
+    content: list[ContentRow] = field(default_factory=list)
+    subjects: list[SubjectRow] = field(default_factory=list)
+    rewrapped: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.content or self.subjects or self.rewrapped)
+
+    def add(self, write: Write, step: Step) -> None:
+        """An append that is in order."""
+        opened = dict(step.opened)
+        for position, entry in enumerate(write.entries):
+            opens = entry.audit_id if entry.type is EventType.REQUEST and entry.audit_id in opened else None
+            closes = entry.audit_id if entry.type is EventType.ANSWER else None
+            drops = () if position else write.dropped
+            self.rows.append(Pending(write.parts[position], step.commitments[position], opens, closes, drops))
+        self.content.extend(write.content)
+        self.subjects.extend(write.subjects)
+        self.rewrapped.extend(write.rewrapped)
+
+
+@runtime_checkable
+class SharedLog(Stored, Protocol):
+    """Storage of one log for several servers. `join`, `append` and `leave` are called from one thread at a time."""
+
+    def prepare(self) -> None:
+        """Make the tables where there are none. Raises `LogFailed`, `LedgerDamaged`."""
+
+    def sequencing(self) -> Sequencing:
+        """The part of the server that leads, on a connection of its own."""
+
+    def join(self) -> Tail:
+        """Hold this server's session (again): the log's end without its events, and this server's open exchanges with
+        what waits counted in. Where the session was ended meanwhile, it is a new one without any. Raises `LogFailed`.
+        """
+
+    def append(self, group: Group) -> None:
+        """Store all of it durably, or nothing. A subject whose name is there already is passed over: another server
+        was faster. Raises `LogFailed`: it may be stored all the same."""
+
+    def last_waiting(self) -> int:
+        """The newest row that waits for its place, of whatever server; 0 if none does. Raises `LogFailed`."""
+
+    def waits(self, number: int) -> bool:
+        """Whether anything up to this row has no place yet. Raises `LogFailed`."""
+
+    def leave(self) -> None:
+        """End the session in good order. Raises nothing."""
+
+
+class Recorder(Protocol):
+    """What one server records with, from one thread. `write` and `checkpoint` are durable on return. All methods
+    raise `LogFailed`, and all but `check` and `close` also `LedgerDamaged`."""
+
+    def open(self, known: str | None) -> None:
+        """Begin. `known` is a checkpoint that the log must hold."""
+
+    def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder | LedgerUnavailable]: ...
+
+    def checkpoint(self, *, asked: bool) -> str:
+        """A signed note, over everything recorded so far if it is asked for."""
+
+    def check(self) -> None:
+        """See that a write would work."""
+
+    def probe(self) -> None:
+        """Find out if one works again."""
+
+    def close(self) -> None: ...
+
+
+def recorder(log: Log | SharedLog, ring: Ring, clock: Callable[[], int], every: float) -> Recorder:
+    """The way to record in this log. `clock`: nanoseconds since 1970; `every`: seconds between checkpoints."""
+    return SharedWriter(log, ring, clock, every) if isinstance(log, SharedLog) else Writer(log, ring, clock)
+
+
+class SharedWriter:
+    """Appends what this server records, from one thread, and makes it lead where no other server does.
+
+    The state in memory is dropped when an append fails, and read again before the next one: it may have been stored.
+    """
+
+    def __init__(self, log: SharedLog, ring: Ring, clock: Callable[[], int], every: float) -> None:
+        self._log, self._ring = log, ring
+        self._leader = Leader(log.sequencing(), ring, every=every, clock=clock)
+        self._joined: Exchanges | None = None
+        self._held: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
+
+    def open(self, known: str | None) -> None:
+        """Begin, once some server leads. `known` is a checkpoint that the log must hold. Raises `LedgerDamaged`,
+        `LogFailed`."""
+        self._log.prepare()
+        self._leader.known = known
+        self._leader.start()
+        try:
+            self._await(self._leader.begun)
+            self._exchanges()
+        except BaseException:
+            self._leader.stop()
+            raise
+
+    def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder | LedgerUnavailable]:
+        """Acknowledge them in one commit, durable on return; one that is out of order is refused alone.
+
+        Raises `LogFailed` or `LedgerDamaged`: none is acknowledged.
+        """
+        self._refuse_in_trouble()
+        exchanges = self._exchanges()
+        try:
+            group = Group()
+            outcomes = [self._enter(exchanges, group, write) for write in writes]
+            if group:
+                self._log.append(group)
+        except BaseException:
+            self._drop()
+            raise
+        return outcomes
+
+    def checkpoint(self, *, asked: bool) -> str:
+        """The newest; if asked for, one over everything acknowledged so far. Raises `LogFailed`, `LedgerDamaged`."""
+        if asked:
+            self._exchanges()
+            self._log.append(Group(rows=[Pending(None)]))
+            last = self._log.last_waiting()
+            self._await(lambda: not self._log.waits(last))
+            newest = self._log.newest_checkpoint()
+        else:
+            self._refuse_in_trouble()
+            newest = self._leader.newest
+        if newest is None:
+            raise LogFailed("it has no checkpoint yet")
+        return newest.note
+
+    def check(self) -> None:
+        """Raises `LogFailed` where an append would fail."""
+        self._refuse_in_trouble()
+        self._log.check()
+
+    def probe(self) -> None:
+        """Find out if appending works again. Raises `LogFailed`, `LedgerDamaged`."""
+        self._refuse_in_trouble()
+        self._drop()
+        self._exchanges()
+
+    def close(self) -> None:
+        """End the session, and let another server lead."""
+        self._log.leave()
+        self._leader.stop()
+
+    def _exchanges(self) -> Exchanges:
+        """Those of this server's session, held (again)."""
+        if self._joined is None:
+            end = self._log.join()
+            check_mac(end, self._ring)
+            self._check_known(end)
+            self._joined = Exchanges(end.open)
+            self._lost = self._held - self._joined.chats()
+        return self._joined
+
+    def _check_known(self, end: Tail) -> None:
+        known = self._leader.known
+        if known is not None:
+            check_known(known, end, self._log.newest_checkpoint(known_size(known, end, self._ring)), self._ring)
+
+    def _drop(self) -> None:
+        if self._joined is not None:
+            self._held, self._joined = self._joined.chats(), None
+
+    def _enter(self, exchanges: Exchanges, group: Group, write: Write) -> Receipt | OutOfOrder | LedgerUnavailable:
+        try:
+            step = exchanges.step(write.entries, write.content, 0)
+            exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
+        except OutOfOrder as refusal:
+            return self._cut_off(write) or refusal
+        exchanges.apply(step)
+        group.add(write, step)
+        return Receipt(range(0))
+
+    def _cut_off(self, write: Write) -> LedgerUnavailable | None:
+        touched = {entry.audit_id for entry in write.entries} | {row.audit_id for row in write.content}
+        if touched & self._lost:
+            return LedgerUnavailable("this server was cut off from the log, and the exchange ended as interrupted")
+        return None
+
+    def _refuse_in_trouble(self) -> None:
+        if trouble := self._leader.trouble():
+            raise LogFailed(trouble)
+
+    def _await(self, done: Callable[[], bool]) -> None:
+        until = time.monotonic() + LAG_SECONDS
+        while not done():
+            if time.monotonic() > until:
+                raise LogFailed(f"no server gave what waits its place within {LAG_SECONDS:g} s")
+            time.sleep(POLL_SECONDS)
