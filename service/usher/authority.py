@@ -134,6 +134,11 @@ class Authority:
         versions = await self._policies.versions()
         return versions, (await self._in_force(versions))[0].snapshot
 
+    async def documents(self) -> tuple[Versions, PolicyDocuments]:
+        """The versions in force, and what the documents of the active policy and of a pending one both allow."""
+        versions = await self._policies.versions()
+        return versions, reduce(PolicyDocuments.intersect, [one.documents for one in await self._in_force(versions)])
+
     async def _grant(self, standing: Standing, now: datetime) -> Grant:
         policies = await self._in_force(standing.versions)
         snapshots = tuple(policy.snapshot for policy in policies)

@@ -79,7 +79,7 @@ class Database:
     def _cut(self) -> None:
         with self.engine.connect() as connection:
             connection.rollback()
-            connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[attr-defined]  # SQLite's
+            connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,0 +1,239 @@
+"""Legal holds: placed and released by two people, and asked before anything is taken away.
+
+A hold is proposed (`audit.hold`), approved by somebody else, and placed with that; so is its release. It binds from the
+moment it is placed, whatever is being let go meanwhile: whoever takes something away does it inside `gate`, and judges
+in there by what binds then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from usher.audit.deciders import HOLD, RELEASE
+from usher.audit.kept import Records
+from usher.audit.proposals import NoSuchProposal, Proposals
+from usher.audit.review import utc
+from usher.audit.reviewers import Reviewer, Reviewers
+from usher.authority import Authority, Clock, utc_now
+from usher.core.holds import Hold, Kept, On, held
+from usher.errors import UserError
+from usher.ledger.record import uuid7
+from usher.outbox import Courier
+from usher.ports import Documents
+from usher.ports.holds import HoldRow, HoldStore
+from usher.ports.proposals import Item, ProposalStore
+from usher.viewing import NotPermitted
+from usher_policy.vocabulary import Action, ancestors
+
+MAX_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to hold. `target` is a pseudonym (or, for a person, a `user`), an id, or a collection."""
+
+    on: str
+    target: str | None = None
+    user: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A hold and why it was placed; `reason` is None once it can be opened no more."""
+
+    row: HoldRow
+    reason: str | None
+
+
+class NoSuchHold(UserError):
+    """There is no such hold, or it does not bind any more."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("hold", "is none that binds", "give an id as the list of holds shows it")
+
+
+class Holds:
+    """The use case. Raises `UserError`, `NotPermitted`, `LedgerUnavailable`."""
+
+    def __init__(
+        self,
+        store: HoldStore,
+        stored: ProposalStore,
+        proposals: Proposals,
+        courier: Courier,
+        reviewers: Reviewers,
+        records: Records,
+        documents: Documents,
+        authority: Authority,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._store, self._stored, self._proposals, self._courier = store, stored, proposals, courier
+        self._reviewers, self._records = reviewers, records
+        self._documents, self._authority, self._clock = documents, authority, clock
+        self.gate = asyncio.Lock()
+
+    async def propose(self, by: Reviewer, wanted: Wanted, reason: str) -> Item:
+        """Propose a hold. To name a person takes `audit.identify`."""
+        hold = await self._hold(by, wanted)
+        subject = hold.target if hold.on is On.PERSON else None
+        return await self._proposals.propose(HOLD, _parts(hold), by, reason, subject=subject)
+
+    async def propose_release(self, by: Reviewer, hold: UUID, reason: str) -> Item:
+        """Propose to release a hold. It binds until that is approved, and recorded."""
+        await self._admitted(by, {"hold": str(hold)})
+        row = await self._store.get(hold)
+        if row is None or row.release is not None:
+            raise NoSuchHold
+        subject = row.hold.target if row.hold.on is On.PERSON else None
+        return await self._proposals.propose(RELEASE, [str(hold)], by, reason, subject=subject)
+
+    async def approve(self, proposal: UUID, digest: str, by: Reviewer) -> Item:
+        """Say yes to what has this digest, and have it done."""
+        await self._proposed(proposal, by)
+        await self._proposals.approve(proposal, digest, by)
+        return await self.carry_out(proposal, by)
+
+    async def carry_out(self, proposal: UUID, by: Reviewer) -> Item:
+        """Do what was approved, unless that is done."""
+        item = await self._proposed(proposal, by)
+        if not item.granted:
+            item = await self._proposals.carry_out(proposal, by)
+        await self._do(item)
+        return item
+
+    async def settle(self) -> None:
+        """Do what was granted and then cut off."""
+        for item in await self._proposals.undone(HOLD, RELEASE):
+            await self._do(item)
+
+    async def binding(self) -> list[Hold]:
+        """The holds that bind now. Asked inside `gate`, it stays so until that is left."""
+        return await self._store.binding()
+
+    async def page(self, by: Reviewer, before: UUID | None, limit: int) -> list[Listed]:
+        """Holds and why they were placed, newest first; released ones too. That it was read is recorded."""
+        if not 1 <= limit <= MAX_LIMIT:
+            raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
+        await self._admitted(by, {"limit": limit, "before": before and str(before)})
+        rows = await self._store.page(before, limit)
+        items = [await self._stored.get(UUID(row.hold.id)) for row in rows]
+        await self._judged(by)
+        return [Listed(row, None if item is None else item.reason) for row, item in zip(rows, items, strict=True)]
+
+    async def over_person(self, pseudonym: str) -> tuple[Hold, ...]:
+        """The holds over somebody, or over anything that they asked or were shown."""
+        holds = await self.binding()
+        found = held(Kept(pseudonym=pseudonym), holds)
+        if found or all(hold.on is On.PERSON for hold in holds):
+            return found
+        on_collections = tuple(hold for hold in holds if hold.on is On.COLLECTION)
+        async for _, page in self._records.pages(self._clock()):
+            for judged in await self._records.judged([one for one in page if one.pseudonym == pseudonym]):
+                if found := held(judged.exchange.kept, holds) or (() if judged.told else on_collections):
+                    return found
+        return ()
+
+    async def over_document(self, document: UUID) -> tuple[Hold, ...]:
+        """The holds over a document, or over a collection that it is in."""
+        classes = (await self._documents.current_classes([document])).get(document, ())
+        _, snapshot = await self._authority.current()
+        names = [name for number in classes for name in snapshot.catalog.classes.get(number, ())]
+        collections = frozenset(name for name in names if name.startswith("coll:"))
+        return held(Kept(documents=frozenset({str(document)}), collections=collections), await self.binding())
+
+    async def _hold(self, by: Reviewer, wanted: Wanted) -> Hold:
+        if wanted.on not in set(On):
+            raise UserError("on", "is nothing that can be held", "use one of " + ", ".join(On))
+        on = On(wanted.on)
+        target = await self._person(by, wanted) if on is On.PERSON else _target(on, wanted)
+        return Hold(uuid7(), on, target, utc("from", wanted.since), utc("to", wanted.until))
+
+    async def _person(self, by: Reviewer, wanted: Wanted) -> str:
+        if (wanted.user is None) == (wanted.target is None):
+            raise UserError("user", "and a pseudonym are two ways to name a person", "give one of the two")
+        if wanted.user is not None:
+            await self._judged(replace(by, names=True))
+        return await self._proposals.subject_of(wanted.user, wanted.target)
+
+    async def _admitted(self, by: Reviewer, asked: Mapping[str, Any]) -> None:
+        await self._judged(by)
+        await self._reviewers.admitted(replace(by, right=Action.AUDIT_HOLD), "holds", asked)
+
+    async def _judged(self, by: Reviewer) -> None:
+        """A hold may be on anything: the right to it is needed everywhere in the log."""
+        within = await self._reviewers.judged(replace(by, right=Action.AUDIT_HOLD))
+        if not within.everything:
+            problem = f"may do {Action.AUDIT_HOLD} in some collections only"
+            raise NotPermitted("key", problem, "ask your administrator for it on sys:audit")
+
+    async def _proposed(self, proposal: UUID, by: Reviewer) -> Item:
+        await self._judged(by)
+        await self._courier.recover()
+        item = await self._stored.get(proposal)
+        if item is None or item.kind not in (HOLD, RELEASE):
+            raise NoSuchProposal
+        return item
+
+    async def _do(self, item: Item) -> None:
+        """Once more changes nothing."""
+        await self._place(item) if item.kind == HOLD else await self._release(item)
+        await self._proposals.done(item.id)
+
+    async def _place(self, item: Item) -> None:
+        hold = hold_of(item)
+        event = await self._event(hold)
+        async with self.gate:
+            change = await self._store.place(hold, event, self._clock())
+        await self._courier.recover() if change is None else await self._courier.carry([change])
+
+    async def _release(self, item: Item) -> None:
+        change = await self._store.release(UUID(item.parts[0]), item.id, {"proposal": str(item.id)}, self._clock())
+        await self._courier.recover() if change is None else await self._courier.carry([change])
+
+    async def _event(self, hold: Hold) -> dict[str, Any]:
+        """What the record says of it. A collection, which has a name, appears by its access classes."""
+        about: dict[str, Any] = {"target": hold.target}
+        if hold.on is On.COLLECTION:
+            _, snapshot = await self._authority.current()
+            classes = snapshot.catalog.classes.items()
+            inside = (n for n, names in classes if any(hold.target in (name, *ancestors(name)) for name in names))
+            about = {"access_classes": sorted(inside)}
+        return {"on": hold.on.value, **about, "since": _text(hold.since), "until": _text(hold.until)}
+
+
+def hold_of(item: Item) -> Hold:
+    """The hold that a proposal is of: it has its id."""
+    on, target, since, until = item.parts
+    return Hold(str(item.id), On(on), target, _instant(since), _instant(until))
+
+
+def _parts(hold: Hold) -> list[str]:
+    return [hold.on.value, hold.target, _text(hold.since) or "", _text(hold.until) or ""]
+
+
+def _target(on: On, wanted: Wanted) -> str:
+    if wanted.target is None or wanted.user is not None:
+        raise UserError("target", "is missing, or a user is named", f"give the {on}'s id, and a user only for a person")
+    if on is On.COLLECTION:
+        return wanted.target if wanted.target.startswith("coll:") else f"coll:{wanted.target}"
+    try:
+        return str(UUID(wanted.target))
+    except ValueError:
+        raise UserError("target", "is not an id", "copy it from an answer of the audit log") from None
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
