@@ -44,8 +44,9 @@ def verify(
 
     Without the key ring neither content nor the events since the last checkpoint are vouched for, and without its
     public key signatures are checked with the key in the record itself, which shows damage but no forger. With
-    --resume, what was verified before is not read again. Ours is also held to the newest checkpoint beside its key ring.
+    --resume, what was verified before is not read again. Our own is also held to the checkpoint beside its key ring.
     """
+    from usher.backends.known_checkpoint import KnownCheckpoint
     from usher.ledger.verify import Means
     from usher.ledger.verify.export import is_export
 
