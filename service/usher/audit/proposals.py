@@ -198,7 +198,7 @@ class Proposals:
 
     async def _added(self, item: Item, act: str, acting: Acting) -> Item:
         await self._courier.carry([await self._store.add(item, _event(item, act, acting))])
-        return await self._stored(item.id)
+        return await self.stored(item.id)
 
     async def _decided(
         self, ident: UUID, by: Reviewer, act: str, decide: Callable[..., Any], right: Action | None = None
@@ -216,8 +216,17 @@ class Proposals:
             change = await self._store.put(replace(item, stands=decided), _event(item, act, acting), now)
             if change is not None:
                 await self._courier.carry([change])
-                return await self._stored(ident)
+                return await self.stored(ident)
         raise Changing("proposal", "is changing all the time", "look at it again in a while")
+
+    async def may_propose(self, kind: str, by: Reviewer, *, naming: bool = False) -> None:
+        """Raises `NotPermitted` for whoever may not propose such an act, or, `naming` a person, not identify them."""
+        for right in (RIGHTS[kind], *([Action.AUDIT_IDENTIFY] if naming else [])):
+            await self._deciders.judged(by, right)
+
+    async def known(self, item: UUID, by: Reviewer) -> Item:
+        """A proposal of a kind that somebody may know of. Raises `NoSuchProposal`."""
+        return await self._found(item, by)
 
     async def _found(self, ident: UUID, by: Reviewer, right: Action | None = None) -> Item:
         await self._courier.recover()
@@ -226,7 +235,8 @@ class Proposals:
             raise NoSuchProposal
         return item
 
-    async def _stored(self, ident: UUID) -> Item:
+    async def stored(self, ident: UUID) -> Item:
+        """The item as it is now. Raises `NoSuchProposal`."""
         item = await self._store.get(ident)
         if item is None:
             raise NoSuchProposal

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
+from usher.core.holds import Hold
 from usher.ledger.log import Ring
 
 
@@ -36,7 +38,8 @@ class Erasable(Protocol):
 
     async def forget_document(self, item: UUID, document: UUID) -> Mapping[str, int]:
         """Take away the texts, titles and keys of all versions of a deleted document, its chunks with their token
-        vectors, and what was typed about it; counts as above. What it was shelved as stays: old answers are judged by it."""
+        vectors, and what was typed about it; counts as above. What it was shelved as stays: old answers are judged by
+        it."""
 
     async def counts(self, item: UUID) -> Mapping[str, int]:
         """What was counted for this proposal."""
@@ -50,10 +53,14 @@ class Erasable(Protocol):
 
 
 class Holding(Protocol):
-    """The legal holds, which override erasure. Each answer are the ids of the holds that forbid it."""
+    """The legal holds, which override erasure: while there is one, nothing is taken away. None is placed while
+    somebody has the `gate`."""
 
-    async def over_person(self, pseudonym: str) -> Sequence[str]:
+    @property
+    def gate(self) -> asyncio.Lock: ...
+
+    async def over_person(self, pseudonym: str) -> Sequence[Hold]:
         """On the person, or on anything that is recorded of theirs."""
 
-    async def over_document(self, document: UUID) -> Sequence[str]:
+    async def over_document(self, document: UUID) -> Sequence[Hold]:
         """On the document, or on where it is shelved."""
