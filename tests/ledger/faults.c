@@ -2,7 +2,7 @@
  *
  * FAULTS_PAGE names a file of one page that the process and its test map: what is written there counts at once.
  * FAULTS_MATCH is a part of the paths that the disk's faults are for. FAULTS_JOURNAL, if set, names a file to which
- * every write, truncation and sync of such a path is appended, in the order in which they happened, so that a test can
+ * every write, truncation, sync and removal of such a path is appended, in the order in which they happened, so that a test can
  * say what was on the disk at any moment, and what was only on its way.
  */
 #define _GNU_SOURCE
@@ -28,7 +28,7 @@ struct page {
 };
 
 struct record {
-    char kind; /* W, T, S: write, truncate, sync */
+    char kind; /* W, T, S, U: write, truncate, sync, unlink */
     char name[63];
     int64_t offset, length;
 };
@@ -129,6 +129,16 @@ int ftruncate64(int fd, off64_t length) {
 }
 
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
+
+int unlink(const char *path) {
+    static int (*call)(const char *);
+    if (!call)
+        call = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    int result = call(path);
+    if (result == 0 && match && strstr(path, match) && strrchr(path, '/'))
+        note('U', strrchr(path, '/') + 1, NULL, 0, 0);
+    return result;
+}
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int result = (int)syscall(SYS_clock_gettime, clock, now);
