@@ -192,14 +192,14 @@ def test_the_follower_never_makes_the_writer_wait(tmp_path: Path, monkeypatch: p
     real = audit_index._next
     committed: list[int] = []
 
-    def meanwhile(ledger: sqlite3.Connection, indexed: Any) -> Any:
-        ledger.execute("BEGIN")
+    def meanwhile(ledger: Any, indexed: Any) -> Any:
+        ledger._ledger.execute("BEGIN")
         found = real(ledger, indexed)
         with closing(sqlite3.connect(path, timeout=0)) as writer, writer:
             writer.execute("UPDATE tree SET size = 99")
             committed.append(99)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            ledger.execute("DELETE FROM events")
+            ledger._ledger.execute("DELETE FROM events")
         return found
 
     monkeypatch.setattr(audit_index, "_next", meanwhile)

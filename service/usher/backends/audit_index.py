@@ -1,8 +1,7 @@
 """The reviewers' index: a SQLite file of its own beside the ledger, built from the committed events by a follower.
 
 It holds nothing that the ledger has not: deleting it is always safe, and one that does not continue the ledger (another
-log's, or of events that the ledger does not have) is built again from the first event. The ledger is only read, in
-short transactions on a connection of its own, which no writer waits for.
+log's, or of events that the ledger does not have) is built again from the first event. The ledger is only read.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from usher.backends import audit_index_reads as reads
 from usher.backends.audit_index_events import events
 from usher.backends.audit_index_exchanges import exchanges
+from usher.backends.audit_index_ledger import Followed, Following, Row, in_file
 from usher.backends.audit_index_reach import exposed
 from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
 from usher.ledger.shown import rows_of
@@ -27,7 +27,7 @@ from usher.ports.audit_index import Between, Denial, Exposed, Found, IndexUnread
 
 T = TypeVar("T")
 
-_Read = Callable[[sqlite3.Connection, sqlite3.Connection], tuple[list[T], int | None, set[str]]]
+_Read = Callable[[sqlite3.Connection, Followed], tuple[list[T], int | None, set[str]]]
 """What is read of the index, and where events are wanted of the ledger."""
 _ENDED = "SELECT number, pseudonym FROM entries WHERE audit_id = ? AND outcome IS NOT NULL AND pseudonym IS NOT NULL"
 
@@ -36,10 +36,12 @@ BATCH = 256
 
 
 class AuditIndexFile:
-    """The file `path`, of the ledger in the file `ledger`; it grows only while `reserve` bytes are free on its disk."""
+    """The file `path`, of the ledger in the file `ledger` or wherever else; it grows only while its disk has `reserve`
+    bytes free."""
 
-    def __init__(self, path: Path, ledger: Path, reserve: int = 0) -> None:
-        self._path, self._ledger, self._reserve = path, ledger, reserve
+    def __init__(self, path: Path, ledger: Path | Following, reserve: int = 0) -> None:
+        self._path, self._reserve = path, reserve
+        self._ledger = in_file(ledger) if isinstance(ledger, Path) else ledger
         self._turn = threading.RLock()  # of the writing connection
         self._writing: sqlite3.Connection | None = None
         self._inode = 0
@@ -66,9 +68,9 @@ class AuditIndexFile:
         if space.f_bavail * space.f_frsize < self._reserve:
             raise IndexUnreadable("its disk has less than the reserve free; make room")
         indexed = index.execute("SELECT origin, number, leaf FROM progress").fetchone()
-        with reading_ledger(self._ledger) as ledger:
+        with self._ledger() as ledger:
             events = _next(ledger, tuple(indexed) if indexed else None)
-            origin = _origin(ledger)
+            origin = ledger.origin()
         if events is None:
             self.close()
             self._remove()
@@ -123,11 +125,11 @@ class AuditIndexFile:
 
     def _found(self, read: _Read[T]) -> Found[T]:
         """Entries and how far the index was, of one instant; then the ledger's size."""
-        with reading_ledger(self._ledger) as ledger:
+        with self._ledger() as ledger:
             with self._reading() as index:
                 progress = index.execute("SELECT number FROM progress").fetchone()
                 entries, following, through = read(index, ledger)
-            size: int = ledger.execute("SELECT size FROM tree").fetchone()[0]
+            size = ledger.size()
         return Found(progress[0] if progress else 0, size, entries, following, frozenset(through))
 
     @contextmanager
@@ -162,30 +164,12 @@ class AuditIndexFile:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
-@contextmanager
-def reading_ledger(path: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger's file, which can only be read here. Raises `IndexUnreadable`."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as opened:
-            yield opened
-    except sqlite3.Error as error:
-        raise IndexUnreadable(f"the ledger cannot be read ({type(error).__name__})") from error
-
-
-def _origin(ledger: sqlite3.Connection) -> str:
-    return str(ledger.execute("SELECT origin FROM log").fetchone()[0])
-
-
-def _next(ledger: sqlite3.Connection, indexed: tuple[str, int, bytes] | None) -> list[tuple[int, bytes, bytes]] | None:
+def _next(ledger: Followed, indexed: tuple[str, int, bytes] | None) -> list[Row] | None:
     """The events that follow what is indexed; None if that is not what the ledger begins with."""
-    after = 0
-    if indexed is not None:
-        origin, after, leaf = indexed
-        found = ledger.execute("SELECT leaf FROM events WHERE number = ?", (after,)).fetchone()
-        if found is None or (origin, leaf) != (_origin(ledger), found[0]):
-            return None
-    query = "SELECT number, leaf, event FROM events WHERE number > ? ORDER BY number LIMIT ?"
-    return ledger.execute(query, (after, BATCH)).fetchall()
+    if indexed is None:
+        return ledger.following(0, BATCH)
+    origin, number, leaf = indexed
+    return ledger.following(number, BATCH) if (origin, leaf) == (ledger.origin(), ledger.leaf(number)) else None
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from usher.backends.audit_index_ledger import Followed
 from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about, about_any, listed
 from usher.core.event_cut import cut
 from usher.ports.audit_index import Between, Wanted, Within
@@ -25,14 +26,13 @@ _EARLIER = (
     "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
     " WHERE i.node IN (SELECT value FROM json_each(:nodes))"
 )
-_EVENTS = "SELECT number, event FROM events WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
 
 Event = Mapping[str, Any]
 Answer = tuple[list[Event], int | None, set[str]]
 
 
 def events(
-    index: sqlite3.Connection, ledger: sqlite3.Connection, wanted: Wanted, between: Between, within: Within | None
+    index: sqlite3.Connection, ledger: Followed, wanted: Wanted, between: Between, within: Within | None
 ) -> Answer:
     """The events, the number to go on after, and the documents by which they may be known of."""
     steps, acts, values = _conditions(index, wanted, within)
@@ -92,8 +92,8 @@ def _of_document(index: sqlite3.Connection, values: Mapping[str, Any]) -> str:
     return f"node IN ({_FOUND_IT})"
 
 
-def _read(ledger: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Event]:
-    for _, event in ledger.execute(_EVENTS, (listed(numbers),)).fetchall():
+def _read(ledger: Followed, numbers: Sequence[int]) -> Iterator[Event]:
+    for event in ledger.events(numbers):
         yield json.loads(event)
 
 

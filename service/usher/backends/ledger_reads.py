@@ -82,6 +82,24 @@ class LedgerReads(ABC):
         with self._failing(), self._engine.connect() as connection:
             return tables.stored_events(connection, first, last)
 
+    def chosen(self, numbers: Sequence[int]) -> list[bytes]:
+        """The bytes of those of these events that there are, in the order of their numbers."""
+        query = (
+            select(tables.events.c.event).where(tables.events.c.number.in_(numbers)).order_by(tables.events.c.number)
+        )
+        with self._failing(), self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def origin(self) -> str:
+        """The name of the log."""
+        with self._failing(), self._engine.connect() as connection:
+            return str(connection.execute(select(tables.log.c.origin)).scalar_one())
+
+    def size(self) -> int:
+        """How many events there are."""
+        with self._failing(), self._engine.connect() as connection:
+            return int(connection.execute(select(tables.tree.c.size)).scalar_one())
+
     def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None:
         """The newest, or the newest of at most that size."""
         with self._failing(), self._engine.connect() as connection:
