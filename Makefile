@@ -31,9 +31,10 @@ test: $(STAMP)
 test-unit: $(STAMP)
 	$(BIN)/pytest -m "not slow" tests/policy tests/core
 
-# What `make test` does at length: more kills, failures at every call, more random questions.
+# What `make test` does at length: more kills, failures at every call, more random questions. N=5 is five times as many.
+N ?= 1
 test-crash: $(STAMP)
-	$(BIN)/pytest $(TWO) -m crash $(TESTS)
+	N=$(N) $(BIN)/pytest $(TWO) -m crash $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
