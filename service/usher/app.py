@@ -9,44 +9,54 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from usher.audit.deciders import Deciders
+from usher.app_parts import (
+    newest_known,
+    open_audit_index,
+    open_database,
+    open_log,
+    open_model,
+    open_ring,
+    open_sinks,
+    open_store,
+)
+from usher.app_retention import open_retention
+from usher.audit.asking import Asking, Names
+from usher.audit.export import Exports
+from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
-from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.replay import Replays, Sources
 from usher.audit.review import Review
+from usher.audit.reviewers import Reviewers
+from usher.audit.unseal import Unsealing
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
     sql_conversations,
     sql_feedback,
+    sql_holds,
     sql_intake,
     sql_people,
     sql_policy,
     sql_proposals,
 )
-from usher.backends.audit_index import AuditIndexFile
 from usher.backends.checkpoint_sink import CheckpointSink
 from usher.backends.convert import MEDIA_TYPES, ChildConverter
 from usher.backends.embed_onnx import OnnxEmbedder
 from usher.backends.folder import RealFolder
-from usher.backends.index_identity import IndexIdentity
 from usher.backends.keyring import KeyRing
-from usher.backends.known_checkpoint import KnownCheckpoint
-from usher.backends.ledger_sql import SqlLog
+from usher.backends.ledger_reads import LedgerReads
 from usher.backends.policy_files import read_source
-from usher.backends.sql import Database, migrate
+from usher.backends.sql import Database
 from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_names import SqlNames
 from usher.backends.sql_outbox import SqlOutbox
-from usher.backends.sql_proposals import SqlProposals
 from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
 from usher.conversations import Conversations
 from usher.core.standing import Actor
-from usher.errors import UserError
 from usher.feedback import Feedback
 from usher.ingest import Ingest
 from usher.ledger.sequencer import Ledger
@@ -54,7 +64,6 @@ from usher.library import Library
 from usher.limits import Limits
 from usher.live import Live
 from usher.live_again import Replay
-from usher.master_key import master_key
 from usher.outbox import Courier
 from usher.people import People
 from usher.policy_admin import PolicyAdmin
@@ -75,6 +84,7 @@ FINISHERS = {
     **identity_keys.FINISHERS,
     **sql_conversations.FINISHERS,
     **sql_feedback.FINISHERS,
+    **sql_holds.FINISHERS,
     **sql_intake.FINISHERS,
     **sql_people.FINISHERS,
     **sql_policy.FINISHERS,
@@ -106,7 +116,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(store.close)
         database = open_database(settings)
         stack.callback(database.close)
-        log = SqlLog(settings.home / "ledger.sqlite", settings.disk_reserve)
+        log = open_log(settings)
         sinks = open_sinks(settings)
         for sink in sinks:
             stack.push_async_callback(asyncio.to_thread, sink.close)
@@ -120,6 +130,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
         stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.retention.daily()))
         yield services
 
 
@@ -127,7 +138,7 @@ async def _wired(
     settings: Settings,
     database: Database,
     ring: KeyRing,
-    log: SqlLog,
+    log: LedgerReads,
     ledger: Ledger,
     store: Store,
     embedder: Embedder,
@@ -149,9 +160,11 @@ async def _wired(
     limits = Limits(settings)
     chat = Chat(ledger, retrieve, model, threads, watch, limits)
     policy = PolicyAdmin(policies, authority, directory, courier)
-    index, names = open_audit_index(settings), SqlNames(database)
-    questions = Questions(index, ledger, authority, names)
+    index, names = open_audit_index(settings, log), SqlNames(database)
+    asking = Asking(index, ledger, Reviewers(authority, ledger), documents)
+    who_and_what = Names(asking, names)
     sources = Sources(policies, directory, keys, documents, names)
+    proposals, holds, retention = open_retention(database, ring, log, ledger, documents, directory, authority, courier)
     await conversations.interrupted()
     await ingest.recover()
     await _first_policy(settings, policies, policy)
@@ -173,11 +186,18 @@ async def _wired(
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
-        review=Review(log, ledger),
+        review=Review(log, asking, who_and_what),
         proofs=Proofs(log, ledger),
-        proposals=Proposals(SqlProposals(database, ring), Deciders(authority, directory, ledger), ledger, courier),
-        questions=questions,
-        replays=Replays(log, index, questions.follower, ledger, authority, sources),
+        proposals=proposals,
+        holds=holds,
+        retention=retention,
+        questions=Questions(asking, who_and_what, authority),
+        comparison=Comparison(asking, who_and_what, authority, policies),
+        unsealing=Unsealing(asking, who_and_what, SqlFeedback(database)),
+        replays=Replays(log, index, asking.follower, ledger, authority, sources),
+        exports=Exports(
+            log, ledger, Reviewers(authority, ledger), authority, SqlNames(database), documents, ring.signing_key
+        ),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),
     )
@@ -218,72 +238,3 @@ async def _state(asking: Awaitable[object]) -> str:
     except Exception as error:
         return f"does not answer ({type(error).__name__})"
     return "ok"
-
-
-def open_audit_index(settings: Settings) -> AuditIndexFile:
-    """The reviewers' index of the ledger; its follower makes it."""
-    return AuditIndexFile(settings.home / "audit-index.sqlite", settings.home / "ledger.sqlite", settings.disk_reserve)
-
-
-def newest_known(settings: Settings) -> str | None:
-    """The newest checkpoint that is kept beside the key ring, if one is."""
-    return KnownCheckpoint(settings.keyring_path).read()
-
-
-def open_sinks(settings: Settings) -> tuple[CheckpointSink, ...]:
-    """Where each new checkpoint goes: beside the key ring, and to the place that the settings name."""
-    elsewhere = () if settings.checkpoint_sink is None else (CheckpointSink.of(settings.checkpoint_sink),)
-    return CheckpointSink(KnownCheckpoint(settings.keyring_path).keep), *elsewhere
-
-
-def open_database(settings: Settings) -> Database:
-    """The metadata database, brought up to this release."""
-    given = settings.database_url
-    url = f"sqlite:///{settings.home / 'usher.sqlite'}" if given is None else given.get_secret_value()
-    database = Database(url.replace("postgresql:", "postgresql+psycopg:", 1))
-    migrate(database)
-    return database
-
-
-async def open_store(settings: Settings, embedder: Embedder) -> Store:
-    """The vectors: a Qdrant server where one is named, else Qdrant's engine in a process of its own."""
-    identity = IndexIdentity.of(embedder)
-    if settings.qdrant_url is None:
-        from usher.backends.store_edge import EdgeStore
-
-        return await EdgeStore.open(settings.home / "vectors", identity)
-    from usher.backends.store_qdrant import QdrantStore
-
-    secret = settings.qdrant_api_key
-    return await QdrantStore.open(
-        settings.qdrant_url, "usher", identity, None if secret is None else secret.get_secret_value()
-    )
-
-
-def open_model(settings: Settings, embedder: Embedder) -> Model:
-    """An OpenAI-compatible server where one is named, else the extractive answerer."""
-    if settings.model_url is None or settings.model is None:
-        from usher.backends.model_extractive import ExtractiveModel
-
-        return ExtractiveModel(embedder)
-    from usher.backends.model_vllm import OpenAIModel
-
-    secret = settings.model_api_key
-    return OpenAIModel(
-        settings.model_url,
-        settings.model,
-        api_key=None if secret is None else secret.get_secret_value(),
-        context_tokens=settings.model_context_tokens,
-    )
-
-
-def open_ring(settings: Settings) -> KeyRing:
-    """The key ring beside the data folder, made at the first start only: a lost one is never replaced silently."""
-    master = master_key(settings)
-    path = settings.keyring_path
-    if path.exists():
-        return KeyRing.open(path, master)
-    if (settings.home / "ledger.sqlite").exists():
-        problem = f"({path}) is missing, and the data folder was sealed with it"
-        raise UserError("USHER_KEYRING", problem, "restore it from your key backup, or set its right path")
-    return KeyRing.create(path, master)

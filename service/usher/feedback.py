@@ -50,7 +50,8 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Feedback as its reader gets it. `subject` is the pseudonym of whoever gave it; `words` are None if hidden."""
+    """Feedback as its reader gets it. `subject` is the pseudonym of whoever gave it; `words` are None if hidden, or no
+    longer kept."""
 
     row: FeedbackRow
     subject: str
@@ -151,9 +152,9 @@ class Feedback:
 
     async def _read(self, given: Given, may: bool) -> Read:
         subject = await self._ledger.subject(given.user)
-        if not may:
+        if not may or not given.row.sealed:
             return Read(given.row, subject.pseudonym, None)
-        words = _opened(subject.conversation(str(given.conversation)), given.row)
+        words = opened_words(subject.conversation(str(given.conversation)), given.row)
         return Read(given.row, subject.pseudonym, words)
 
 
@@ -185,6 +186,6 @@ def _sealed(conversation: Conversation, ident: UUID, words: Words) -> tuple[byte
     return conversation.seal_label(_label(ident), blind.hex() + text), commitment
 
 
-def _opened(conversation: Conversation, row: FeedbackRow) -> Words:
+def opened_words(conversation: Conversation, row: FeedbackRow) -> Words:
     """Raises `SealBroken`, also for the words of another feedback or conversation."""
     return Words(**json.loads(conversation.open_label(_label(row.id), row.sealed)[2 * KEY_BYTES :]))

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.audit.export import Exports
+from usher.audit.holds import Holds
+from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.replay import Replays
+from usher.audit.retention import RetentionRuns
 from usher.audit.review import Review
+from usher.audit.unseal import Unsealing
 from usher.authority import Authority
 from usher.chat import Chat
 from usher.conversations import Conversations
@@ -57,6 +62,11 @@ class Services:
     review: Review
     proofs: Proofs
     proposals: Proposals
+    holds: Holds
+    retention: RetentionRuns
     questions: Questions
+    comparison: Comparison
+    unsealing: Unsealing
     replays: Replays
+    exports: Exports
     ready: Callable[[], Awaitable[dict[str, str]]]

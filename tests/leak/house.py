@@ -12,7 +12,9 @@ import httpx
 from tests.graph_kit import lend
 
 from usher.app import create_app, open_services
+from usher.audit.ranges import Range
 from usher.audit.review import EventQuery
+from usher.audit.reviewers import Reviewer
 from usher.core.standing import Actor
 from usher.ingest import IngestOptions
 from usher.services import Services
@@ -82,9 +84,10 @@ async def recorded_documents(services: Services) -> list[tuple[str, str]]:
     """(pseudonym, document id) of every passage in a recorded retrieval: whatever reached a prompt or a client."""
     found: list[tuple[str, str]] = []
     after: int | None = 0
+    reviewer = Reviewer(None, "operator:uid:0")
     while after is not None:
-        page = await services.review.events(EventQuery(after, 500, "retrieval"), None, "operator:uid:0")
-        for _, event in page.events:
+        page = await services.review.events(reviewer, EventQuery(Range(after, 500), "retrieval"))
+        for event in page.entries:
             found += [(event["who"]["pseudonym"], passage["document"]) for passage in event["passages"]]
         after = page.next
     return found

@@ -194,9 +194,9 @@ def test_whoever_loses_the_right_meanwhile_gets_no_answer(
     follower = usher.services.questions.follower
     real = follower.caught_up
 
-    async def meanwhile() -> None:
+    async def meanwhile() -> bool:
         await usher.apply(IDENTIFY.replace("audit.identify", "audit.review"))
-        await real()
+        return await real()
 
     monkeypatch.setattr(follower, "caught_up", meanwhile)
     assert usher.ask("GET", "/api/audit/denied?names=true", "erin").status_code == 403

@@ -24,7 +24,7 @@ class Follower:
     def __init__(self, index: AuditIndex) -> None:
         self._index = index
         self._wanted = asyncio.Event()
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[bool]] = []
 
     async def run(self) -> None:
         """Keep the index up with the ledger, for ever. After a step there is a pause as long as it took: answering
@@ -40,7 +40,7 @@ class Follower:
                     await asyncio.sleep(time.monotonic() - began)
                     continue
                 for waiter in waiting:
-                    _release(waiter)
+                    _release(waiter, trouble is None)
                 await self._pause()
         finally:
             await asyncio.to_thread(self._index.close)
@@ -62,14 +62,15 @@ class Follower:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), EVERY)
 
-    async def caught_up(self) -> None:
-        """Wait until the index has what is in the log now, if that takes no longer than `PATIENCE`."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def caught_up(self) -> bool:
+        """Wait until the index has what is in the log now, if that takes no longer than `PATIENCE`; whether it has."""
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._wanted.set()
-        await asyncio.wait({waiter}, timeout=PATIENCE)
+        done, _ = await asyncio.wait({waiter}, timeout=PATIENCE)
+        return bool(done) and waiter.result()
 
 
-def _release(waiter: asyncio.Future[None]) -> None:
+def _release(waiter: asyncio.Future[bool], up: bool) -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(up)

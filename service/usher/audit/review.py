@@ -6,32 +6,34 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
+from uuid import UUID
 
+from usher.audit.asking import Answered, Asking, Names
+from usher.audit.ranges import Range
+from usher.audit.ranges import utc as utc
+from usher.audit.reviewers import Reviewer
 from usher.errors import UserError
-from usher.ledger.log import LedgerUnavailable, LogFailed
-from usher.ledger.record import Entry, EventType, Who
-from usher.ledger.sequencer import Ledger
+from usher.ledger.record import EventType
+from usher.ports.audit_index import Wanted
+from usher_policy.vocabulary import Action
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
-MAX_AFTER = 2**63 - 1
 _OUTCOME = re.compile(r"[a-z_]{1,40}")
 """What is asked for stands in the record of the read, where no free text belongs."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Events after number `after`, of a type, of an outcome, from `since` (included) to `until` (excluded)."""
+    """Events of a part of the log, of a type, of an outcome, about a document, by or about somebody."""
 
-    after: int = 0
-    limit: int = DEFAULT_LIMIT
+    part: Range
     type: str | None = None
     outcome: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    document: UUID | None = None
+    person: str | None = None
+    pseudonym: str | None = None
 
 
 class Page(Protocol):
@@ -59,50 +61,62 @@ class EventLog(Protocol):
     ) -> Page: ...
 
 
+Event = Mapping[str, Any]
+
+
 class Review:
     """The reviewers' use case."""
 
-    def __init__(self, log: EventLog, ledger: Ledger) -> None:
-        self._log = log
-        self._ledger = ledger
+    def __init__(self, log: EventLog, asking: Asking, names: Names) -> None:
+        self._log, self._asking, self._names = log, asking, names
 
-    async def events(self, query: EventQuery, by: Who | None, actor: str) -> Page:
-        """One page of the log. Raises `UserError` for a query that cannot be asked, `LedgerUnavailable`."""
-        if not 1 <= query.limit <= MAX_LIMIT:
-            raise UserError("limit", f"is {str(query.limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
-        if not 0 <= query.after <= MAX_AFTER:
-            raise UserError("after", "is no event's number", "give the `next` of the page before, or leave it out")
+    async def events(self, reviewer: Reviewer, query: EventQuery) -> Answered[Event]:
+        """One page of the log. Whoever may not read all of it gets what is about documents within their reach, cut to
+        these. Raises `UserError` for a query that cannot be asked, and as `Asking`."""
         if query.outcome is not None and not _OUTCOME.fullmatch(query.outcome):
             raise UserError("outcome", "is not an outcome", "give one such as answered, refused or cancelled")
-        kind = _event_type(query.type)
-        since, until = utc("from", query.since), utc("to", query.until)
+        kind, between = _event_type(query.type), query.part.between()
+        someone = query.person is not None or query.pseudonym is not None
+        more = () if query.person is None else (Action.AUDIT_IDENTIFY,)
+        subject = await self._names.pseudonym(reviewer, query.person, query.pseudonym) if someone else None
         asked = {
-            "actor": actor,
-            "after": query.after,
-            "limit": query.limit,
+            **query.part.recorded(),
             "event_type": query.type,
             "event_outcome": query.outcome,
-            "since": since.isoformat() if since else None,
-            "until": until.isoformat() if until else None,
+            **({} if query.document is None else {"document": str(query.document)}),
+            **({"subject": subject} if someone else {}),
         }
-        await self._ledger.append([Entry(EventType.AUDIT_READ, who=by, body=asked)])
+        reach = await self._asking.reviewers.admitted(reviewer, "events", asked, *more)
+        if reach.whole and query.document is None and not someone:
+            page = await self._page(kind, query)
+            reach = await self._asking.reviewers.again(reviewer, *more)
+            if reach.whole:
+                return page
+        types = frozenset() if kind is None else frozenset({str(kind)})
+        nobody_or = (subject or "") if someone else None
+        wanted = Wanted(query.document, nobody_or, types=types, outcome=query.outcome)
+        index = self._asking.index
+        return await self._asking.answered(
+            reviewer, reach, lambda within: index.events(wanted, between, within), _as_it_is, *more
+        )
+
+    async def break_glass(self, reviewer: Reviewer, part: Range) -> Answered[Event]:
+        """What one person did alone because nobody could be waited for, and the reviews of it. Raises as `events`."""
+        between, index, wanted = part.between(), self._asking.index, Wanted(break_glass=True)
+        return await self._asking.ask(
+            reviewer, "break_glass", part.recorded(), lambda within: index.events(wanted, between, within), _as_it_is
+        )
+
+    async def _page(self, kind: EventType | None, query: EventQuery) -> Answered[Event]:
+        """As the log itself has them: all of it is within reach."""
+        part, since, until = query.part, utc("from", query.part.since), utc("to", query.part.until)
         read = partial(self._log.events, type=kind, outcome=query.outcome, since=since, until=until)
-        try:
-            return await asyncio.to_thread(read, query.after, query.limit)
-        except LogFailed as error:
-            raise LedgerUnavailable(str(error)) from error
+        page = await self._asking.opened(asyncio.to_thread(read, part.after, part.limit))
+        return Answered([event for _, event in page.events], page.next, True, None, None)
 
 
-def utc(name: str, instant: datetime | None) -> datetime | None:
-    """A time that a reviewer gave, in UTC. Raises `UserError`."""
-    if instant is None:
-        return None
-    if instant.tzinfo is None:
-        raise UserError(name, "has no time zone", "write it as 2026-01-31T09:00:00Z")
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise UserError(name, "is outside the calendar", "write it as 2026-01-31T09:00:00Z") from None
+async def _as_it_is(answer: Answered[Event]) -> Answered[Event]:
+    return answer
 
 
 def _event_type(name: str | None) -> EventType | None:

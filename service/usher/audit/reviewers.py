@@ -21,16 +21,17 @@ AUDIT = "sys:audit"
 @dataclass(frozen=True, slots=True)
 class Reviewer:
     """Who asks: a person by their grant, or the operator (no grant), whom the operating system stops or nobody does.
-    `actor` stands in the record; `names` asks for names beside pseudonyms and ids."""
+    `actor` stands in the record; `names` asks for names beside pseudonyms and ids; `right` is what reading takes."""
 
     grant: Grant | None
     actor: str
     names: bool = False
+    right: Action = Action.AUDIT_READ
 
     @property
     def actions(self) -> tuple[Action, ...]:
         """What reading takes, the names included if they are asked for."""
-        return (Action.AUDIT_READ, Action.AUDIT_IDENTIFY) if self.names else (Action.AUDIT_READ,)
+        return (self.right, Action.AUDIT_IDENTIFY) if self.names else (self.right,)
 
 
 class Reviewers:
@@ -57,21 +58,26 @@ class Reviewers:
         """How far the reviewer may now, without a word in the record. Raises `NotPermitted` where that is nowhere."""
         if reviewer.grant is None:
             _, snapshot = await self._authority.current()
-            return Reach(True, frozenset(snapshot.catalog.classes))
+            return Reach(True, frozenset(snapshot.catalog.classes), whole=True)
         grant = await self._authority.again(reviewer.grant)
         actions = dict.fromkeys((*reviewer.actions, *more))
         return reduce(Reach.__and__, [_reach(grant, action) for action in actions])
 
 
-def _reach(grant: Grant, action: Action) -> Reach:
-    """Raises `NotPermitted`."""
-    decision = grant.may(action, AUDIT)
-    found = reach(
-        decision.allowed,
+def reach_of(grant: Grant, action: Action) -> Reach:
+    """How far a right of the log goes, by the grant as it is; it may be nowhere."""
+    return reach(
+        grant.may(action, AUDIT).allowed,
         grant.snapshots[0].catalog.classes,
         lambda collection: grant.may(action, collection).allowed,
         lambda collection: grant.denies(action, collection),
     )
+
+
+def _reach(grant: Grant, action: Action) -> Reach:
+    """Raises `NotPermitted`."""
+    found = reach_of(grant, action)
     if found.nothing:
-        raise NotPermitted("key", f"may not do {action} ({decision.reason})", "ask your administrator")
+        reason = grant.may(action, AUDIT).reason
+        raise NotPermitted("key", f"may not do {action} ({reason})", "ask your administrator")
     return found

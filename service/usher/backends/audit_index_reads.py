@@ -88,8 +88,9 @@ def who_saw(index: sqlite3.Connection, what: What, between: Between, within: Wit
     if within is not None and _text(what.document) in within.hidden:
         return [], None, set()
     reach = None if within is None else listed(sorted(within.classes))
-    it = {"document": _text(what.document), "version": what.version, "chunk": _text(what.chunk), "reach": reach}
-    own = {it["document"]} - {None} if within is not None else set()
+    document = _text(what.document)
+    it = {"document": document, "version": what.version, "chunk": _text(what.chunk), "reach": reach}
+    own = () if within is None or document is None else (document,)
     showing = f"SELECT count(*) FROM (SELECT 1 FROM shown WHERE {_IT} LIMIT :many + 1)"  # noqa: S608  # a constant
     if index.execute(showing, {**it, "many": MANY}).fetchone()[0] <= MANY:
         return _seen(index, _WHO_SAW, it, f"AND {_IT}", between, within, own)
@@ -184,7 +185,7 @@ def _seen(
     only: str,
     between: Between,
     within: Within | None,
-    own: Collection[str | None] = (),
+    own: Collection[str] = (),
 ) -> Answer:
     """`own` is the document that was asked for, by which all that the query finds may be known of."""
     rows = index.execute(query, {**values, **_values(between)})
@@ -192,7 +193,7 @@ def _seen(
     nodes = [row["node"] for row in found.rows]
     passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), nodes, values)
     earlier = _by_node(index, _EARLIER, nodes, {})
-    through = found.through | {one for one in own if one is not None and found.rows}
+    through = found.through | (set(own) if nodes else set())
     if within is not None:
         through |= _cut(index, passages, earlier, within)
     return [_entry(row, passages, earlier) for row in found.rows], found.next, through

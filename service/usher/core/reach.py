@@ -11,10 +11,11 @@ _COLLECTION = "coll:"
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What a reviewer may know of: `everything` also what is about no document; else only what is about documents of
-    these access `classes`."""
+    these access `classes`. `whole`: nothing at all is cut out."""
 
     everything: bool
     classes: frozenset[int]
+    whole: bool = False
 
     @property
     def nothing(self) -> bool:
@@ -25,7 +26,8 @@ class Reach:
         return access_class in self.classes or (access_class is None and self.everything)
 
     def __and__(self, other: Reach) -> Reach:
-        return Reach(self.everything and other.everything, self.classes & other.classes)
+        both = self.everything and other.everything, self.classes & other.classes
+        return Reach(*both, self.whole and other.whole)
 
 
 def reach(
@@ -43,4 +45,5 @@ def reach(
                 return verdicts[name]
         return everywhere
 
-    return Reach(everywhere, frozenset(number for number, names in classes.items() if within(names)))
+    found = frozenset(number for number, names in classes.items() if within(names))
+    return Reach(everywhere, found, everywhere and len(found) == len(classes))

@@ -153,7 +153,7 @@ def _act(event: Mapping[str, Any]) -> Act:
         _id(event.get("subject")),
         _id(event.get("document")),
         access_class if isinstance(access_class, int) else None,
-        event.get("break_glass") is True,
+        event.get("break_glass") is True or event.get("rule") == "break_glass",
     )
 
 

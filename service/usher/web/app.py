@@ -13,9 +13,12 @@ from litestar.exceptions import ClientException
 from usher.services import Services
 from usher.web import (
     audit,
+    audit_comparison,
+    audit_export,
     audit_proof,
     audit_questions,
     audit_replay,
+    audit_unseal,
     chat_ws,
     conversations,
     documents,
@@ -45,12 +48,13 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     shelves = documents.router(services.settings.max_file_size)
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
     handlers += [audit.router, audit_proof.router, audit_questions.router]
-    handlers += [audit_replay.router]
+    handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
+    handlers += [audit_replay.router, audit_export.router]
     handlers += [health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
-        handlers += [audit_questions.operator_router]
-        handlers += [audit_replay.operator_router]
+        handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
+        handlers += [audit_replay.operator_router, audit_export.operator_router]
     return Litestar(
         route_handlers=handlers,
         guards=[authorize],

@@ -18,6 +18,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Scope
 
+from usher.audit.reviewers import AUDIT, reach_of
 from usher.authority import Grant
 from usher.services import Services
 from usher_policy.vocabulary import Action
@@ -30,8 +31,9 @@ _log = structlog.stdlib.get_logger("usher.auth")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An access rule. `key`: a valid credential; `action` on `target`: that right too; `operator`: the socket only.
-    `first_frame`: a WebSocket that is nobody's until its first frame or its ticket has proved a credential."""
+    """An access rule. `key`: a valid credential; `action` on `target`: that right too (no target: on `sys:audit` or on
+    any collection); `operator`: the socket only. `first_frame`: a WebSocket that is nobody's until its first frame or
+    its ticket has proved a credential."""
 
     key: bool = False
     operator: bool = False
@@ -53,6 +55,12 @@ def needs(action: Action, target: str) -> Access:
     return Access(key=True, action=action, target=target)
 
 
+def needs_somewhere(action: Action) -> Access:
+    """A valid key whose person may do `action` with the log, or with what is in it of some collection; how far that
+    goes, the use case decides."""
+    return Access(key=True, action=action)
+
+
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     """The guard of the whole app. A denied request ends here; an admitted one carries its `Grant`."""
     access = handler.opt.get("access")
@@ -67,10 +75,16 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     grant = await _admitted(connection)
     connection.app.state.services.limits.request(grant.credential.user)
     if access.action is not None:
-        decision = grant.may(access.action, access.target)
-        if not decision.allowed:
-            raise PermissionDeniedException(f"{access.action} on {access.target} is not allowed: {decision.reason}.")
+        _refuse_unless(grant, access.action, access.target)
     connection.scope["state"]["grant"] = grant
+
+
+def _refuse_unless(grant: Grant, action: Action, target: str) -> None:
+    if not target and not reach_of(grant, action).nothing:
+        return
+    decision = grant.may(action, target or AUDIT)
+    if not decision.allowed:
+        raise PermissionDeniedException(f"{action} on {target or AUDIT} is not allowed: {decision.reason}.")
 
 
 async def _admitted(connection: Connection) -> Grant:
