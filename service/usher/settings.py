@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     disk_reserve: ByteSize = Field(
         ByteSize(256 * 1024**2),
         ge=0,
-        description="Free space below which nothing is answered, since it could not be recorded.",
+        description="Free space that is kept for recording how things end, and administration: below it nothing is answered.",
     )
     checkpoint_sink: Sink | None = Field(
         None,
