@@ -24,6 +24,8 @@ from usher.ledger.record import (
 from usher.ledger.verify.findings import Findings
 from usher.ledger.verify.source import Source
 
+_WITHOUT_KEY = "SELECT pseudonym FROM subjects WHERE length(wrapped_key) = 0"
+
 
 class Ring(Protocol):
     """The part of a key ring that opens content and vouches for the log's end."""
@@ -45,14 +47,23 @@ class ContentCheck:
         self._source, self._findings, self._ring = source, findings, ring
         self._committed = 0
         self._keys: dict[str, bytes | None] = {}
+        self._keyless: set[str] = set()
         self._unexplained: dict[str, int] = {}
+        self._erased: dict[str, int] = {}
+        """Whom an event erased, by pseudonym, and its number."""
 
     def state(self) -> dict[str, Any]:
         """Where the check stands, as JSON values, for `restore`."""
-        return {"committed": self._committed, "unexplained": dict(self._unexplained)}
+        return {"committed": self._committed, "unexplained": dict(self._unexplained), "erased": dict(self._erased)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._committed, self._unexplained = int(state["committed"]), dict(state["unexplained"])
+        self._erased = dict(state["erased"])
+
+    @property
+    def erased(self) -> int:
+        """How many people were erased: what they said opens no more, and only its commitments are checked."""
+        return len(self._erased)
 
     def rows_of(self, audit_id: str, number: int) -> tuple[int, str, bool]:
         """Count and digest of the rows of an exchange, and whether a question is the first; those that do not open
@@ -82,6 +93,10 @@ class ContentCheck:
             if not all(_well_typed(row) and is_dropped(row.ciphertext) for row in self._source.content(audit_id)):
                 self._findings.suspect(f"content that it says was dropped is there, of exchange {audit_id}", number)
 
+    def subject_erased(self, pseudonym: object, number: int) -> None:
+        """Event `number` says that the key of this subject was destroyed with it."""
+        self._erased[str(pseudonym)] = number
+
     def finish(self, open_chats: Mapping[str, int]) -> None:
         """Check that each dropped row was dropped by a later event, that no row is of an exchange that never was, and
         the subjects."""
@@ -92,14 +107,22 @@ class ContentCheck:
         if there != self._committed + waiting:
             extra = there - self._committed - waiting
             self._findings.add(f"{extra} content rows belong to no recorded exchange")
+        without = {str(row[0]) for row in self._source.rows(_WITHOUT_KEY)}
+        for pseudonym in sorted(without - self._erased.keys()):
+            self._findings.add(f"subject {pseudonym}: its key is gone, and no event says that it was erased")
+        for pseudonym in sorted(self._erased.keys() - without):
+            self._findings.suspect(
+                f"subject {pseudonym}, which it says was erased, is not kept as one", self._erased[pseudonym]
+            )
         if self._ring is not None:
             self._subjects(self._ring)
 
     def _opens(self, row: ContentRow) -> bool:
-        """True if the row opens under its subject's key and is the text of its commitment."""
+        """True if the row opens under its subject's key and is the text of its commitment, and for a subject without
+        a key: whether that was erased, `finish` checks."""
         subject = self._subject_key(row.pseudonym)
         if subject is None:
-            return False
+            return row.pseudonym in self._keyless
         derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=conversation_info(row.conversation))
         plain = _decrypted(
             derive.derive(subject),
@@ -112,6 +135,8 @@ class ContentCheck:
         if pseudonym not in self._keys:
             row = next(self._source.rows("SELECT wrapped_key FROM subjects WHERE pseudonym = ?", pseudonym), None)
             self._keys[pseudonym] = self._unwrapped(row[0], pseudonym) if row else None
+            if row is not None and row[0] == b"":
+                self._keyless.add(pseudonym)
         return self._keys[pseudonym]
 
     def _unwrapped(self, blob: bytes, pseudonym: str) -> bytes | None:
@@ -125,6 +150,8 @@ class ContentCheck:
         """Each subject's name must open, and be the one that it is looked up by."""
         for lookup, pseudonym, sealed in self._source.rows("SELECT lookup, pseudonym, sealed_name FROM subjects"):
             key = self._subject_key(str(pseudonym))
+            if str(pseudonym) in self._keyless and sealed == b"":
+                continue
             name = _decrypted(key, sealed, subject_name_aad(str(pseudonym))) if key else None
             if name is None or ring.lookup(name.decode(errors="replace")) != lookup:
                 self._findings.add(f"subject {pseudonym}: its key, name and look-up do not belong together")

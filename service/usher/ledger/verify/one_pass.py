@@ -36,7 +36,7 @@ class Pass:
         self._checkpoints: CheckpointCheck | None = None
         self._keeper = Keeper(means.resume, means.ring, at_once=known is None)
         self._vouched_by_ring = False
-        self._pending = 0
+        self._pending, self._erased = 0, 0
 
     def verdict(self, open_ledger: Opener) -> Verdict:
         """Check all there is."""
@@ -83,6 +83,8 @@ class Pass:
             )
             if self._means.ring is None:
                 yield "where that stood was read from a file that no key vouches for: its writer chose what is skipped"
+        if self._erased:
+            yield f"what {self._erased} erased people said opens no more: of that, commitments are checked, no texts"
         if self._keeper.problem:
             yield f"where the verification stands could not be kept: {self._keeper.problem}"
 
@@ -96,7 +98,7 @@ class Pass:
         checkpoints = self._checkpoints = self._notes(source)
         # 3. Every event: its number, its bytes, its place in its exchange with its content, the roots on the way.
         content = ContentCheck(source, self._findings, self._means.ring)
-        order = OrderCheck(self._findings, content.rows_of, content.taken_away)
+        order = OrderCheck(self._findings, content.rows_of, content.taken_away, content.subject_erased)
         if self._saved:
             self._go_on(self._saved, order, content, checkpoints)
         with self._told_if_unreadable("the events", at_event=True):
@@ -110,6 +112,7 @@ class Pass:
             if sorted(listed, key=repr) != sorted(order.open_chats().items(), key=repr):
                 self._findings.add("the list of open exchanges is not the one of the events")
         with self._told_if_unreadable("the content"):
+            self._erased = content.erased
             content.finish({**order.open_chats(), **self._waiting(source)})
 
     def _notes(self, source: Source) -> CheckpointCheck:

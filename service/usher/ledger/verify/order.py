@@ -27,6 +27,7 @@ class _Event(msgspec.Struct):
     effect: Any = None
     content: Any = None
     exchanges: Any = None
+    subject: Any = None
 
 
 @dataclass(slots=True)
@@ -41,13 +42,15 @@ RowsOf = Callable[[str, int], tuple[int, str, bool]]
 whether a question is the first."""
 Taken = Callable[[object, int], None]
 """The exchanges that an event takes the content of, and its number."""
+Erased = Callable[[object, int], None]
+"""The pseudonym of whom an event says that they were erased, and its number."""
 
 
 class OrderCheck:
     """Follows the events in order and remembers the exchanges that are open."""
 
-    def __init__(self, findings: Findings, rows_of: RowsOf, taken: Taken) -> None:
-        self._findings, self._rows_of, self._taken = findings, rows_of, taken
+    def __init__(self, findings: Findings, rows_of: RowsOf, taken: Taken, erased: Erased) -> None:
+        self._findings, self._rows_of, self._taken, self._erased = findings, rows_of, taken, erased
         self._decode = msgspec.json.Decoder(_Event).decode
         self._time = ""
         self._open: dict[str, _Exchange] = {}
@@ -68,8 +71,11 @@ class OrderCheck:
             self._findings.suspect("its type is unknown", number)
         elif event.type in EXCHANGE_TYPES:
             self._in_exchange(number, event)
-        elif event.type in TAKES_AWAY and event.exchanges is not None:
-            self._taken(event.exchanges, number)
+        elif event.type in TAKES_AWAY:
+            if event.exchanges is not None:
+                self._taken(event.exchanges, number)
+            if event.type == EventType.ERASURE and event.subject is not None:
+                self._erased(event.subject, number)
 
     def state(self) -> dict[str, Any]:
         """Where the check stands, as JSON values, for `restore`."""
