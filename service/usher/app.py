@@ -19,6 +19,7 @@ from usher.app_parts import (
     open_sinks,
     open_store,
 )
+from usher.app_erasure import open_erasures
 from usher.app_retention import open_retention
 from usher.audit.asking import Asking, Names
 from usher.audit.export import Exports
@@ -165,8 +166,11 @@ async def _wired(
     who_and_what = Names(asking, names)
     sources = Sources(policies, directory, keys, documents, names)
     proposals, holds, retention = open_retention(database, ring, log, ledger, documents, directory, authority, courier)
+    people = People(directory, keys, identity_keys.make_secret, courier)
+    erasures = open_erasures(settings, database, ring, log, ledger, people, ingest, proposals, holds)
     await conversations.interrupted()
     await ingest.recover()
+    await erasures.recover()
     await _first_policy(settings, policies, policy)
     return Services(
         settings=settings,
@@ -174,7 +178,7 @@ async def _wired(
         authority=authority,
         documents=documents,
         keys=keys,
-        people=People(directory, keys, identity_keys.make_secret, courier),
+        people=people,
         policy=policy,
         ingest=ingest,
         retrieve=retrieve,
@@ -190,6 +194,7 @@ async def _wired(
         proofs=Proofs(log, ledger),
         proposals=proposals,
         holds=holds,
+        erasures=erasures,
         retention=retention,
         questions=Questions(asking, who_and_what, authority),
         comparison=Comparison(asking, who_and_what, authority, policies),

@@ -70,6 +70,12 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _ledger(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql:", "postgresql+psycopg:")):
+        raise ValueError("must begin with postgresql:")
+    return value
+
+
 def _sink(value: str) -> str:
     if not value.startswith("|"):
         return str(_absolute(Path(value)))
@@ -83,6 +89,7 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 Networks = Annotated[str, AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
+LedgerUrl = Annotated[SecretStr, AfterValidator(_ledger)]
 Sink = Annotated[str, AfterValidator(_sink)]
 
 
@@ -108,6 +115,11 @@ class Settings(BaseSettings):
     )
     database_url: DatabaseUrl | None = Field(
         None, description="The metadata database, such as `postgresql://…`. Default: a SQLite file in the data folder."
+    )
+    ledger_url: LedgerUrl | None = Field(
+        None,
+        description="The ledger in PostgreSQL, `postgresql://…`, which several servers may share. "
+        "Default: `ledger.sqlite` in the data folder.",
     )
     qdrant_url: HttpUrl | None = Field(
         None, description="A Qdrant server (1.19 or newer). Default: the embedded store in the data folder."
