@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from usher.app_erasure import open_erasures
 from usher.app_parts import (
     newest_known,
     open_audit_index,
@@ -19,7 +20,6 @@ from usher.app_parts import (
     open_sinks,
     open_store,
 )
-from usher.app_erasure import open_erasures
 from usher.app_retention import open_retention
 from usher.audit.asking import Asking, Names
 from usher.audit.export import Exports

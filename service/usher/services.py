@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
 from usher.audit.holds import Holds
 from usher.audit.narrowed import Comparison
@@ -63,6 +64,7 @@ class Services:
     proofs: Proofs
     proposals: Proposals
     holds: Holds
+    erasures: Erasures
     retention: RetentionRuns
     questions: Questions
     comparison: Comparison
