@@ -200,9 +200,7 @@ async def _wired(
         comparison=Comparison(asking, who_and_what, authority, policies),
         unsealing=Unsealing(asking, who_and_what, SqlFeedback(database)),
         replays=Replays(log, index, asking.follower, ledger, authority, sources),
-        exports=Exports(
-            log, ledger, Reviewers(authority, ledger), authority, SqlNames(database), documents, ring.signing_key
-        ),
+        exports=Exports(log, ledger, Reviewers(authority, ledger), SqlNames(database), documents, ring.signing_key),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, TypeVar
 
 from usher.ledger.verify.export_events import Line, QueryCheck, TableCheck, read_line
 from usher.ledger.verify.export_files import (
@@ -21,6 +21,7 @@ from usher.ledger.verify.export_files import (
     UNREADABLE,
     BadExport,
     Files,
+    Tallied,
     Tally,
     is_export,
     opened,
@@ -28,16 +29,17 @@ from usher.ledger.verify.export_files import (
 from usher.ledger.verify.export_manifest import Manifest, check_signature, read_manifest
 from usher.ledger.verify.export_proof import MultiproofCheck, hashes_of
 from usher.ledger.verify.findings import Findings
-from usher.ledger.verify.notes import BadNote, Note, read_note
+from usher.ledger.verify.notes import BadNote, Note, notes_in, read_note
 from usher.ledger.verify.proof import BadProof, verify_consistency
 
 __all__ = ["ExportVerdict", "is_export", "verify_export"]
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 _PROGRESS_EVERY = 5_000
 _SMALL = 1024**2
+"""Bytes of the longest manifest."""
 _NAMES = 512 * 1024**2
-_LONGEST_LINE = 64 * 1024**2
 
 COMPLETENESS = "that no other event fits the query: this is the word of the server, which signed the manifest"
 
@@ -118,69 +120,66 @@ class _Run:
 
     def _continues(self, manifest: Manifest, checkpoint: Note, key: bytes | None) -> None:
         """The export's checkpoint is the held one, or a later one of the same log. Raises `BadNote`, `BadProof`."""
-        given = manifest.consistency()
+        size, hashes = manifest.consistency() or (checkpoint.size, [])
         if self._held is None:
             return
-        held = read_note(self._held, manifest.origin, key, "the held checkpoint")
-        if held.size == checkpoint.size:
-            verify_consistency(held.size, held.root, checkpoint.size, checkpoint.root, [])
-        elif given is None or given[0] != held.size:
+        texts = notes_in(self._held, manifest.origin)
+        held = {note.size: note for note in (read_note(t, manifest.origin, key, "held") for t in texts)}
+        related = [(held[at], proof) for at, proof in ((checkpoint.size, []), (size, hashes)) if at in held]
+        if not related:
             raise BadProof(
-                f"it is of {checkpoint.size} events, the held one of {held.size}, and nothing relates them: "
+                f"it is of {checkpoint.size} events, and nothing relates it to the held one: "
                 "ask for an export with --checkpoint"
             )
-        else:
-            verify_consistency(held.size, held.root, checkpoint.size, checkpoint.root, given[1])
+        for note, proof in related:
+            verify_consistency(note.size, note.root, checkpoint.size, checkpoint.root, proof)
 
     def _events(self, files: Files, manifest: Manifest) -> None:
         """All files but the manifest, in one pass."""
+        query = self._query = QueryCheck(manifest, self.findings)
+        people = _people(files, manifest, self.findings)
         with ExitStack() as stack:
-            streams = {name: Tallied(stack.enter_context(files.opened(name))) for name in _present(files, manifest)}
-            query = self._query = QueryCheck(manifest, self.findings)
-            people = _people(files)
-            text = (
-                io.TextIOWrapper(io.BufferedReader(streams[TABLE]), "utf-8-sig", newline="") if TABLE in streams else ""
-            )
-            table = TableCheck(text, manifest, people, self.findings) if manifest.columns is not None else None
-            lines = self._lines(streams[EVENTS], manifest)
-            self._prove(lines, streams[PROOF], query, table)
+            names = [name for name in (EVENTS, PROOF, TABLE) if name in manifest.files and name in files.names]
+            streams = {name: Tallied(stack.enter_context(files.opened(name))) for name in names}
+            table = None
+            if TABLE in streams:
+                text = io.TextIOWrapper(io.BufferedReader(streams[TABLE]), "utf-8-sig", newline="")
+                table = TableCheck(text, manifest, people, self.findings)
+            hashes = hashes_of(streams[PROOF].lines() if PROOF in streams else ())
+            events = self._lines(streams[EVENTS].lines() if EVENTS in streams else (), manifest)
+            self._prove(events, hashes, query, table)
             query.finish()
             if table is not None:
                 table.finish()
             for name, stream in streams.items():
                 stream.drain()
-                if not stream.tally.fits(manifest.files.get(name)):
+                if not stream.tally.fits(manifest.files[name]):
                     self.findings.add(f"{name} is not the file that was signed")
 
-    def _lines(self, stream: Tallied, manifest: Manifest) -> Iterator[Line]:
-        total = manifest.body.get("count")
-        done = 0
-        for data in _split(stream):
+    def _lines(self, lines: Iterable[bytes], manifest: Manifest) -> Iterator[Line]:
+        done, said = 0, manifest.body.get("count")
+        for data in lines:
             yield read_line(data)
             done += 1
             if self._progress and done % _PROGRESS_EVERY == 0:
-                self._progress(done, total if isinstance(total, int) else done)
+                self._progress(done, said if isinstance(said, int) else done)
         if self._progress:
             self._progress(done, done)
 
-    def _prove(self, lines: Iterator[Line], proof: Tallied, query: QueryCheck, table: TableCheck | None) -> None:
+    def _prove(
+        self, events: Iterable[Line], hashes: Iterator[bytes], query: QueryCheck, table: TableCheck | None
+    ) -> None:
+        """Every event is looked at, also once it is clear that they are not proven."""
         checkpoint = self._checkpoint
-        check = MultiproofCheck(checkpoint.size if checkpoint else 0, hashes_of(_split(proof)))
-        problem = None if checkpoint else "proof: without its checkpoint nothing is proven"
-        for line in lines:
+        check = MultiproofCheck(checkpoint.size if checkpoint else 0, hashes)
+        problem = None if checkpoint else "proof: without a good checkpoint nothing is proven"
+        for line in events:
             query.check(line)
             if table is not None:
                 table.check(line)
-            try:
-                if problem is None:
-                    check.take(line.number - 1, line.leaf)
-            except BadProof as error:
-                problem = str(error)
-        try:
-            if problem is None and checkpoint is not None and check.root() != checkpoint.root:
-                problem = "proof: the events do not lead to the checkpoint's root: one was changed, added or left out"
-        except BadProof as error:
-            problem = str(error)
+            problem = problem or _problem_of(lambda one: check.take(one.number - 1, one.leaf), line)
+        if problem is None and checkpoint is not None:
+            problem = _problem_of(lambda note: check.lead_to(note.root), checkpoint)
         if problem is not None:
             self.findings.add(problem)
 
@@ -205,8 +204,42 @@ class _Run:
         if self._key is None and self._held is None:
             yield "whose log it is: signatures were checked with the export's own key only; give --public-key"
         if query.cut:
-            yield f"what {query.cut} events say: they were cut to what their reader may know, and only their hash is proven"
+            yield f"what {query.cut} events say, cut to what their reader may know: their hash alone is proven"
         if manifest.query["types"] and (unnamed := query.unnamed()):
-            yield f"why {len(unnamed)} exchanges were chosen: the events that name what was asked for are of other types"
+            yield f"why {len(unnamed)} exchanges are here: their events that name what was asked for are of other types"
         if NAMES in manifest.files:
             yield "that people and documents are called so: names stand in no event"
+
+
+def _problem_of(act: Callable[[T], None], on: T) -> str | None:
+    try:
+        act(on)
+    except BadProof as error:
+        return str(error)
+    return None
+
+
+def _listed(files: Files, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the list of its files."""
+    wanted = {EVENTS, PROOF} | ({TABLE} if manifest.columns is not None else set())
+    if not wanted <= set(manifest.files) <= wanted | {NAMES}:
+        yield "the manifest does not list the files that it must"
+    for name in sorted(set(manifest.files) - files.names):
+        yield f"{name} is missing"
+    for name in sorted(files.names - set(manifest.files) - {MANIFEST, NOTE}):
+        yield f"{name!r} is not in the manifest"
+
+
+def _people(files: Files, manifest: Manifest, findings: Findings) -> Mapping[str, Any]:
+    """The names of people by pseudonym, as far as there are any."""
+    if NAMES not in manifest.files or NAMES not in files.names:
+        return {}
+    tally = Tally()
+    data = tally.add(files.small(NAMES, _NAMES))
+    if not tally.fits(manifest.files[NAMES]):
+        findings.add(f"{NAMES} is not the file that was signed")
+    try:
+        people = json.loads(data)["people"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        people = None
+    return people if isinstance(people, dict) else {}

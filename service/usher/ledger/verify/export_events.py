@@ -57,11 +57,10 @@ class QueryCheck:
         self._manifest, self._query, self._findings = manifest, manifest.query, findings
         self._names = [n for n in (self._query["document"], self._query["pseudonym"]) if n is not None]
         self._missing: dict[str, tuple[int, set[str]]] = {}
-        self.count, self.first, self.last, self.cut = 0, None, None, 0
+        self.count, self.cut = 0, 0
+        self.first: int | None = None
+        self.last: int | None = None
         self._time = ""
-
-    first: int | None
-    last: int | None
 
     def check(self, line: Line) -> None:
         number, time = line.number, line.event["time"]

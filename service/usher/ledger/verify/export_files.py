@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 import zlib
 from collections import Counter
@@ -20,6 +21,10 @@ NAMES = "names.json"
 
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What reading a file of an export may raise: the last two of a ZIP that is encrypted or packed in another way."""
+
+LONGEST_LINE = 64 * 1024**2
+"""Bytes. No event is as long."""
+_BUFFER = 256 * 1024
 
 
 class BadExport(Exception):
@@ -64,8 +69,10 @@ def opened(path: Path) -> Iterator[Files]:
 
 
 def is_export(path: Path) -> bool:
-    """Whether it is to be checked as an export: a ZIP, or a folder with a manifest."""
-    return (path / MANIFEST).is_file() if path.is_dir() else path.is_file() and zipfile.is_zipfile(path)
+    """Whether it is to be checked as an export: a ZIP, as it is or was to be, or a folder with a manifest."""
+    if path.is_dir():
+        return (path / MANIFEST).is_file()
+    return path.is_file() and (path.suffix == ".zip" or zipfile.is_zipfile(path))
 
 
 class Tally:
@@ -108,8 +115,5 @@ class Tallied(io.RawIOBase):
 
     def drain(self) -> None:
         """Read what is left."""
-        while self._file_read():
+        while self.tally.add(self._file.read(_BUFFER)):
             pass
-
-    def _file_read(self) -> bytes:
-        return self.tally.add(self._file.read(_BUFFER))

@@ -32,11 +32,15 @@ class MultiproofCheck:
         self._skip_to(index)
         self._add(0, leaf)
 
-    def root(self) -> bytes:
-        """The root, once all leaves were taken. Raises `BadProof` where hashes are missing or left over."""
+    def lead_to(self, root: bytes) -> None:
+        """Return if this is the root, once all leaves were taken. Raises `BadProof`."""
         self._skip_to(self._size)
         if next(self._hashes, None) is not None:
             raise BadProof("proof: it has hashes left over")
+        if self._root() != root:
+            raise BadProof("proof: the events do not lead to the checkpoint's root: one is not as it was recorded")
+
+    def _root(self) -> bytes:
         if not self._edge:
             return hashlib.sha256(b"").digest()
         node = self._edge[-1][1]
