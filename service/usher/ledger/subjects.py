@@ -83,7 +83,7 @@ class Subjects:
         wrapped = self._ring.wrap(subject.key, subject_key_aad(subject.pseudonym))
         name = seal(subject.key, user.encode(), subject_name_aad(subject.pseudonym))
         await self._add(SubjectRow(self._ring.lookup(user), subject.pseudonym, wrapped, name))
-        return subject
+        return await self._stored(user) or subject  # another server may have been faster
 
     def _unwrapped(self, row: SubjectRow) -> Subject:
         if row.erased:
