@@ -12,6 +12,9 @@ import typer
 
 from usher import (
     cli_audit,
+    cli_audit_ask,
+    cli_audit_export,
+    cli_audit_hold,
     cli_audit_proof,
     cli_audit_replay,
     cli_audit_verify,
@@ -48,7 +51,10 @@ cli_audit.audit.command("verify")(cli_audit_verify.verify)
 cli_audit.audit.command("proof")(cli_audit_proof.proof)
 cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
 cli_audit.audit.command("who-saw")(cli_who_saw.who_saw)
+cli_audit_ask.add_to(cli_audit.audit)
+cli_audit.audit.command("export")(cli_audit_export.export)
 cli_audit.audit.command("replay")(cli_audit_replay.replay)
+cli_audit_hold.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 
 

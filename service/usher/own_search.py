@@ -72,7 +72,7 @@ def _matching(
 
 
 def _hit(words: Sequence[str], link_hosts: Collection[str], row: ExchangeRow, texts: Texts) -> Hit | None:
-    if not holds(words, (texts.question, texts.answer)):
+    if texts.dropped or not holds(words, (texts.question, texts.answer)):
         return None
     both = (texts.question, clean_now(texts.answer, link_hosts))
     best = most_of(words, both)

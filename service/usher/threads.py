@@ -18,9 +18,10 @@ from usher.core import exposures
 from usher.core.cited import Cited, pack
 from usher.core.dialogue import Earlier, Past, normalized
 from usher.core.history import Asked
+from usher.core.retention import NO_LONGER_KEPT
 from usher.errors import UserError
 from usher.ledger.content import Subject
-from usher.ledger.record import ContentRow, Kind, uuid7
+from usher.ledger.record import ContentRow, Kind, is_dropped, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.limits import Limits
 from usher.ports import ConversationIndex, Documents, ExchangeRow
@@ -85,10 +86,12 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What was asked and answered, as recorded. `parts` are the answer's, in the order they were shown."""
+    """What was asked and answered, as recorded. `parts` are the answer's, in the order they were shown. Where it was
+    `dropped`, fixed words stand for both."""
 
     question: str
     parts: tuple[str, ...]
+    dropped: bool = False
 
     @property
     def answer(self) -> str:
@@ -120,18 +123,22 @@ class Threads:
         return await self._within(user, place.conversation)
 
     async def question(self, scope: Scope, subject: Subject, row: ExchangeRow) -> str:
-        """What was asked in an exchange that may be shown. Raises `NoSuchExchange`, `LedgerUnavailable`."""
+        """What was asked in an exchange that may be shown and is kept. Raises `NoSuchExchange`, `LedgerUnavailable`."""
         if row.id not in await self.visible(scope, [row]):
             raise NoSuchExchange("instead_of")
-        return (await self.texts(subject, [row]))[row.id].question
+        said = (await self.texts(subject, [row]))[row.id]
+        if said.dropped:
+            raise NoSuchExchange("instead_of")
+        return said.question
 
     async def earlier(self, scope: Scope, subject: Subject, thread: Thread) -> list[Earlier]:
         """The exchanges before, oldest first, with their texts; None for each that may not be shown again. One that
-        has no answer is left out. Raises `LedgerUnavailable`, `SealBroken`."""
+        has no answer, or is no longer kept, is left out. Raises `LedgerUnavailable`, `SealBroken`."""
         path = [row for row in thread.path[-MAX_EARLIER:] if row.answer_digest is not None]
         seen = await self.visible(scope, path)
         texts = await self.texts(subject, [row for row in path if row.id in seen])
-        return [_past(row, texts) if row.id in seen else None for row in path]
+        gone = {ident for ident, said in texts.items() if said.dropped}
+        return [_past(row, texts) if row.id in seen else None for row in path if row.id not in gone]
 
     async def visible(self, scope: Scope, rows: Collection[ExchangeRow]) -> set[UUID]:
         """The exchanges of which all that they have shown is in the scope now."""
@@ -255,6 +262,9 @@ def _texts(
     found: dict[UUID, Texts] = {}
     for row in rows:
         said = [one for one in contents.get(str(row.id), ()) if _said(one)]
+        if any(is_dropped(one.ciphertext) for one in said):
+            found[row.id] = Texts(NO_LONGER_KEPT, (NO_LONGER_KEPT,), dropped=True)
+            continue
         opened = list(zip((one.kind for one in said), keys[row.conversation].open_all(said), strict=True))
         question = "".join(text for kind, text in opened if kind is Kind.QUESTION)
         found[row.id] = Texts(question, tuple(text for kind, text in opened if kind is Kind.ANSWER))

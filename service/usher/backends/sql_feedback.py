@@ -32,6 +32,7 @@ class SqlFeedback:
     async def put(self, user: str, row: FeedbackRow, commitment: str) -> Change | None:
         known = sa.select(_X.id).join(t.conversation, _C.id == _X.conversation)
         own = known.where(_X.id == row.exchange, _X.user == user, _C.user == user, _C.deleted_at.is_(None))
+        own = own.where(_X.dropped_at.is_(None))
         payload = {
             "feedback": str(row.id),
             "exchange": str(row.exchange),

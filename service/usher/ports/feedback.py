@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """`sealed` are the words, under the key of the exchange's conversation."""
+    """`sealed` are the words, under the key of the exchange's conversation; empty once they are no longer kept."""
 
     id: UUID
     exchange: UUID
@@ -38,7 +38,8 @@ class Given:
 
 
 class FeedbackStore(Protocol):
-    """At most one feedback an exchange. What belongs to a conversation that its person has deleted is not there."""
+    """At most one feedback an exchange. What belongs to a conversation that its person has deleted is not there; on an
+    exchange that is no longer kept, none is given any more."""
 
     async def put(self, user: str, row: FeedbackRow, commitment: str) -> Change | None:
         """Pending: it takes the place of an earlier one once the ledger has heard of it. `commitment` goes to the

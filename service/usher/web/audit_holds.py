@@ -1,0 +1,232 @@
+"""`/api/audit/holds`: legal holds, which two people place and release; and the operator's runs of retention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.response import Stream
+
+from usher.audit.holds import Holds, Listed, Wanted
+from usher.audit.reviewers import Reviewer
+from usher.authority import Grant
+from usher.core.approval import Proposal
+from usher.errors import UserError
+from usher.ports.proposals import Item
+from usher.services import Services
+from usher.web.audit import TARGET, instant
+from usher.web.audit_questions import NO_STORE
+from usher.web.auth import OPERATOR, needs
+from usher.web.operator_act import OperatorRequest, operator_of
+from usher.web.problems import members_of
+from usher.web.schema import BY_KEY, PROBLEMS, problems
+from usher_policy.vocabulary import Action
+
+DEFAULT_LIMIT = 50
+_STANDS = problems({404: "There is no such proposal or hold", 409: "As the proposal stands, this cannot be done"})
+After = Annotated[str | None, QueryParameter(description="`next` of the page before")]
+Limit = Annotated[int, QueryParameter(description="How many, from 1 to 500")]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBody:
+    """What to hold, `on` a person (by `user` or by pseudonym), conversation, exchange, document or collection; of what
+    happened `since` then and before `until`; and why."""
+
+    on: str
+    reason: str
+    target: str | None = None
+    user: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonBody:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestBody:
+    """The `digest` that stands beside what was proposed: what is approved is exactly that."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedHold:
+    """`kind` is hold or release. `parts` are what is to be done: on what, target, from, to; or the hold's id. `state`:
+    open, or how it ended."""
+
+    proposal: UUID
+    kind: str
+    parts: list[str]
+    digest: str
+    approvals: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldShown:
+    """`released_at` is null while it binds. `reason` is null once it can be opened no more."""
+
+    id: str
+    on: str
+    target: str
+    since: datetime | None
+    until: datetime | None
+    placed_at: datetime
+    released_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPage:
+    """Newest first. `next` goes into `after` for the page that follows; null at the end."""
+
+    holds: list[HoldShown]
+    next: str | None
+
+
+@get("", responses=PROBLEMS, summary="Legal holds, released ones too")
+async def holds(
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    after: After = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response[HoldPage]:
+    return await _page(services.holds, _reviewer(grant), after, limit)
+
+
+@post("", status_code=201, responses=PROBLEMS, summary="Propose a legal hold")
+async def propose(
+    services: NamedDependency[Services], grant: NamedDependency[Grant], data: JSONBody[HoldBody]
+) -> ProposedHold:
+    """It binds once somebody else has approved it."""
+    return _told(await services.holds.propose(_reviewer(grant), _wanted(data), data.reason))
+
+
+@post("/{hold:str}/release", status_code=201, responses={**PROBLEMS, **_STANDS}, summary="Propose a hold's release")
+async def release(
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    hold: FromPath[str],
+    data: JSONBody[ReasonBody],
+) -> ProposedHold:
+    """It binds until somebody else has approved that."""
+    return _told(await services.holds.propose_release(_reviewer(grant), _id("hold", hold), data.reason))
+
+
+@post("/proposals/{proposal:str}/approve", status_code=200, responses={**PROBLEMS, **_STANDS}, summary="Approve it")
+async def approve(
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    proposal: FromPath[str],
+    data: JSONBody[DigestBody],
+) -> ProposedHold:
+    """By somebody else than proposed it. It is done with that."""
+    ident = _id("proposal", proposal)
+    return _told(await services.holds.approve(ident, data.digest, _reviewer(grant)))
+
+
+@post(
+    "/proposals/{proposal:str}/carry-out",
+    status_code=200,
+    responses={**PROBLEMS, **_STANDS},
+    summary="Do what was approved, where that was cut off",
+)
+async def carry_out(
+    services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]
+) -> ProposedHold:
+    return _told(await services.holds.carry_out(_id("proposal", proposal), _reviewer(grant)))
+
+
+@get("/holds")
+async def operator_holds(
+    services: NamedDependency[Services],
+    request: OperatorRequest,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[int] = DEFAULT_LIMIT,
+) -> Response[HoldPage]:
+    return await _page(services.holds, _operator(request), after, limit)
+
+
+@post("/retention", status_code=200)
+async def retention(
+    services: NamedDependency[Services], request: OperatorRequest, dry_run: FromQuery[bool] = False
+) -> Stream:
+    """One JSON line for each step, the report last, or `{"event": "error", …}` with what was wrong."""
+    by = _operator(request)
+    events = services.retention.preview(by) if dry_run else services.retention.run(by.actor)
+    return Stream(_lines(events), media_type="application/jsonl")
+
+
+async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    try:
+        async for event in events:
+            yield json.dumps(event).encode() + b"\n"
+    except Exception as error:  # the status has gone out: an error can only be a line
+        yield json.dumps({"event": "error"} | members_of(error)).encode() + b"\n"
+
+
+async def _page(holds: Holds, by: Reviewer, after: str | None, limit: int) -> Response[HoldPage]:
+    before = None if after is None else _id("after", after)
+    found = await holds.page(by, before, limit)
+    last = found[-1].row.hold.id if len(found) == limit else None
+    return Response(HoldPage([_shown(one) for one in found], last), headers=NO_STORE)
+
+
+def _shown(listed: Listed) -> HoldShown:
+    row, hold = listed.row, listed.row.hold
+    when = (hold.since, hold.until, row.placed_at, row.released_at)
+    return HoldShown(hold.id, hold.on.value, hold.target, *when, listed.reason)
+
+
+def _told(item: Item) -> ProposedHold:
+    stands = item.stands
+    given = len(stands.approvals) if isinstance(stands, Proposal) else 0
+    end = stands.end if isinstance(stands, Proposal) else None
+    state = end.outcome.value if end is not None else "open"
+    return ProposedHold(item.id, item.kind, list(item.parts), stands.digest, given, state)
+
+
+def _wanted(data: HoldBody) -> Wanted:
+    return Wanted(data.on, data.target, data.user, instant("since", data.since), instant("until", data.until))
+
+
+def _reviewer(grant: Grant) -> Reviewer:
+    return Reviewer(grant, grant.credential.kind)
+
+
+def _operator(request: OperatorRequest) -> Reviewer:
+    by = operator_of(request)
+    return Reviewer(None, f"{by.kind}:{by.id}")
+
+
+def _id(name: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UserError(name, "is not an id", "copy it from a list of holds or proposals") from None
+
+
+router = Router(
+    "/api/audit/holds",
+    route_handlers=[holds, propose, release, approve, carry_out],
+    opt={"access": needs(Action.AUDIT_HOLD, TARGET)},
+    security=BY_KEY,
+    tags=["audit"],
+)
+operator_router = Router(
+    "/operator/audit",
+    route_handlers=[operator_holds, retention],
+    opt={"access": OPERATOR},
+    include_in_schema=False,
+)
