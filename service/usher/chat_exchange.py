@@ -104,6 +104,7 @@ def evidence_of(exchange: Exchange, model: str) -> list[Entry]:
         "prompt_tokens": prompt.prompt_tokens,
         "client_turns": prompt.client_turns,
         "history": [None if past is None else str(past.exchange) for past in prompt.earlier],
+        **({"leaned_on": [str(past.exchange) for past in exchange.leaned_on]} if exchange.leaned_on else {}),
     }
     retrieval = retrieval_body(
         exchange.grant.scope, found.checked, found.scores, prompt.used, rewritten_by=exchange.rewritten_by

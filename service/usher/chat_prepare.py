@@ -70,6 +70,7 @@ class Preparation:
             "operation": CHAT,
             "conversation": str(thread.conversation),
             "parent": None if thread.parent is None else str(thread.parent),
+            **({"asks_again": str(thread.again.id)} if thread.again is not None and not asked.question else {}),
             "credential_id": grant.credential.id,
             "client_turns": len(asked.client_turns),
         }

@@ -50,12 +50,17 @@ def events(
     until: Annotated[str | None, typer.Option("--to", help="Up to this instant.")] = None,
     type: Annotated[str | None, typer.Option(help="Only this type, such as answer.")] = None,
     outcome: Annotated[str | None, typer.Option(help="Only this outcome, such as cancelled.")] = None,
+    document: Annotated[
+        str | None, typer.Option(help="Only about this document, by its id, and all of each exchange that found it.")
+    ] = None,
+    person: Annotated[str | None, typer.Option(help="Only by or about this user.")] = None,
     after: Annotated[int | None, typer.Option(help="Go on after this event number.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
     json: Json = False,
 ) -> None:
     """Events of the record, without names or text. This reading is itself recorded."""
     given = {"from": since, "to": until, "type": type, "outcome": outcome, "after": after, "limit": limit}
+    given |= {"document": document, "person": person}
     params = {name: str(value) for name, value in given.items() if value is not None}
     page = run(ask_operator(read_settings(), "GET", "/operator/audit/events", params=params))
     if json:
@@ -65,6 +70,8 @@ def events(
     table(rows, COLUMNS)
     if page["next"] is not None:
         say(f"more: --after {page['next']}")
+    if not page["complete"]:
+        warn("the index is behind the record: ask again in a while")
 
 
 COLUMNS = ("number", "time", "type", "outcome", "audit_id")

@@ -54,5 +54,5 @@ def _tell(answer: dict[str, Any], names: bool) -> None:
     table(answer["entries"], [column for column in COLUMNS if names or column != "user"])
     if answer["next"] is not None:
         say(f"more: --after {answer['next']}")
-    if answer["indexed"] < answer["size"] - 1:  # this question's own event comes last
+    if not answer["complete"]:
         warn(f"the index has {answer['indexed']} of {answer['size']} events yet: ask again in a while")

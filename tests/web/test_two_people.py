@@ -22,6 +22,7 @@ Route = tuple[str, str]
 
 DOCUMENT, FEEDBACK = "/api/documents/{document:str}", "/api/feedback/{exchange:str}"
 TALKS = "/api/conversations"
+HOLDS = "/api/audit/holds"
 TALK = f"{TALKS}/{{conversation:str}}"
 
 NAMED: Mapping[Route, Sequence[Try]] = {
@@ -82,11 +83,31 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
     ],
     ("GET", "/api/audit/saw"): [Try(query={"person": ALICE}), Try(query={"person": ALICE, "names": "true"})],
     ("GET", "/api/audit/denied"): [Try(), Try(query={"names": "true"})],
+    ("GET", "/api/audit/by-adapter"): [Try(query={"adapter": "x"})],
+    ("GET", "/api/audit/touched"): [Try(query={"marking": "mark:pii"})],
+    ("GET", "/api/audit/narrowed"): [Try(query={"version": "1"})],
+    ("GET", "/api/audit/break-glass"): [Try()],
+    ("GET", "/api/audit/uses"): [Try()],
+    ("POST", "/api/audit/unseal"): [Try(json={"exchange": "ID", "reason": "I want to know"}, of="exchange")],
     ("GET", "/api/audit/replay/{audit_id:str}"): [
         Try(path="/api/audit/replay/ID", of="exchange"),
         Try(path="/api/audit/replay/ID", of="exchange", query={"names": "true", "policy": "1"}),
     ],
+    ("GET", "/api/audit/export"): [
+        Try(),
+        Try(query={"document": "ID", "format": "csv"}, of="document"),
+        Try(query={"person": ALICE, "names": "true"}),
+    ],
     ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
+    ("GET", HOLDS): [Try()],
+    ("POST", HOLDS): [Try(json={"on": "exchange", "target": "ID", "reason": "I want to know"}, of="exchange")],
+    ("POST", f"{HOLDS}/{{hold:str}}/release"): [Try("exchange", path=f"{HOLDS}/ID/release", json={"reason": "why"})],
+    ("POST", f"{HOLDS}/proposals/{{proposal:str}}/approve"): [
+        Try("exchange", path=f"{HOLDS}/proposals/ID/approve", json={"digest": "0" * 64})
+    ],
+    ("POST", f"{HOLDS}/proposals/{{proposal:str}}/carry-out"): [
+        Try("exchange", path=f"{HOLDS}/proposals/ID/carry-out")
+    ],
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
 """Routes about everybody's things: without their own right there is one answer, 403."""
@@ -121,7 +142,18 @@ OPERATORS = {
     ("GET", "/operator/audit/events"),
     ("GET", "/operator/audit/proof/{number:str}"),
     ("GET", "/operator/audit/who-saw"),
+    ("GET", "/operator/audit/holds"),
+    ("POST", "/operator/audit/retention"),
+    ("GET", "/operator/audit/saw"),
+    ("GET", "/operator/audit/denied"),
+    ("GET", "/operator/audit/by-adapter"),
+    ("GET", "/operator/audit/touched"),
+    ("GET", "/operator/audit/narrowed"),
+    ("GET", "/operator/audit/break-glass"),
+    ("GET", "/operator/audit/uses"),
+    ("POST", "/operator/audit/unseal"),
     ("GET", "/operator/audit/replay/{audit_id:str}"),
+    ("GET", "/operator/audit/export"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 
