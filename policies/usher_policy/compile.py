@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog, restricts
 from usher_policy.conditions import ALWAYS, Context, Held, evaluate
-from usher_policy.links import MAX_LINKS
 from usher_policy.rules import Permission, Rules
 from usher_policy.vocabulary import Action, Effect, Principal, ancestors, is_name
 
@@ -30,40 +30,6 @@ def _remember(memory: dict[K, V], key: K, value: V, most: int = _REMEMBERED) -> 
         memory.clear()
     memory[key] = value
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class RuleBook:
-    """The rules by what they are looked up by. Reader lists are not among them."""
-
-    parents: Mapping[str, tuple[str, ...]]
-    of_subject: Mapping[str, tuple[Permission, ...]]
-    on_object: Mapping[tuple[str, str], tuple[Permission, ...]]
-
-    @classmethod
-    def of(cls, rules: Rules) -> RuleBook:
-        parents: dict[str, list[str]] = defaultdict(list)
-        of_subject: dict[str, list[Permission]] = defaultdict(list)
-        on_object: dict[tuple[str, str], list[Permission]] = defaultdict(list)
-        for link in rules.links:
-            parents[link.member].append(link.role)
-        for rule in rules.permissions:
-            of_subject[rule.sub].append(rule)
-            on_object[rule.obj, rule.act].append(rule)
-        return cls(_frozen(parents), _frozen(of_subject), _frozen(on_object))
-
-    def closure(self, principal: Principal) -> frozenset[str]:
-        """The user, the groups and every role reached from them within the links that Casbin follows."""
-        reached = {principal.user}
-        edge = {*principal.groups, *self.parents.get(principal.user, ())} - reached
-        for _ in range(MAX_LINKS):
-            reached |= edge
-            edge = {role for name in edge for role in self.parents.get(name, ())} - reached
-        return frozenset(reached)
-
-
-def _frozen(lists: Mapping[K, list[V]]) -> dict[K, tuple[V, ...]]:
-    return {key: tuple(values) for key, values in lists.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +139,28 @@ class Snapshot:
     """One policy version over one label version; a value, but for what it remembers. Ask it through `decide`."""
 
     version: int
-    rules: Rules
+    digest: str
+    """That of the rules, as `Rules.digest` has it."""
     catalog: Catalog
     book: RuleBook
     shelves: Shelves
     _memory: _Memory = field(default_factory=_Memory, repr=False, compare=False)
 
     @property
-    def digest(self) -> str:
-        """The digest of the rules."""
-        return self.rules.digest
+    def rules(self) -> Rules:
+        """All rules, in no order; made anew at each call."""
+        return self.book.rules
+
+    def changed(self, version: int, digest: str, removed: Rules, added: Rules) -> Snapshot:
+        """Another version over the same catalog, of this one's rules without some and with others; `digest` is that of
+        all its rules, which was known when it was proposed."""
+        return Snapshot(version, digest, self.catalog, self.book.changed(removed, added), self.shelves)
 
     def with_catalog(self, catalog: Catalog) -> Snapshot:
         """The same rules over another catalog: rules are not compiled again, and added classes cost only themselves."""
         shelves = self.shelves.updated(catalog)
         memory = self._memory if shelves is self.shelves else _Memory()
-        return Snapshot(self.version, self.rules, catalog, self.book, shelves, memory)
+        return Snapshot(self.version, self.digest, catalog, self.book, shelves, memory)
 
     def standing(self, principal: Principal) -> Standing | None:
         """What is known of a principal; None where it is malformed, and so denied everything."""
@@ -287,4 +259,4 @@ def _covered(readings: Iterable[Reading], effect: Effect) -> frozenset[str]:
 
 def compile_snapshot(version: int, rules: Rules, catalog: Catalog) -> Snapshot:
     """The snapshot of a policy version. `rules` need not have passed lint: the answers are Casbin's all the same."""
-    return Snapshot(version, rules, catalog, RuleBook.of(rules), Shelves.of(catalog))
+    return Snapshot(version, rules.digest, catalog, RuleBook.of(rules), Shelves.of(catalog))

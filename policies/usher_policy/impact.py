@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog, restricts
-from usher_policy.compile import RuleBook
 from usher_policy.rights import READ, Asked, Rights, RightsOf, Things
 from usher_policy.rules import Rules
 

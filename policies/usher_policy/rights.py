@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Final, NamedTuple
 
+from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog
-from usher_policy.compile import RuleBook
 from usher_policy.conditions import ALWAYS
 from usher_policy.vocabulary import Action, Effect, ancestors
 

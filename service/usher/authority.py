@@ -18,10 +18,10 @@ from usher.core.standing import Credential, Standing, Versions
 from usher.ports import Identity, Policies, StoredPolicy
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
-from usher_policy.conditions import ALWAYS, Context
+from usher_policy.conditions import Context
 from usher_policy.decide import DENIED, Decision, Scope, earliest, may, roles_of, scope
 from usher_policy.rules import parse_rules
-from usher_policy.vocabulary import Action, Effect
+from usher_policy.vocabulary import Action
 
 Clock = Callable[[], datetime]
 
@@ -76,18 +76,17 @@ class Grant:
 class _Policy:
     snapshot: Snapshot
     documents: PolicyDocuments
-    conditions: frozenset[tuple[str, Effect]]
 
     @classmethod
     def compiled(cls, version: int, stored: StoredPolicy | None, catalog: Catalog) -> _Policy:
         """A version that is not there allows nothing."""
         rules = parse_rules("" if stored is None else stored.rules)
         documents = parse_documents({} if stored is None else stored.documents)
-        conditions = {(rule.cond, rule.eft) for rule in rules.permissions if rule.cond != ALWAYS}
-        return cls(compile_snapshot(version, rules, catalog), documents, frozenset(conditions))
+        return cls(compile_snapshot(version, rules, catalog), documents)
 
     def valid_until(self, context: Context) -> datetime | None:
-        return earliest(self.snapshot.held(condition, context).valid_until for condition in self.conditions)
+        conditions = self.snapshot.book.conditions
+        return earliest(self.snapshot.held(condition, context).valid_until for condition in conditions)
 
 
 class Authority:

@@ -234,8 +234,7 @@ class Ingest:
 
     async def _known_roles(self) -> frozenset[str]:
         _, snapshot = await self._authority.current()
-        links = {name for link in snapshot.rules.links for name in (link.member, link.role)}
-        return frozenset(links | {rule.sub for rule in snapshot.rules.permissions})
+        return snapshot.book.subjects
 
     async def _classes(self, shelves: dict[str, Shelf]) -> dict[str, int]:
         sets = sorted({shelf.requirements for shelf in shelves.values()}, key=sorted)

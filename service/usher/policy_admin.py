@@ -21,7 +21,7 @@ from usher_policy.conditions import Context
 from usher_policy.decide import may, roles_of, scope
 from usher_policy.lint import Finding, lint
 from usher_policy.rules import Rules, parse_rules
-from usher_policy.vocabulary import Action, Effect, Principal, typed
+from usher_policy.vocabulary import Action, Effect, Principal, ancestors, typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,8 @@ class PolicyAdmin:
         context = Context(now=self._clock())
         decision = may(snapshot, principal, target, Action(action), context)
         known = person is not None and person.active
-        lines = {rule.id: rule.canonical for rule in snapshot.rules.permissions}
+        above = (target, *ancestors(target))
+        lines = {rule.id: rule.canonical for name in above for rule in snapshot.book.on_object.get((name, action), ())}
         return {
             "user": principal.user,
             "groups": sorted(principal.groups),

@@ -23,8 +23,8 @@ NOT_YOURS = (
 def may_fill_any(grant: Grant) -> None:
     """Raises `NotPermitted` for whoever may fill no collection at all. A right comes from a rule about a collection or
     about one above it, and then holds for that one too."""
-    permissions = (rule for snapshot in grant.snapshots for rule in snapshot.rules.permissions)
-    fillable = {rule.obj for rule in permissions if rule.act == Action.DOCUMENT_INGEST}
+    ruled = (pair for snapshot in grant.snapshots for pair in snapshot.book.on_object)
+    fillable = {obj for obj, action in ruled if action == Action.DOCUMENT_INGEST}
     if not any(grant.may(Action.DOCUMENT_INGEST, name).allowed for name in fillable):
         raise NotPermitted(*NOT_YOURS)
 

@@ -113,7 +113,7 @@ def compared(world: World, old: Rules, new: Rules) -> list[tuple[Principal, Chan
     return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(world=worlds(), other=worlds())
 def test_no_gain_and_no_loss_is_left_out(world: World, other: World) -> None:
     """In whatever context it would show."""
@@ -123,9 +123,26 @@ def test_no_gain_and_no_loss_is_left_out(world: World, other: World) -> None:
         assert lost <= change.lost, principal
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(world=worlds(), other=worlds())
 def test_without_conditions_it_is_exact(world: World, other: World) -> None:
     old, new = (without_conditions(as_linted(rules)) for rules in (world.rules, other.rules))
     for principal, change, gained, lost in compared(world, old, new):
         assert (change.gained, change.lost) == (gained, lost), principal
+
+
+@settings(max_examples=20, deadline=None)
+@given(world=worlds(), other=worlds())
+def test_a_changed_snapshot_answers_as_one_that_is_compiled_anew(world: World, other: World) -> None:
+    """For everybody in every context, and with the same conditions to wait for."""
+    delta = Delta.between(world.rules, other.rules)
+    snapshot = compile_snapshot(1, world.rules, world.catalog)
+    for principal in world.principals:
+        scope(snapshot, principal, CONTEXTS[0])  # what is remembered must not stay
+    changed = snapshot.changed(2, other.rules.digest, delta.removed, delta.added)
+    anew = compile_snapshot(2, other.rules, world.catalog)
+    assert changed.book.conditions.keys() == anew.book.conditions.keys()
+    assert changed.book.rules.digest == other.rules.digest
+    for principal in world.principals:
+        for context in CONTEXTS:
+            assert scope(changed, principal, context) == scope(anew, principal, context)
