@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 FORMAT = 1
@@ -215,7 +216,13 @@ def subject_name_aad(pseudonym: str) -> bytes:
 def rfc3339(micros: int) -> str:
     """Microseconds since 1970 as RFC 3339 UTC with six decimals, so that text order is time order."""
     seconds, rest = divmod(micros, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+    return f"{_to_the_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(seconds: int) -> str:
+    """Many events are of one second, and this is on the path of each."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def micros_of(text: str) -> int:
