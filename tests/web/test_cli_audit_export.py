@@ -107,9 +107,8 @@ def test_nothing_half_made_is_left_and_nothing_written_over(
     chunks = Export.chunks
 
     async def gives_up(self: Export) -> AsyncIterator[bytes]:
-        async for part in chunks(self):
-            yield part
-            raise httpx.RemoteProtocolError("peer closed connection")
+        async with aclosing(chunks(self)) as parts:
+            yield await anext(parts)
 
     async def damages(self: Export) -> AsyncIterator[bytes]:
         async for part in chunks(self):

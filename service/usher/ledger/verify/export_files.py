@@ -19,8 +19,8 @@ TABLE = "events.csv"
 PROOF = "proof.txt"
 NAMES = "names.json"
 
-UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What reading a file of an export may raise: the last two of a ZIP that is encrypted or packed in another way."""
+UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What reading a file of an export may raise: the last of a ZIP that is encrypted or packed in another way."""
 
 LONGEST_LINE = 64 * 1024**2
 """Bytes. No event is as long."""
