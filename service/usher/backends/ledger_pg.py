@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
@@ -16,20 +17,24 @@ from usher.backends.ledger_pg_sequencing import PgSequencing
 from usher.backends.ledger_pg_tables import LOCK, SCHEMA, prepare
 from usher.backends.ledger_reads import LedgerReads
 from usher.backends.ledger_tables import EventPage
+from usher.ledger.leader import Pending
 from usher.ledger.log import LogFailed, OpenExchange, Room, SubjectRow, Tail
-from usher.ledger.record import EventType
+from usher.ledger.record import ContentRow, EventType
 from usher.ledger.shared import Group
 
 IDLE_SECONDS = 15
 """A session whose server says nothing for that long is given up: the server asks once a second."""
 SETTLED_SECONDS = 5.0
-_PENDING = "COPY pending (session, part, rows, digest, opens, closes, drops) FROM STDIN (FORMAT BINARY)"
-_PENDING_TYPES = ("int4", "bytea", "int4", "bytea", "text", "text", "text")
-_CONTENT = (
-    "COPY content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)"
-    " FROM STDIN (FORMAT BINARY)"
-)
-_CONTENT_TYPES = ("text", "int4", "text", "text", "text", "bytea", "bytea")
+_PENDING = """
+INSERT INTO pending (session, part, rows, digest, opens, closes, drops)
+SELECT %b::int4, * FROM unnest(%b::bytea[], %b::int4[], %b::bytea[], %b::text[], %b::text[], %b::text[])
+"""
+_CONTENT = """
+INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)
+SELECT * FROM unnest(%b::text[], %b::int4[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])
+"""
+_BOTH = f"WITH added AS ({_CONTENT}) {_PENDING}"
+"""One statement is one round trip, and a transaction: on the way of an acknowledgement each further one costs."""
 _SUBJECT = (
     "INSERT INTO subjects (lookup, pseudonym, wrapped_key, sealed_name) VALUES (%s, %s, %s, %s)"
     " ON CONFLICT (lookup) DO NOTHING"
@@ -105,31 +110,21 @@ class PgLog(LedgerReads):
         with failing():
             connection = self._appending()
             try:
-                with connection.transaction(), connection.cursor() as cursor:
-                    self._store(cursor, group)
+                if group.subjects or group.rewrapped:
+                    with connection.transaction():
+                        _store_subjects(connection, group)
+                        self._store(connection, group)
+                else:
+                    self._store(connection, group)
             except BaseException:
                 closed(connection)  # with it goes the lock: nothing that was given up comes later
                 raise
 
-    def _store(self, cursor: psycopg.Cursor[Any], group: Group) -> None:
-        if group.rows:
-            with cursor.copy(_PENDING) as copy:
-                copy.set_types(_PENDING_TYPES)
-                for row in group.rows:
-                    rows, digest = (row.commitment.rows, row.commitment.digest) if row.commitment else (None, None)
-                    drops = json.dumps(row.drops) if row.drops else None
-                    copy.write_row((self._session, row.part, rows, digest, row.opens, row.closes, drops))
-        if group.content:
-            with cursor.copy(_CONTENT) as copy:
-                copy.set_types(_CONTENT_TYPES)
-                for r in group.content:
-                    copy.write_row(
-                        (r.audit_id, r.position, r.kind.value, r.conversation, r.pseudonym, r.commitment, r.ciphertext)
-                    )
-        for subject in group.subjects:
-            cursor.execute(_SUBJECT, _values(subject))
-        for pseudonym, key in group.rewrapped:
-            _rewrap(cursor, pseudonym, key)
+    def _store(self, connection: Connection, group: Group) -> None:
+        rows = [self._session, *_columns([_pending_values(row) for row in group.rows])] if group.rows else []
+        content = _columns([_content_values(row) for row in group.content])
+        if rows or content:
+            connection.execute(_BOTH if rows and content else _PENDING if rows else _CONTENT, [*content, *rows])
 
     def last_waiting(self) -> int:
         """The newest row that waits for its place. Raises `LogFailed`."""
@@ -210,14 +205,34 @@ def _one(connection: Connection, query: str) -> tuple[Any, ...]:
     return row
 
 
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _pending_values(row: Pending) -> tuple[Any, ...]:
+    rows, digest = (row.commitment.rows, row.commitment.digest) if row.commitment else (None, None)
+    return row.part, rows, digest, row.opens, row.closes, json.dumps(row.drops) if row.drops else None
+
+
+def _content_values(r: ContentRow) -> tuple[Any, ...]:
+    return r.audit_id, r.position, r.kind.value, r.conversation, r.pseudonym, r.commitment, r.ciphertext
+
+
+def _store_subjects(connection: Connection, group: Group) -> None:
+    for subject in group.subjects:
+        connection.execute(_SUBJECT, _values(subject))
+    for pseudonym, key in group.rewrapped:
+        _rewrap(connection, pseudonym, key)
+
+
 def _values(row: SubjectRow) -> tuple[bytes, str, bytes, bytes]:
     return row.lookup, row.pseudonym, row.wrapped_key, row.sealed_name
 
 
-def _rewrap(cursor: psycopg.Cursor[Any], pseudonym: str, key: bytes) -> None:
+def _rewrap(connection: Connection, pseudonym: str, key: bytes) -> None:
     """An empty key takes the sealed name and the look-up away too."""
     if key:
-        cursor.execute("UPDATE subjects SET wrapped_key = %s WHERE pseudonym = %s", (key, pseudonym))
+        connection.execute("UPDATE subjects SET wrapped_key = %s WHERE pseudonym = %s", (key, pseudonym))
     else:
         gone = "UPDATE subjects SET lookup = %s, wrapped_key = '', sealed_name = '' WHERE pseudonym = %s"
-        cursor.execute(gone, (pseudonym.encode(), pseudonym))
+        connection.execute(gone, (pseudonym.encode(), pseudonym))

@@ -38,7 +38,18 @@ SELECT id FROM sessions WHERE NOT EXISTS (
   SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = sessions.id::oid AND objsubid = 2
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
-_EVENTS = "COPY events (number, leaf, event) FROM STDIN (FORMAT BINARY)"
+_STORE = """
+WITH placed AS (
+  INSERT INTO events (number, leaf, event)
+  SELECT %b::int8 + place, leaf, event
+  FROM unnest(%b::bytea[], %b::bytea[]) WITH ORDINALITY AS new (leaf, event, place)
+), opened AS (
+  INSERT INTO open_exchanges (audit_id, number, session) SELECT * FROM unnest(%b::text[], %b::int8[], %b::int4[])
+), closed AS (
+  DELETE FROM open_exchanges WHERE audit_id = ANY (%b::text[])
+)
+UPDATE tree SET size = %b, edge = %b, mac = %b
+"""
 _DROP = (
     "UPDATE content SET ciphertext = sha256(ciphertext)"
     " WHERE audit_id = %s AND position = %s AND length(ciphertext) <> 32"
@@ -141,24 +152,18 @@ class PgTurn:
 
     def store(self, batch: Batch) -> None:
         cursor = self._cursor
-        if batch.events:
-            with cursor.copy(_EVENTS) as copy:
-                copy.set_types(("int8", "bytea", "bytea"))
-                for event in batch.events:
-                    copy.write_row((event.number, event.leaf, event.event))
-        if batch.opened:
-            with cursor.copy("COPY open_exchanges (audit_id, number, session) FROM STDIN") as copy:
-                for audit_id, number in batch.opened:
-                    copy.write_row((audit_id, number, self._sessions[audit_id]))
-        if batch.closed:
-            cursor.execute("DELETE FROM open_exchanges WHERE audit_id = ANY (%s)", (list(batch.closed),))
+        first = batch.size - len(batch.events)
+        leaves, events = [event.leaf for event in batch.events], [event.event for event in batch.events]
+        ids, numbers = [ident for ident, _ in batch.opened], [number for _, number in batch.opened]
+        opened = (ids, numbers, [self._sessions[ident] for ident in ids])
+        end = (batch.size, batch.edge, batch.mac)
+        cursor.execute(_STORE, (first, leaves, events, *opened, list(batch.closed), *end))
         if batch.dropped:
             cursor.executemany(_DROP, batch.dropped)
         if batch.checkpoint:
             made = batch.checkpoint
             query = "INSERT INTO checkpoints (size, edge, note, key) VALUES (%s, %s, %s, %s)"
             cursor.execute(query, (made.size, made.edge, made.note, made.key))
-        cursor.execute("UPDATE tree SET size = %s, edge = %s, mac = %s", (batch.size, batch.edge, batch.mac))
 
 
 def _first(cursor: psycopg.Cursor[Any]) -> bool:
