@@ -215,7 +215,7 @@ class RetentionRuns:
         }
         rows = [(item.id, position) for _, item, positions in going.exchanges for position in positions]
         receipt = await self._ledger.append([Entry(EventType.RETENTION, body=body)], dropped=rows)
-        await self._forget(receipt.numbers[-1], body)
+        await self._forget(receipt.numbers[-1] if receipt.numbers else 0, body)  # its number may come later
 
     async def _recover(self) -> None:
         """Forget what an event says is gone, and was cut off before it was forgotten."""
