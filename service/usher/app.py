@@ -22,6 +22,7 @@ from usher.app_parts import (
 )
 from usher.app_retention import open_retention
 from usher.audit.asking import Asking, Names
+from usher.audit.cases import Cases
 from usher.audit.export import Exports
 from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
@@ -33,6 +34,7 @@ from usher.audit.unseal import Unsealing
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
+    sql_cases,
     sql_conversations,
     sql_feedback,
     sql_holds,
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
 
 FINISHERS = {
     **identity_keys.FINISHERS,
+    **sql_cases.FINISHERS,
     **sql_conversations.FINISHERS,
     **sql_feedback.FINISHERS,
     **sql_holds.FINISHERS,
@@ -164,7 +167,8 @@ async def _wired(
     index, names = open_audit_index(settings, log), SqlNames(database)
     asking = Asking(index, ledger, Reviewers(authority, ledger), documents)
     who_and_what = Names(asking, names)
-    sources = Sources(policies, directory, keys, documents, names)
+    questions = Questions(asking, who_and_what, authority)
+    sources = Sources(policies, directory, keys, documents)
     proposals, holds, retention = open_retention(database, ring, log, ledger, documents, directory, authority, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     erasures = open_erasures(settings, database, ring, log, ledger, people, ingest, proposals, holds)
@@ -196,10 +200,11 @@ async def _wired(
         holds=holds,
         erasures=erasures,
         retention=retention,
-        questions=Questions(asking, who_and_what, authority),
+        questions=questions,
         comparison=Comparison(asking, who_and_what, authority, policies),
         unsealing=Unsealing(asking, who_and_what, SqlFeedback(database)),
-        replays=Replays(log, index, asking.follower, ledger, authority, sources),
+        replays=Replays(log, index, asking, who_and_what, authority, sources),
+        cases=Cases(sql_cases.SqlCases(database, ring), index, asking, who_and_what, questions, courier),
         exports=Exports(log, ledger, Reviewers(authority, ledger), SqlNames(database), documents, ring.signing_key),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),

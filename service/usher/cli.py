@@ -13,6 +13,7 @@ import typer
 from usher import (
     cli_audit,
     cli_audit_ask,
+    cli_audit_case,
     cli_audit_export,
     cli_audit_hold,
     cli_audit_proof,
@@ -54,6 +55,7 @@ cli_audit.audit.command("who-saw")(cli_who_saw.who_saw)
 cli_audit_ask.add_to(cli_audit.audit)
 cli_audit.audit.command("export")(cli_audit_export.export)
 cli_audit.audit.command("replay")(cli_audit_replay.replay)
+cli_audit.audit.add_typer(cli_audit_case.case, name="case")
 cli_audit_hold.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 

@@ -9,6 +9,7 @@ from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
 from usher.audit.holds import Holds
 from usher.audit.narrowed import Comparison
+from usher.audit.cases import Cases
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
@@ -70,5 +71,6 @@ class Services:
     comparison: Comparison
     unsealing: Unsealing
     replays: Replays
+    cases: Cases
     exports: Exports
     ready: Callable[[], Awaitable[dict[str, str]]]

@@ -24,6 +24,7 @@ DOCUMENT, FEEDBACK = "/api/documents/{document:str}", "/api/feedback/{exchange:s
 TALKS = "/api/conversations"
 HOLDS = "/api/audit/holds"
 TALK = f"{TALKS}/{{conversation:str}}"
+CASE = f"/api/audit/cases/{uuid4()}"
 
 NAMED: Mapping[Route, Sequence[Try]] = {
     ("POST", CHAT): [Try("conversation", header={"x-usher-conversation": "ID"}, json=chat())],
@@ -98,6 +99,17 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
         Try(query={"document": "ID", "format": "csv"}, of="document"),
         Try(query={"person": ALICE, "names": "true"}),
     ],
+    ("GET", "/api/audit/cases"): [Try(), Try(query={"after": "ID"}, of="exchange")],
+    ("POST", "/api/audit/cases"): [Try(json={"title": "Mine"})],
+    ("GET", "/api/audit/cases/{case:str}"): [Try(path="/api/audit/cases/ID", of="exchange")],
+    ("POST", "/api/audit/cases/{case:str}/exchanges"): [
+        Try(path=f"{CASE}/exchanges", json={"version": 1, "exchanges": ["ID"]}, of="exchange"),
+        Try(path=f"{CASE}/exchanges", json={"version": 1, "query": {"person": ALICE}}),
+    ],
+    ("POST", "/api/audit/cases/{case:str}/notes"): [Try(path=f"{CASE}/notes", json={"version": 1, "text": "x"})],
+    ("POST", "/api/audit/cases/{case:str}/decision"): [
+        Try(path=f"{CASE}/decision", json={"version": 1, "decision": "fine"})
+    ],
     ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
     ("GET", HOLDS): [Try()],
     ("POST", HOLDS): [Try(json={"on": "exchange", "target": "ID", "reason": "I want to know"}, of="exchange")],
@@ -153,6 +165,12 @@ OPERATORS = {
     ("GET", "/operator/audit/uses"),
     ("POST", "/operator/audit/unseal"),
     ("GET", "/operator/audit/replay/{audit_id:str}"),
+    ("GET", "/operator/audit/cases"),
+    ("POST", "/operator/audit/cases"),
+    ("GET", "/operator/audit/cases/{case:str}"),
+    ("POST", "/operator/audit/cases/{case:str}/exchanges"),
+    ("POST", "/operator/audit/cases/{case:str}/notes"),
+    ("POST", "/operator/audit/cases/{case:str}/decision"),
     ("GET", "/operator/audit/export"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""

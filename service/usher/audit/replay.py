@@ -17,23 +17,20 @@ from uuid import UUID
 
 import structlog
 
-from usher.audit.follower import Follower
+from usher.audit.asking import Asking, Names
+from usher.audit.near import Nearness, exchanges
 from usher.audit.proof import NotThere
 from usher.audit.replay_answer import Replayed, replayed
 from usher.audit.replay_facts import Facts, Past, Then
-from usher.audit.reviewers import AUDIT, Reviewer, Reviewers
+from usher.audit.reviewers import AUDIT, Reviewer
 from usher.authority import Authority, Clock, utc_now
-from usher.core.cases import within
 from usher.core.reach import Reach
 from usher.core.replay import Agreement, Judge
 from usher.errors import UserError
-from usher.ledger.log import LedgerUnavailable, LogFailed, StoredEvent
+from usher.ledger.log import LedgerUnavailable, StoredEvent
 from usher.ledger.record import EventType
-from usher.ledger.sealing import SealBroken
-from usher.ledger.sequencer import Ledger
 from usher.ports import Directory, Documents, Keys, Policies, StoredPolicy
 from usher.ports.audit_exchanges import Exchange, Exchanges
-from usher.ports.audit_index import DocumentName, DocumentNames, IndexUnreadable
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.rules import RuleFileError, Rules, parse_rules
@@ -58,7 +55,6 @@ class Sources:
     directory: Directory
     keys: Keys
     documents: Documents
-    names: DocumentNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +75,14 @@ class Replays:
         self,
         log: StoredEvents,
         index: Exchanges,
-        follower: Follower,
-        ledger: Ledger,
+        asking: Asking,
+        names: Names,
         authority: Authority,
         sources: Sources,
         clock: Clock = utc_now,
     ) -> None:
-        self._log, self._index, self._follower = log, index, follower
-        self._ledger, self._authority, self._sources = ledger, authority, sources
-        self._reviewers = Reviewers(authority, ledger)
-        self._clock = clock
+        self._log, self._index, self._asking, self._names = log, index, asking, names
+        self._authority, self._sources, self._clock = authority, sources, clock
 
     async def of(self, reviewer: Reviewer, audit_id: str, policy: int | None = None) -> Replayed:
         """An exchange decided again: under what was in force then, and under what is now, or policy version `policy`.
@@ -99,26 +93,23 @@ class Replays:
         """
         ident = _audit_id(audit_id)
         asked = {"exchange": ident, "policy": policy}
-        before = await self._reviewers.admitted(reviewer, "replay", asked)
-        exchange = await self._exchange(ident)
-        if exchange is None or not within(before, exchange.classes):
+        before = await self._asking.reviewers.admitted(reviewer, "replay", asked)
+        exchange = next(iter(await exchanges(self._asking, self._index, [ident] if ident else [])), None)
+        if exchange is None or not (await self._near(before, exchange)).exchange(exchange):
             raise _absent()
         facts = await self._facts(exchange, policy)
         answer = await asyncio.to_thread(replayed, facts)
         if answer.agreement is Agreement.CONTRADICTS:
             _log.error("replay_contradicts_record", audit_id=ident, problems=answer.problems)
-        after = before & await self._reviewers.again(reviewer)
-        if not within(after, exchange.classes):
+        after = before & await self._asking.reviewers.again(reviewer)
+        near = await self._near(after, exchange)
+        if not near.exchange(exchange):
             raise _absent()
-        return await self._told(reviewer, answer, facts, after)
+        kept = tuple(told for told, shown in zip(answer.passages, exchange.shown, strict=True) if near.passage(shown))
+        return await self._told(reviewer, answer.within(facts, after, kept), facts)
 
-    async def _exchange(self, ident: str | None) -> Exchange | None:
-        await self._follower.caught_up()
-        try:
-            found = await asyncio.to_thread(self._index.exchanges, [ident] if ident else [])
-        except IndexUnreadable as error:
-            raise LedgerUnavailable(f"its index cannot be read: {error}") from error
-        return found.entries[0] if found.entries else None
+    async def _near(self, reach: Reach, exchange: Exchange) -> Nearness:
+        return await Nearness.of(self._asking, reach, [exchange])
 
     async def _facts(self, exchange: Exchange, policy: int | None) -> Facts:
         request, decision = await self._events(exchange.number, exchange.number + 1)
@@ -145,10 +136,7 @@ class Replays:
 
     async def _events(self, first: int, last: int) -> list[dict[str, Any]]:
         """Raises `LedgerUnavailable` where they are not what the index says."""
-        try:
-            stored = await asyncio.to_thread(self._log.stored, first, last)
-        except LogFailed as error:
-            raise LedgerUnavailable(str(error)) from error
+        stored = await self._asking.opened(asyncio.to_thread(self._log.stored, first, last))
         events: list[dict[str, Any]] = [json.loads(event.event) for event in stored]
         kinds = [event["type"] for event in events]
         if kinds not in ([EventType.REQUEST, EventType.DECISION], [EventType.RETRIEVAL]):
@@ -184,7 +172,7 @@ class Replays:
 
     async def _person(self, pseudonym: str | None, credential: str | None) -> _Person:
         """By the pseudonym, from the ledger's subjects; the groups and the standing are the directory's, of now."""
-        user = None if pseudonym is None else await self._user(pseudonym)
+        user = None if pseudonym is None else await self._names.of_person(pseudonym)
         if user is None:  # a name that no rule and no reader list has
             return _Person(None, Principal(typed("user", pseudonym or "nobody")), "the person is not known any more")
         person = await self._sources.directory.person(user)
@@ -195,24 +183,14 @@ class Replays:
         principal = Principal(typed("user", user), frozenset(groups))
         return _Person(user, principal, barred, None if key is None else key.purpose, key is not None)
 
-    async def _user(self, pseudonym: str) -> str | None:
-        try:
-            return await self._ledger.subjects.name_of(pseudonym)
-        except SealBroken:
-            return None
-        except LogFailed as error:
-            raise LedgerUnavailable(str(error)) from error
-
-    async def _told(self, reviewer: Reviewer, answer: Replayed, facts: Facts, reach: Reach) -> Replayed:
-        """The answer cut to what the reviewer may know, with the names and the rules' text that they may."""
-        told = answer.within(reach, facts.classes)
-        if await self._may_read_rules(reviewer):
-            told = told.with_rules(facts)
+    async def _told(self, reviewer: Reviewer, answer: Replayed, facts: Facts) -> Replayed:
+        """The answer with the names and the rules' text that its reviewer may know."""
+        told = answer.with_rules(facts) if await self._may_read_rules(reviewer) else answer
         if not reviewer.names:
             return told
-        documents = await self._documents(sorted({UUID(passage.document) for passage in told.passages}))
-        user = facts.then.principal.user if facts.then.known else None
-        return told.named(None if user is None else await self._user(answer.pseudonym or ""), documents, facts)
+        documents = await self._names.of_documents(passage.document for passage in told.passages)
+        user = None if answer.pseudonym is None else await self._names.of_person(answer.pseudonym)
+        return told.named(user, documents, facts)
 
     async def _may_read_rules(self, reviewer: Reviewer) -> bool:
         """Rules name people and groups."""
@@ -220,9 +198,6 @@ class Replays:
             return True
         grant = await self._authority.again(reviewer.grant)
         return grant.may(Action.POLICY_READ, POLICY).allowed or grant.may(Action.AUDIT_IDENTIFY, AUDIT).allowed
-
-    async def _documents(self, documents: list[UUID]) -> dict[str, DocumentName]:
-        return {str(ident): name for ident, name in (await self._sources.names.named(documents)).items()}
 
 
 def _audit_id(text: str) -> str | None:

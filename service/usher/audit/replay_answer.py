@@ -9,7 +9,6 @@ from typing import Self
 from uuid import UUID
 
 from usher.audit.replay_facts import Bench, Facts, Past
-from usher.core.exposures import CurrentClasses
 from usher.core.reach import Reach
 from usher.core.replay import (
     Agreement,
@@ -131,13 +130,15 @@ class Replayed:
     user: str | None = None
     documents: Mapping[str, DocumentName] = field(default_factory=dict)
 
-    def within(self, reach: Reach, classes: CurrentClasses) -> Self:
-        """Only the passages of which every label, then and now, is within reach; roles only where all is."""
-        told = tuple(p for p in self.passages if all(map(reach.covers, _labels(p, classes))))
+    def within(self, facts: Facts, reach: Reach, passages: tuple[PassageAgain, ...]) -> Self:
+        """With those passages only that are within reach, and what follows of them; roles only where what is about no
+        document is."""
+        found = _found(facts, self.decision, passages)
+        told = replace(self, passages=passages, agreement=found[0], problems=found[1])
         if reach.everything:
-            return replace(self, passages=told)
+            return told
         bare = [replace(side, roles=None) for side in (self.then, self.shown_under, self.now)]
-        return replace(self, passages=told, then=bare[0], shown_under=bare[1], now=bare[2])
+        return replace(told, then=bare[0], shown_under=bare[1], now=bare[2])
 
     def with_rules(self, facts: Facts) -> Self:
         """With the text of each rule that it names."""
@@ -160,10 +161,6 @@ class Replayed:
                     yield from ruling.rules
 
 
-def _labels(passage: PassageAgain, classes: CurrentClasses) -> set[int | None]:
-    return {*passage.then.access_classes, *classes.get(UUID(passage.document), ())}
-
-
 def _groups(judge: Judge) -> tuple[str, ...]:
     return tuple(sorted(judge.principal.groups))
 
@@ -173,9 +170,7 @@ def replayed(facts: Facts) -> Replayed:
     exchange = facts.exchange
     decision = _decision(facts)
     passages = tuple(_passage(facts, showing) for showing in exchange.shown)
-    problems = tuple(_problems(facts, decision, passages))
-    agreements = [decision.agreement, *(passage.agreement for passage in passages)]
-    unknown = Agreement.UNKNOWN if Agreement.UNKNOWN in agreements else Agreement.AGREES
+    found = _found(facts, decision, passages)
     return Replayed(
         audit_id=exchange.audit_id,
         number=exchange.number,
@@ -190,9 +185,20 @@ def replayed(facts: Facts) -> Replayed:
         basis=_basis(facts),
         decision=decision,
         passages=passages,
-        agreement=Agreement.CONTRADICTS if problems else unknown,
-        problems=problems,
+        agreement=found[0],
+        problems=found[1],
     )
+
+
+def _found(
+    facts: Facts, decision: DecisionAgain, passages: tuple[PassageAgain, ...]
+) -> tuple[Agreement, tuple[str, ...]]:
+    """The gravest of what came out again, and what is wrong."""
+    problems = tuple(_problems(facts, decision, passages))
+    if problems:
+        return Agreement.CONTRADICTS, problems
+    agreements = [decision.agreement, *(passage.agreement for passage in passages)]
+    return (Agreement.UNKNOWN if Agreement.UNKNOWN in agreements else Agreement.AGREES), ()
 
 
 def _decision(facts: Facts) -> DecisionAgain:

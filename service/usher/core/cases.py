@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from usher.core.reach import Reach
 from usher.errors import UserError
 
-MAX_EXCHANGES = 10_000
+MAX_EXCHANGES = 2_000
 """In one case."""
 MAX_TITLE, MAX_NOTE = 200, 10_000
 """Characters."""
@@ -77,6 +76,12 @@ class Closed(UserError):
 
 class Moved(UserError):
     """Somebody has changed the case meanwhile; the message names the change."""
+
+    status = 409
+
+
+class Erased(UserError):
+    """What was typed in the case is gone, for good."""
 
     status = 409
 
@@ -150,9 +155,3 @@ def checked_text(field: str, text: str, most: int) -> str:
     if len(text) > most:
         raise UserError(field, f"has {len(text)} characters, more than {most}", "shorten it")
     return text
-
-
-def within(reach: Reach, classes: Collection[int | None]) -> bool:
-    """Whether an exchange that showed documents of these access classes may be known: one of them is within reach, or
-    it showed none and everything is."""
-    return any(reach.covers(number) for number in classes) or (reach.everything and not classes)

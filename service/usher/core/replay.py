@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog, restricts
-from usher_policy.compile import RuleBook, compile_snapshot
 from usher_policy.compile import Snapshot as Policy
+from usher_policy.compile import compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import DENIED, Decision, may, scope
 from usher_policy.rules import Permission, RoleLink, Rules

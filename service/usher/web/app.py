@@ -13,6 +13,7 @@ from litestar.exceptions import ClientException
 from usher.services import Services
 from usher.web import (
     audit,
+    audit_cases,
     audit_comparison,
     audit_export,
     audit_holds,
@@ -50,13 +51,13 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
     handlers += [audit.router, audit_proof.router, audit_questions.router]
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
-    handlers += [audit_replay.router, audit_export.router]
+    handlers += [audit_cases.router, audit_replay.router, audit_export.router]
     handlers += [audit_holds.router]
     handlers += [health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
-        handlers += [audit_replay.operator_router, audit_export.operator_router]
+        handlers += [audit_cases.operator_router, audit_replay.operator_router, audit_export.operator_router]
         handlers += [audit_holds.operator_router]
     return Litestar(
         route_handlers=handlers,

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from tests.backends.sql.sql_kit import Ports
 
 from usher.backends import sql as backend
-from usher.backends import sql_hold_tables, sql_proposal_tables  # noqa: F401  # they add their tables to `t.tables`
+from usher.backends import sql_case_tables, sql_hold_tables, sql_proposal_tables  # noqa: F401  # they add tables
 from usher.backends import sql_tables as t
 from usher.backends.sql import HEAD, Database, NewerData, migrate
 

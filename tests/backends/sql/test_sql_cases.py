@@ -1,0 +1,161 @@
+"""The contract of `CaseStore`: steps in their order, one at each version, unseen until recorded; texts sealed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from tests.backends.sql.sql_kit import LATER, NOW, Ports, run
+
+from usher.backends import sql_cases
+from usher.backends.sql_case_tables import audit_case, case_step
+from usher.backends.sql_cases import SqlCases
+from usher.backends.sql_outbox import SqlOutbox
+from usher.core.cases import Op, Review, Step
+from usher.ledger.sealing import SealBroken
+from usher.ports import Change
+
+CASE = UUID(int=1)
+OPENED = Step(1, Op.OPEN, "p-1", NOW)
+
+
+class Shelf:
+    """The port over one database."""
+
+    def __init__(self, sql: Ports) -> None:
+        self.store = SqlCases(sql.database, sql.ring)
+        self.outbox = SqlOutbox(sql.database, sql_cases.FINISHERS)
+
+    async def opened(self, case: UUID = CASE) -> None:
+        await self.outbox.finish([await self.store.open(case, OPENED, "The title")])
+
+    async def put(self, step: Step, text: str | None = None, case: UUID = CASE) -> None:
+        change = await self.store.put(case, step, text, 0)
+        assert isinstance(change, Change)
+        await self.outbox.finish([change])
+
+
+def test_a_step_waits_for_the_ledger(sql: Ports) -> None:
+    """The change says what the ledger is to hear, without what was typed; nothing is there before it has."""
+
+    async def story() -> None:
+        shelf = Shelf(sql)
+        change = await shelf.store.open(CASE, OPENED, "The title")
+        told = {name: change.payload[name] for name in ("case", "op", "version", "by", "exchanges", "count", "review")}
+        assert told == {
+            "case": str(CASE),
+            "op": "open",
+            "version": 1,
+            "by": "p-1",
+            "exchanges": [],
+            "count": 0,
+            "review": None,
+        }
+        assert len(change.payload["commitment"]) == 64
+        assert "title" not in str(change.payload).lower()
+        assert (await shelf.store.read(CASE), await shelf.store.page(None, 9)) == (None, [])
+        await shelf.outbox.finish([change])
+        record = await shelf.store.read(CASE)
+        assert record is not None
+        assert (record.steps, record.texts, record.erased) == ((OPENED,), {1: "The title"}, False)
+        assert await shelf.store.page(None, 9) == [record]
+
+    run(story())
+
+
+def test_the_steps_come_back_as_they_were_taken(sql: Ports) -> None:
+    """With their exchanges, decisions and texts."""
+
+    async def story() -> None:
+        shelf = Shelf(sql)
+        await shelf.opened()
+        steps = [
+            Step(2, Op.ADD, "p-2", NOW, ("a", "b")),
+            Step(3, Op.NOTE, "p-2", LATER),
+            Step(4, Op.DECIDE, "p-3", LATER, (), Review.VIOLATION),
+        ]
+        for step, text in zip(steps, (None, "A note", "Why"), strict=True):
+            await shelf.put(step, text)
+        record = await shelf.store.read(CASE)
+        assert record is not None
+        assert record.steps == (OPENED, *steps)
+        assert record.texts == {1: "The title", 3: "A note", 4: "Why"}
+
+    run(story())
+
+
+def test_a_place_is_taken_once(sql: Ports) -> None:
+    """By a step that is pending too; whoever comes later, or too early, gets the newest."""
+
+    async def story() -> None:
+        shelf = Shelf(sql)
+        await shelf.opened()
+        first, second = Step(2, Op.NOTE, "p-2", NOW), Step(2, Op.ADD, "p-3", NOW, ("a",))
+        assert isinstance(await shelf.store.put(CASE, first, "one", 0), Change)
+        assert await shelf.store.put(CASE, second, None, 1) == first
+        assert await shelf.store.put(CASE, Step(9, Op.NOTE, "p-3", NOW), "x", 0) == first
+        assert await shelf.store.put(UUID(int=2), second, None, 1) is None
+        record = await shelf.store.read(CASE)
+        assert record is not None
+        assert record.steps == (OPENED,)
+
+    run(story())
+
+
+def test_pages_together_are_everything(sql: Ports) -> None:
+    """Newest first, from any id on."""
+
+    async def story() -> None:
+        shelf = Shelf(sql)
+        for number in range(1, 6):
+            await shelf.opened(UUID(int=number))
+        pages = [await shelf.store.page(None, 2), await shelf.store.page(UUID(int=4), 2)]
+        assert [record.id.int for page in pages for record in page] == [5, 4, 3, 2]
+        assert await shelf.store.page(UUID(int=1), 2) == []
+
+    run(story())
+
+
+def test_what_is_erased_is_gone_at_once(sql: Ports) -> None:
+    """Key and texts, in the transaction that begins it; the steps stay."""
+
+    async def story() -> None:
+        shelf = Shelf(sql)
+        await shelf.opened()
+        await shelf.put(Step(2, Op.NOTE, "p-2", NOW), "A note")
+        change = await shelf.store.erase(CASE, "p-3", NOW + timedelta(days=1))
+        assert change is not None
+        assert change.payload == {"case": str(CASE), "op": "erase", "by": "p-3"}
+        record = await shelf.store.read(CASE)
+        assert record is not None
+        assert (len(record.steps), record.texts, record.erased) == (2, {}, True)
+        await shelf.outbox.finish([change])
+        assert await shelf.store.erase(CASE, "p-3", LATER) is None
+        assert await shelf.store.erase(UUID(int=2), "p-3", LATER) is None
+        with sql.database.engine.connect() as connection:
+            assert connection.execute(sa.select(audit_case.c.wrapped_key)).scalars().all() == [None]
+            assert connection.execute(sa.select(case_step.c.sealed)).scalars().all() == [None, None]
+
+    run(story())
+
+
+def test_a_text_opens_in_its_own_place_only(sql: Ports) -> None:
+    """One that was moved to another step breaks its seal; in plain it stands nowhere."""
+
+    async def story() -> list[bytes]:
+        shelf = Shelf(sql)
+        await shelf.opened()
+        await shelf.put(Step(2, Op.NOTE, "p-2", NOW), "A note")
+        with sql.database.engine.connect() as connection:
+            return [blob for blob in connection.execute(sa.select(case_step.c.sealed)).scalars() if blob]
+
+    sealed = run(story())
+    assert len(sealed) == 2
+    assert not any(word in blob for blob in sealed for word in (b"title", b"note"))
+    with sql.database.begin() as connection:
+        moved = sa.update(case_step).where(case_step.c.version == 2).values(sealed=sealed[0])
+        connection.execute(moved)
+    with pytest.raises(SealBroken):
+        run(SqlCases(sql.database, sql.ring).read(CASE))
