@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -41,33 +42,35 @@ class SqlRetention:
             words = sa.update(t.feedback).values(sealed=b"")
             for start in range(0, len(feedback), _SOME):
                 connection.execute(words.where(_F.id.in_(feedback[start : start + _SOME])))
-            connection.execute(sa.update(table).where(table.c.number < number).values(number=number))
+            _state(connection, number=sa.case((table.c.number < number, number), else_=table.c.number))
 
         await self._database.write(work)
 
     async def forgotten(self) -> int:
         statement = sa.select(table.c.number)
-        return await self._database.read(lambda connection: int(connection.execute(statement).scalar_one()))
+        return await self._database.read(lambda connection: int(connection.execute(statement).scalar() or 0))
 
     async def overwritten(self) -> None:
         await self._database.overwrite()
 
     async def ran(self, now: datetime) -> None:
-        statement = sa.update(table).values(ran_at=now)
-
-        def work(connection: sa.Connection) -> None:
-            connection.execute(statement)
-
-        await self._database.write(work)
+        await self._database.write(lambda connection: _state(connection, ran_at=now))
 
     async def last_run(self) -> datetime | None:
         statement = sa.select(table.c.ran_at)
 
         def work(connection: sa.Connection) -> datetime | None:
-            found: datetime | None = connection.execute(statement).scalar_one()
+            found: datetime | None = connection.execute(statement).scalar()
             return found
 
         return await self._database.read(work)
+
+
+def _state(connection: sa.Connection, **values: Any) -> None:
+    """The one row, made at first."""
+    if connection.execute(sa.select(table.c.id)).first() is None:
+        connection.execute(sa.insert(table).values(id=1, number=0))
+    connection.execute(sa.update(table).values(**values))
 
 
 def _remembered(connection: sa.Connection, some: Sequence[UUID]) -> dict[UUID, Remembered]:

@@ -28,5 +28,4 @@ def upgrade() -> None:
         sa.Column("ran_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.execute("INSERT INTO retention (id, number) VALUES (1, 0)")
     op.add_column("exchange", sa.Column("dropped_at", sa.BigInteger(), nullable=True))
