@@ -14,6 +14,7 @@ from usher import (
     cli_audit,
     cli_audit_ask,
     cli_audit_case,
+    cli_audit_erase,
     cli_audit_export,
     cli_audit_hold,
     cli_audit_proof,
@@ -57,6 +58,7 @@ cli_audit.audit.command("export")(cli_audit_export.export)
 cli_audit.audit.command("replay")(cli_audit_replay.replay)
 cli_audit.audit.add_typer(cli_audit_case.case, name="case")
 cli_audit_hold.add_to(cli_audit.audit)
+cli_audit_erase.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 
 

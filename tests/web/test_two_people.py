@@ -25,6 +25,7 @@ TALKS = "/api/conversations"
 HOLDS = "/api/audit/holds"
 TALK = f"{TALKS}/{{conversation:str}}"
 CASE = f"/api/audit/cases/{uuid4()}"
+PROPOSALS, ERASE = "/api/audit/proposals", "/api/audit/erase"
 
 NAMED: Mapping[Route, Sequence[Try]] = {
     ("POST", CHAT): [Try("conversation", header={"x-usher-conversation": "ID"}, json=chat())],
@@ -120,6 +121,19 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
     ("POST", f"{HOLDS}/proposals/{{proposal:str}}/carry-out"): [
         Try("exchange", path=f"{HOLDS}/proposals/ID/carry-out")
     ],
+    ("GET", PROPOSALS): [Try(), Try(query={"names": "true"})],
+    **{
+        ("POST", f"{PROPOSALS}/{{proposal:str}}/{act}"): [Try("exchange", path=f"{PROPOSALS}/ID/{act}")]
+        for act in ("refuse", "withdraw", "review")
+    },
+    ("POST", f"{PROPOSALS}/{{proposal:str}}/approve"): [
+        Try("exchange", path=f"{PROPOSALS}/ID/approve", json={"digest": "0" * 64})
+    ],
+    ("POST", ERASE): [
+        Try(json={"user": ALICE, "reason": "I want it gone"}),
+        Try(json={"document": "ID", "reason": "I want it gone"}, of="document"),
+    ],
+    ("POST", f"{ERASE}/{{proposal:str}}"): [Try("exchange", path=f"{ERASE}/ID")],
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
 """Routes about everybody's things: without their own right there is one answer, 403."""
@@ -172,6 +186,10 @@ OPERATORS = {
     ("POST", "/operator/audit/cases/{case:str}/notes"),
     ("POST", "/operator/audit/cases/{case:str}/decision"),
     ("GET", "/operator/audit/export"),
+    ("GET", "/operator/audit/proposals"),
+    ("POST", "/operator/audit/proposals/{proposal:str}/withdraw"),
+    ("POST", "/operator/audit/erase"),
+    ("POST", "/operator/audit/erase/{proposal:str}"),
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 

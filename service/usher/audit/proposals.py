@@ -166,7 +166,7 @@ class Proposals:
         if not 1 <= limit <= MAX_LIMIT:
             raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
         await self._deciders.kinds(by)
-        acting = await self._deciders.judged(by, None)
+        acting = await self._deciders.judged(by, Action.AUDIT_IDENTIFY if by.names else None)
         grant = by.grant
         reader = None if grant is None else who(grant, acting.name)
         asked = {"actor": by.actor, "question": "proposals", "limit": limit, "before": before and str(before)}
@@ -175,6 +175,13 @@ class Proposals:
         found = await self._store.page(RIGHTS, before, limit)
         kinds = await self._deciders.kinds(by)
         return [item for item in found if item.kind in kinds]
+
+    async def user_of(self, item: Item) -> str | None:
+        """The name of whom it is about; None where that opens no more, or it is about nobody."""
+        try:
+            return None if item.subject is None else await self._ledger.subjects.name_of(item.subject)
+        except SealBroken:
+            return None
 
     async def undone(self, *kinds: str) -> list[Item]:
         """What is granted and not yet done, the oldest first."""
@@ -229,9 +236,12 @@ class Proposals:
         return await self._found(item, by)
 
     async def _found(self, ident: UUID, by: Reviewer, right: Action | None = None) -> Item:
+        if right is not None:
+            await self._deciders.judged(by, right)
+        kinds = frozenset(RIGHTS) if right else await self._deciders.kinds(by)
         await self._courier.recover()
         item = await self._store.get(ident)
-        if item is None or not (right or item.kind in await self._deciders.kinds(by)):
+        if item is None or item.kind not in kinds:
             raise NoSuchProposal
         return item
 
@@ -246,7 +256,9 @@ class Proposals:
 def _event(item: Item, act: str, acting: Acting) -> dict[str, Any]:
     """What the record says of it: no names, no typed text."""
     said = {"act": act, "proposal": str(item.id), "act_kind": item.kind, "digest": item.stands.digest}
-    about = {} if item.subject is None else {"subject": item.subject}
+    about: dict[str, Any] = {} if item.subject is None else {"subject": item.subject}
+    if isinstance(item.stands, BreakGlass):
+        about["break_glass"] = True
     return {**said, **about, "by": acting.name, "rules": list(acting.rules)}
 
 

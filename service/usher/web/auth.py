@@ -39,6 +39,7 @@ class Access:
     operator: bool = False
     first_frame: bool = False
     action: Action | None = None
+    others: tuple[Action, ...] = ()
     target: str = ""
 
 
@@ -50,9 +51,9 @@ FIRST_FRAME = Access(first_frame=True)
 """As `KEY`, for a WebSocket: browsers open it without headers of the page's own. Pages must be of known origins."""
 
 
-def needs(action: Action, target: str) -> Access:
-    """A valid key whose person may do `action` on `target`, by the policy in force."""
-    return Access(key=True, action=action, target=target)
+def needs(action: Action, target: str, *others: Action) -> Access:
+    """A valid key whose person may do `action`, or one of the `others`, on `target`, by the policy in force."""
+    return Access(key=True, action=action, others=others, target=target)
 
 
 def needs_somewhere(action: Action) -> Access:
@@ -74,7 +75,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         return
     grant = await _admitted(connection)
     connection.app.state.services.limits.request(grant.credential.user)
-    if access.action is not None:
+    if access.action is not None and not any(grant.may(other, access.target).allowed for other in access.others):
         _refuse_unless(grant, access.action, access.target)
     connection.scope["state"]["grant"] = grant
 
