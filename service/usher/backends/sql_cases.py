@@ -34,9 +34,9 @@ class SqlCases:
 
     async def open(self, case: UUID, step: Step, title: str) -> Change:
         key = os.urandom(KEY_BYTES)
-        wrapped = self._ring.wrap(key, bound(case))
 
         def work(connection: sa.Connection) -> Change:
+            wrapped = self._ring.wrap(key, bound(case))  # here, where no erasure wraps keys anew meanwhile
             connection.execute(sa.insert(audit_case).values(id=case, wrapped_key=wrapped))
             return _stored(connection, case, step, _sealed(key, case, step.version, title), 0)
 

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing, SealBroken
 from usher.backends.sql import AnyRow, Database
+from usher.backends.sql_case_tables import audit_case
+from usher.backends.sql_cases import bound as case_aad
 from usher.backends.sql_documents import version_aad
 from usher.backends.sql_outbox import bump_revision
 from usher.backends.sql_proposal_tables import proposal
@@ -36,6 +38,7 @@ class Wrapped:
 WRAPPED: tuple[Wrapped, ...] = (
     Wrapped(t.document_version, ("document", "version"), version_aad),
     Wrapped(proposal, ("id",), reason_aad),
+    Wrapped(audit_case, ("id",), case_aad),
 )
 """Every table that holds keys under the key ring: one that is left out could not be opened after an erasure."""
 
