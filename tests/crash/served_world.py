@@ -21,6 +21,7 @@ from usher.server import Listener, operator_config
 
 SOCKET = "served"
 KEY = "key"
+PID = "pid"
 WORDS = 400
 DOCUMENTS = {"handbook/a.md": "# Holidays\n\nThere are 28 days of holiday in a year.\n"}
 
@@ -54,18 +55,18 @@ def main() -> None:
 
 def _serve(folder: Path) -> None:
     os.setsid()
-    with world(
-        folder, model=Trickle(), documents={"handbook/a.md": "# Holidays\n\nThere are 28 days of holiday.\n"}
-    ) as made:
+    with world(folder, model=Trickle(), documents=DOCUMENTS) as made:
         (folder / KEY).write_text(made.keys["bob"])
-        made.run(_listen(made, folder))
+        made.run(listen(made, folder))
     os._exit(0)
 
 
-async def _listen(made: World, folder: Path) -> None:
+async def listen(made: World, folder: Path) -> None:
+    """Serve in a folder for a minute; says the process's id once it listens, there too."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(folder / SOCKET))
         serving = await Listener(operator_config(made.app)).begin(sock)
+        (folder / PID).write_text(f"{os.getpid()}\n")
         print(os.getpid(), flush=True)
         await asyncio.wait({serving}, timeout=60)
 

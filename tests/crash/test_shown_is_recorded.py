@@ -23,6 +23,7 @@ from tests.crash.served_world import KEY, SOCKET
 from tests.web.chat_kit import QUESTION
 
 from usher.backends.keyring import KeyRing
+from usher.backends.ledger_reads import LedgerReads
 from usher.backends.ledger_sql import SqlLog
 from usher.ledger.content import Subject
 from usher.ledger.record import Kind, subject_key_aad
@@ -74,14 +75,18 @@ class Client:
         return "".join(json.loads(f'"{part.decode()}"') for part in re.findall(rb'"content":"([^"\\]*)', self.received))
 
 
-def killed(parent: subprocess.Popen[str], folder: Path, after: float) -> list[Client]:
-    """Ask for some streams, and kill the server so many seconds after the first part of an answer arrived."""
+def started(parent: subprocess.Popen[str], folder: Path) -> int:
+    """Have a server forked; its process's id, once it listens."""
     assert parent.stdin
     assert parent.stdout
     parent.stdin.write(f"{folder}\n")
     parent.stdin.flush()
-    server = int(parent.stdout.readline())
-    clients = [_asking(folder) for _ in range(CLIENTS)]
+    return int(parent.stdout.readline())
+
+
+def killed(server: int, folder: Path, key: str, after: float) -> list[Client]:
+    """Ask for some streams, and kill the server so many seconds after the first part of an answer arrived."""
+    clients = [_asking(folder / SOCKET, key) for _ in range(CLIENTS)]
     began, due = time.monotonic(), 0.0
     try:
         while not due or time.monotonic() < due:
@@ -101,33 +106,33 @@ def killed(parent: subprocess.Popen[str], folder: Path, after: float) -> list[Cl
     return clients
 
 
-def _asking(folder: Path) -> Client:
+def _asking(at: Path, key: str) -> Client:
     sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(folder / SOCKET))
-    head = {"host": "usher", "authorization": f"Bearer {(folder / KEY).read_text()}", "content-length": str(len(BODY))}
+    sock.connect(str(at))
+    head = {"host": "usher", "authorization": f"Bearer {key}", "content-length": str(len(BODY))}
     lines = [f"{name}: {value}" for name, value in {**head, "content-type": "application/json"}.items()]
     sock.sendall("\r\n".join(["POST /v1/chat/completions HTTP/1.1", *lines, "", ""]).encode() + BODY)
     sock.setblocking(False)
     return Client(sock)
 
 
-def recorded(folder: Path, audit_id: str) -> str:
+def recorded(log: LedgerReads, ring: KeyRing, audit_id: str) -> str:
     """The durable text of an answer, opened with the key ring."""
-    ring = KeyRing.open(folder / "home.keys")
-    with closing(SqlLog(folder / "home" / "ledger.sqlite", 0)) as log:
-        rows = log.content(audit_id)
-        stored = log.subject_by_pseudonym(rows[0].pseudonym)
-        assert stored is not None
-        key = ring.unwrap(stored.wrapped_key, subject_key_aad(stored.pseudonym))
-        conversation = Subject(stored.pseudonym, key).conversation(rows[0].conversation)
-        return "".join(conversation.open(row) for row in rows if row.kind is Kind.ANSWER)
+    rows = log.content(audit_id)
+    stored = log.subject_by_pseudonym(rows[0].pseudonym)
+    assert stored is not None
+    key = ring.unwrap(stored.wrapped_key, subject_key_aad(stored.pseudonym))
+    conversation = Subject(stored.pseudonym, key).conversation(rows[0].conversation)
+    return "".join(conversation.open(row) for row in rows if row.kind is Kind.ANSWER)
 
 
 def check(folder: Path, clients: list[Client]) -> int:
     """Compare, before and after the next start has closed what was cut off; returns how many answers were cut off."""
     shown = {client.audit_id: client.text for client in clients if client.audit_id}
-    for audit_id, text in shown.items():
-        assert recorded(folder, audit_id).startswith(text), "shown, not recorded"
+    ring = KeyRing.open(folder / "home.keys")
+    with closing(SqlLog(folder / "home" / "ledger.sqlite", 0)) as log:
+        for audit_id, text in shown.items():
+            assert recorded(log, ring, audit_id).startswith(text), "shown, not recorded"
     asyncio.run(_started_and_stopped(folder))
     verdict = verify(folder / "home" / "ledger.sqlite", ring=KeyRing.open(folder / "home.keys"))
     assert verdict.ok, verdict
@@ -149,7 +154,8 @@ def cut_off_by_kills(folder: Path, times: int) -> int:
         for number in range(times):
             home = folder / str(number)
             home.mkdir()
-            cut_off += check(home, killed(parent, home, random.uniform(0, 0.8)))  # noqa: S311  # a moment, no secret
+            server, after = started(parent, home), random.uniform(0, 0.8)  # noqa: S311  # a moment, no secret
+            cut_off += check(home, killed(server, home, (home / KEY).read_text(), after))
     return cut_off
 
 
