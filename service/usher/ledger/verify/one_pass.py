@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -23,6 +23,8 @@ Opener = Callable[[], AbstractContextManager[Source]]
 """Opens the ledger for reading, each time in its present state. What it raises is `OSError` or `Unreadable`."""
 _PROGRESS_EVERY = 5_000
 _EVENTS = "SELECT number, leaf, event FROM events WHERE number >= ? ORDER BY number"
+
+_EVENT = "SELECT number, leaf, event FROM events WHERE number = ?"
 
 
 class Pass:
@@ -45,7 +47,7 @@ class Pass:
                 self._check(source)
         except (Unreadable, OSError) as error:
             self._findings.add(f"the ledger cannot be read further: {error}", self._roots.size + 1)
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError, MemoryError) as error:
             self._findings.add(f"the rows are not a ledger's: {type(error).__name__}", self._roots.size + 1)
         finally:
             self._keeper.write(self._findings.clean)
@@ -142,10 +144,10 @@ class Pass:
 
     def _events(self, source: Source, order: OrderCheck, content: ContentCheck, checkpoints: CheckpointCheck) -> None:
         progress, roots = self._means.progress, self._roots
-        total = next(source.rows("SELECT max(number) FROM events"))[0] or 0
+        total = self._last(source) if progress else 0
         if checkpoints.due <= roots.size:
             checkpoints.compare(roots)
-        for number, leaf, event in source.rows(_EVENTS, roots.size + 1 if roots.size else LEAST):
+        for number, leaf, event in self._rows(source):
             if number != roots.size + 1:
                 self._findings.add(f"it is missing; the next one there is {number}", roots.size + 1)
                 break
@@ -156,6 +158,21 @@ class Pass:
                 progress(number, total)
         if progress:
             progress(roots.size, total)
+
+    def _rows(self, source: Source) -> Iterator[tuple[Any, ...]]:
+        """The rows of the events, and at a damaged place one by one, up to the very one that cannot be read."""
+        try:
+            yield from source.rows(_EVENTS, self._roots.size + 1 if self._roots.size else LEAST)
+        except Unreadable:
+            while row := next(source.rows(_EVENT, self._roots.size + 1), None):
+                yield row
+            raise
+
+    def _last(self, source: Source) -> int:
+        """How far there is to go; 0 where that cannot be read."""
+        with suppress(Unreadable):
+            return next(source.rows("SELECT max(number) FROM events"))[0] or 0
+        return 0
 
     def _event(self, order: OrderCheck, number: int, leaf: object, event: Any) -> None:
         if type(event) is not bytes:
@@ -211,7 +228,7 @@ class Pass:
             self._pending += 1
             try:
                 event = msgspec.json.decode(part)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 event = None
             if not isinstance(event, dict):
                 self._findings.add("an event that waits for its number is not one in JSON")

@@ -59,7 +59,7 @@ class OrderCheck:
         """Check one event's bytes."""
         try:
             event = self._decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._findings.add("its bytes are not an event in JSON", number)
             return
         if event.number != number or not raw.isascii():
