@@ -70,12 +70,12 @@ class CaseTold:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A case with those of its exchanges that its reader may know (`whole`: these are all), and whose all are."""
+    """A case with those of its exchanges that its reader may know. `whole`: nothing in any of its exchanges is out of
+    the reader's reach."""
 
     record: CaseRecord
     case: Case
     exchanges: tuple[Exchange, ...]
-    subjects: frozenset[str | None]
     whole: bool
 
     def text(self, step: Step, by: str) -> str | None:

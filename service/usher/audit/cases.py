@@ -39,7 +39,7 @@ from usher.core.reach import Reach
 from usher.errors import UserError
 from usher.ledger.record import uuid7
 from usher.outbox import Courier
-from usher.ports.audit_exchanges import Exchanges
+from usher.ports.audit_exchanges import Exchange, Exchanges
 from usher.ports.cases import CaseRecord, CaseStore
 from usher.viewing import ATTEMPTS, Changing
 from usher_policy.vocabulary import Action
@@ -95,9 +95,10 @@ class Cases:
         asked = list(dict.fromkeys(audit_ids))
         if not 1 <= len(asked) <= MAX_AT_ONCE:
             raise UserError("exchanges", f"are {len(asked)}", f"give 1 to {MAX_AT_ONCE}")
-        if len(await self._near(reach, asked)) < len(asked):
+        near = await self._near(reach, asked)
+        if len(near) < len(asked):
             raise NotThere("exchanges", "name one that is not there", "copy ids from answers or from other questions")
-        return await self._add(reviewer, shown, asked)
+        return await self._add(reviewer, shown, near)
 
     async def add_found(self, reviewer: Reviewer, ident: str, seen: int, query: Query) -> Changed:
         """The exchanges on a page of a question's answer. The question is recorded as any other."""
@@ -118,7 +119,7 @@ class Cases:
         check_seen(seen, shown.record.steps[-1])
         text = None if text is None else _checked_note(shown.record, text)
         person = None if reviewer.grant is None else await self._by(reviewer)
-        check_decision(shown.case, person, shown.subjects, all_seen=shown.whole)
+        check_decision(shown.case, person, all_seen=shown.whole)
         return await self._put(reviewer, shown, Op.DECIDE, review=review, text=text)
 
     async def show(self, reviewer: Reviewer, ident: str) -> CaseTold:
@@ -181,13 +182,13 @@ class Cases:
         if not near and not reach.everything and case.opener != await self._by(reviewer):
             return None
         whole = len(some) == len(case.exchanges) and all(map(nearness.entirely, some))
-        return Seen(record, case, near, frozenset(exchange.pseudonym for exchange in some), whole)
+        return Seen(record, case, near, whole)
 
-    async def _near(self, reach: Reach, audit_ids: Sequence[str]) -> list[str]:
+    async def _near(self, reach: Reach, audit_ids: Sequence[str]) -> list[Exchange]:
         """Those of them that are there, and within reach."""
         some = await exchanges(self._asking, self._index, audit_ids)
         nearness = await Nearness.of(self._asking, reach, some)
-        return [exchange.audit_id for exchange in some if nearness.exchange(exchange)]
+        return list(filter(nearness.exchange, some))
 
     async def _found(self, reviewer: Reviewer, query: Query) -> tuple[list[str], int | None]:
         """The exchanges of a page of an answer; a view is none."""
@@ -200,11 +201,12 @@ class Cases:
             seen = await self._questions.saw(reviewer, query.person, query.pseudonym, query.part)
         return _idents(entry.audit_id for entry in seen.entries), seen.next
 
-    async def _add(self, reviewer: Reviewer, shown: Seen, audit_ids: Iterable[str]) -> Changed:
-        added = newly(shown.case, audit_ids)
+    async def _add(self, reviewer: Reviewer, shown: Seen, near: Sequence[Exchange]) -> Changed:
+        added = newly(shown.case, (exchange.audit_id for exchange in near))
         if not added:
             return Changed(shown.record.id, shown.case.version)
-        return await self._put(reviewer, shown, Op.ADD, exchanges=added)
+        subjects = {exchange.pseudonym for exchange in near if exchange.audit_id in added} - {None}
+        return await self._put(reviewer, shown, Op.ADD, exchanges=added, subjects=tuple(sorted(map(str, subjects))))
 
     async def _put(
         self,
@@ -213,12 +215,13 @@ class Cases:
         op: Op,
         *,
         exchanges: tuple[str, ...] = (),
+        subjects: tuple[str, ...] = (),
         review: Review | None = None,
         text: str | None = None,
     ) -> Changed:
         """The next step, if it still is the next one."""
         version = shown.case.version + 1
-        step = Step(version, op, await self._by(reviewer), self._clock(), exchanges, review)
+        step = Step(version, op, await self._by(reviewer), self._clock(), exchanges, review, subjects)
         count = len(shown.case.exchanges) + len(exchanges)
         change = await self._store.put(shown.record.id, step, text, count)
         if isinstance(change, Step):

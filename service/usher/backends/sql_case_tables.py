@@ -23,9 +23,10 @@ case_step = sa.Table(
     sa.Column("by", sa.String(100), nullable=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("exchanges", sa.JSON, nullable=False),
+    sa.Column("subjects", sa.JSON, nullable=False),
     sa.Column("review", sa.String(16)),
     sa.Column("sealed", sa.LargeBinary),
     sa.Column("active", sa.Boolean, nullable=False),
 )
-"""`by` is a pseudonym or the operator, `exchanges` are audit ids; `active` once the step stands in the ledger. The key
+"""`by` is a pseudonym or the operator, `exchanges` are audit ids, `subjects` whose they are, by pseudonym; `active` once the step stands in the ledger. The key
 makes that of two steps upon the same version one is refused."""

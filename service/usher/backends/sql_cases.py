@@ -86,13 +86,25 @@ class SqlCases:
 
     async def erase(self, case: UUID, by: str, now: datetime) -> Change | None:
         def work(connection: sa.Connection) -> Change | None:
-            this = sa.update(audit_case).where(_C.id == case, _C.wrapped_key.is_not(None))
-            if not connection.execute(this.values(wrapped_key=None)).rowcount:
+            if not _forget(connection, [case]):
                 return None
-            connection.execute(sa.update(case_step).where(_S.case == case).values(sealed=None))
             return enqueue(connection, "case", {"case": str(case), "op": "erase", "by": by}, now)
 
         return await self._database.write(work)
+
+
+def forget_cases_about(connection: sa.Connection, pseudonym: str) -> int:
+    """Take away what was typed in cases that hold an exchange of this person's; how many cases there were."""
+    steps = connection.execute(sa.select(_S.case, _S.subjects).where(_S.op == Op.ADD))
+    return _forget(connection, {step.case for step in steps if pseudonym in step.subjects})
+
+
+def _forget(connection: sa.Connection, cases: Iterable[UUID]) -> int:
+    """The keys of cases, and all that they sealed; how many there were."""
+    some = list(cases)
+    kept = sa.update(audit_case).where(_C.id.in_(some), _C.wrapped_key.is_not(None))
+    connection.execute(sa.update(case_step).where(_S.case.in_(some)).values(sealed=None))
+    return connection.execute(kept.values(wrapped_key=None)).rowcount
 
 
 def bound(case: UUID) -> bytes:
@@ -114,7 +126,8 @@ def _opened(key: bytes, case: UUID, version: int, sealed: bytes) -> str:
 
 def _stored(connection: sa.Connection, case: UUID, step: Step, sealed: tuple[bytes, str] | None, count: int) -> Change:
     values = {"case": case, "version": step.version, "op": step.op, "by": step.by, "at": step.at, "review": step.review}
-    more = {"exchanges": list(step.exchanges), "sealed": sealed and sealed[0], "active": False}
+    values |= {"exchanges": list(step.exchanges), "subjects": list(step.subjects)}
+    more = {"sealed": sealed and sealed[0], "active": False}
     connection.execute(sa.insert(case_step).values(**values, **more))
     payload = {
         "case": str(case),
@@ -131,7 +144,7 @@ def _stored(connection: sa.Connection, case: UUID, step: Step, sealed: tuple[byt
 
 def _step(row: AnyRow) -> Step:
     review = None if row.review is None else Review(row.review)
-    return Step(row.version, Op(row.op), row.by, row.at, tuple(row.exchanges), review)
+    return Step(row.version, Op(row.op), row.by, row.at, tuple(row.exchanges), review, tuple(row.subjects))
 
 
 def finish_case(connection: sa.Connection, change: Change) -> None:

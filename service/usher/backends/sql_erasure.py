@@ -15,6 +15,7 @@ from usher.backends.keyring import KeyRing, SealBroken
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_case_tables import audit_case
 from usher.backends.sql_cases import bound as case_aad
+from usher.backends.sql_cases import forget_cases_about
 from usher.backends.sql_documents import version_aad
 from usher.backends.sql_outbox import bump_revision
 from usher.backends.sql_proposal_tables import proposal
@@ -66,6 +67,7 @@ class SqlErasure:
                 for name, table in PERSONAL.items()
             }
             _forget_words(connection, lambda row: row.subject == pseudonym or _asked_by(row) == pseudonym)
+            forget_cases_about(connection, pseudonym)
             bump_revision(connection)
             return _counted(connection, item, counts)
 

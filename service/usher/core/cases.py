@@ -10,7 +10,7 @@ another may follow. A second person would only delay that a violation stands in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -42,7 +42,7 @@ class Review(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change of a case; `version` counts them from 1."""
+    """One change of a case; `version` counts them from 1. `subjects` are those of the `exchanges` added."""
 
     version: int
     op: Op
@@ -50,6 +50,7 @@ class Step:
     at: datetime
     exchanges: tuple[str, ...] = ()
     review: Review | None = None
+    subjects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Case:
     opener: str
     opened_at: datetime
     exchanges: tuple[str, ...] = ()
+    subjects: frozenset[str] = frozenset()
     review: Review | None = None
     reviewed_by: str | None = None
 
@@ -105,7 +107,8 @@ def case_of(steps: Sequence[Step]) -> Case:
 def _after(case: Case, step: Step) -> Case:
     case = replace(case, version=step.version)
     if step.op is Op.ADD:
-        return replace(case, exchanges=tuple(dict.fromkeys((*case.exchanges, *step.exchanges))))
+        exchanges = tuple(dict.fromkeys((*case.exchanges, *step.exchanges)))
+        return replace(case, exchanges=exchanges, subjects=case.subjects.union(step.subjects))
     if step.op is Op.DECIDE:
         return replace(case, review=step.review, reviewed_by=step.by)
     return case
@@ -133,12 +136,12 @@ def newly(case: Case, audit_ids: Iterable[str]) -> tuple[str, ...]:
     return added
 
 
-def check_decision(case: Case, by: str | None, subjects: Collection[str | None], *, all_seen: bool) -> None:
-    """Raises `NotDecidable`. `by` is None for whoever is no person of the record; `subjects` are those of all of the
-    case's exchanges; `all_seen`: whether all of these lie within the right of whoever decides."""
+def check_decision(case: Case, by: str | None, *, all_seen: bool) -> None:
+    """Raises `NotDecidable`. `by` is None for whoever is no person of the record; `all_seen`: whether all of the
+    case's exchanges lie within the right of whoever decides."""
     if by is None:
         raise NotDecidable("key", "is missing: a decision is a person's", "give --key, or ask over the HTTP interface")
-    if by in subjects:
+    if by in case.subjects:
         problem = "is of somebody whose own exchange is in the case"
         raise NotDecidable("key", problem, "somebody else with audit.review decides it")
     if not case.exchanges:

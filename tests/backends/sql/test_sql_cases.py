@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 from tests.backends.sql.sql_kit import LATER, NOW, Ports, run
 
 from usher.backends import sql_cases
+from usher.backends.keyring import KeyRing
 from usher.backends.sql_case_tables import audit_case, case_step
 from usher.backends.sql_cases import SqlCases
+from usher.backends.sql_erasure import SqlErasure
 from usher.backends.sql_outbox import SqlOutbox
 from usher.core.cases import Op, Review, Step
 from usher.ledger.sealing import SealBroken
@@ -72,7 +75,7 @@ def test_the_steps_come_back_as_they_were_taken(sql: Ports) -> None:
         shelf = Shelf(sql)
         await shelf.opened()
         steps = [
-            Step(2, Op.ADD, "p-2", NOW, ("a", "b")),
+            Step(2, Op.ADD, "p-2", NOW, ("a", "b"), None, ("p-7", "p-8")),
             Step(3, Op.NOTE, "p-2", LATER),
             Step(4, Op.DECIDE, "p-3", LATER, (), Review.VIOLATION),
         ]
@@ -159,3 +162,35 @@ def test_a_text_opens_in_its_own_place_only(sql: Ports) -> None:
         connection.execute(moved)
     with pytest.raises(SealBroken):
         run(SqlCases(sql.database, sql.ring).read(CASE))
+
+
+def test_what_was_typed_about_a_person_goes_with_them(sql: Ports) -> None:
+    """In every case that holds an exchange of theirs, and in no other."""
+
+    async def story() -> list[dict[int, str]]:
+        shelf = Shelf(sql)
+        for number, subject in ((1, "p-7"), (2, "p-8")):
+            await shelf.opened(UUID(int=number))
+            await shelf.put(Step(2, Op.ADD, "p-2", NOW, ("a",), None, (subject,)), case=UUID(int=number))
+        await sql.database.write(lambda connection: sql_cases.forget_cases_about(connection, "p-7"))
+        return [dict(record.texts) for record in await shelf.store.page(None, 9)]
+
+    assert run(story()) == [{1: "The title"}, {}]
+
+
+def test_a_case_opens_after_its_key_was_wrapped_anew(sql: Ports, tmp_path: Path) -> None:
+    """As every key under the key ring: one that is left out could not be opened after an erasure."""
+    path = tmp_path / "home.keys"
+    ring = KeyRing.create(path)
+
+    async def story() -> None:
+        shelf = Shelf(Ports(sql.database, ring))
+        await shelf.opened()
+        ring.renew()
+        assert await SqlErasure(sql.database, ring).rewrap([]) == 1
+        ring.destroy_retired()
+        record = await shelf.store.read(CASE)
+        assert record is not None
+        assert record.texts == {1: "The title"}
+
+    run(story())

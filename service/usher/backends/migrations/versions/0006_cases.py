@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("by", sa.String(length=100), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("exchanges", sa.JSON(), nullable=False),
+        sa.Column("subjects", sa.JSON(), nullable=False),
         sa.Column("review", sa.String(length=16), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
