@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup run test test-unit test-crash lint bench-spine bench-conversations
+.PHONY: setup run test test-unit test-crash lint bench-spine bench-conversations bench-ledger bench-policy
 
 setup: $(STAMP)
 
@@ -44,6 +44,12 @@ lint: $(STAMP)
 
 bench-spine: $(STAMP)
 	$(BIN)/python tests/bench/spine.py
+
+bench-ledger: $(STAMP)
+	$(BIN)/python tests/bench/ledger.py
+
+bench-policy: $(STAMP)
+	$(BIN)/python tests/bench/policy.py
 
 bench-conversations: $(STAMP)
 	$(BIN)/python tests/bench/conversations.py

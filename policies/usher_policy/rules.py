@@ -98,6 +98,11 @@ def parse_rules(text: str) -> Rules:
     errors = [finding for finding in lint(text) if finding.severity == "error"]
     if errors:
         raise RuleFileError(errors)
+    return read_rules(text)
+
+
+def read_rules(text: str) -> Rules:
+    """The rules of a file that has passed lint. Raises ValueError for one whose lines cannot be read at all."""
     permissions: list[Permission] = []
     links: list[RoleLink] = []
     for row in rows(text):

@@ -20,7 +20,7 @@ from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import DENIED, Decision, Scope, earliest, may, roles_of, scope
-from usher_policy.rules import parse_rules
+from usher_policy.rules import read_rules
 from usher_policy.vocabulary import Action
 
 Clock = Callable[[], datetime]
@@ -80,7 +80,7 @@ class _Policy:
     @classmethod
     def compiled(cls, version: int, stored: StoredPolicy | None, catalog: Catalog) -> _Policy:
         """A version that is not there allows nothing."""
-        rules = parse_rules("" if stored is None else stored.rules)
+        rules = read_rules("" if stored is None else stored.rules)  # it passed lint before it was stored
         documents = parse_documents({} if stored is None else stored.documents)
         return cls(compile_snapshot(version, rules, catalog), documents)
 

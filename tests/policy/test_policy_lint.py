@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -179,11 +180,20 @@ def test_warnings_are_bounded_too() -> None:
     )
 
 
-@pytest.mark.slow
-def test_a_file_of_too_many_rules_is_refused() -> None:
+def test_a_file_of_too_many_rules_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file beyond the limit is refused at the first rule beyond it, whatever follows."""
-    text = "\n".join(rule(f"role:x{number}") for number in range(MAX_RULES + 1))
-    assert [f.line for f in lint(text) if f.severity == "error"] == [MAX_RULES + 1]
+    monkeypatch.setattr("usher_policy.lint.MAX_RULES", 100)
+    text = "\n".join(rule(f"role:x{number}") for number in range(110))
+    assert [f.line for f in lint(text) if f.severity == "error"] == [101]
+    assert MAX_RULES == 1_000_000
+
+
+@pytest.mark.slow
+def test_a_million_lines_of_nonsense_are_answered_soon() -> None:
+    """Reading stops at the hundredth error."""
+    began = time.perf_counter()
+    assert len(lint("nonsense, " * 3 + "\n" + "q, x\n" * 1_000_000)) == MAX_FINDINGS + 1
+    assert time.perf_counter() - began < 2
 
 
 def test_a_long_chain_of_links_needs_no_deep_stack() -> None:

@@ -1,0 +1,109 @@
+"""What the ledger takes, beside the same bytes inserted bare in the same run.
+
+    make bench-ledger    (options: --exchanges N, --seconds N, --million N)
+
+The last line is `RESULT {json}` with every figure by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median, quantiles
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import ledger_mix as mix
+from ledger_floor import fsyncs, sqlite_floor
+
+from usher.backends.keyring import KeyRing
+from usher.backends.ledger_sql import SqlLog
+from usher.ledger.proofs import Prover
+from usher.ledger.sequencer import Ledger
+from usher.ledger.verify import verify
+
+CALLERS = 256
+PROOFS = 2_000
+Figures = dict[str, float]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--exchanges", type=int, default=10_000)
+    options.add_argument("--seconds", type=float, default=20.0)
+    given = options.parse_args()
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        figures |= _timed("sqlite", lambda: sqlite(Path(folder), given.exchanges, given.seconds))
+    print("RESULT", json.dumps(figures))
+
+
+def _timed(name: str, part: Callable[[], Figures]) -> Figures:
+    began = time.perf_counter()
+    figures = part()
+    print(f"{name}: {time.perf_counter() - began:.0f} s", *(f"{k} {v:g}" for k, v in figures.items()), sep="\n  ")
+    return figures
+
+
+def sqlite(folder: Path, total: int, seconds: float) -> Figures:
+    ring = KeyRing.create(folder / "home.keys")
+    path = folder / "ledger.sqlite"
+    took, acks = asyncio.run(_recorded(path, ring, total, seconds))
+    synced = fsyncs(folder)
+    bare = sqlite_floor(path, folder / "bare.sqlite", total)
+    size = path.stat().st_size
+    began = time.perf_counter()
+    verdict = verify(path, public_key=ring.public_key)
+    checked = time.perf_counter() - began
+    assert verdict.ok, verdict.problems
+    return {
+        "sqlite.exchanges_per_s": round(total / took, 1),
+        "floor.sqlite_exchanges_per_s": round(total / bare, 1),
+        "sqlite.vs_floor": round(bare / took, 3),
+        "sqlite.ack_p99_ms_at_1000": p99(acks),
+        "sqlite.ack_p50_ms_at_1000": round(median(acks) * 1000, 2),
+        "floor.fsync_p99_ms": p99(synced),
+        "bytes_per_exchange": round(size / (verdict.size / 5)),
+        "verify_events_per_s": round(verdict.size / checked),
+        "proof_p50_us": proofs(path, verdict.size),
+    }
+
+
+async def _recorded(path: Path, ring: KeyRing, total: int, seconds: float) -> tuple[float, list[float]]:
+    ledger = await Ledger.open(SqlLog(path), ring)
+    try:
+        took = await mix.at_once(ledger, CALLERS, total)
+        return took, await mix.offered(ledger, 1_000, seconds)
+    finally:
+        await ledger.close()
+
+
+def proofs(path: Path, size: int) -> float:
+    """Microseconds of an inclusion proof, once the tree's hashes are in memory."""
+    log = SqlLog(path)
+    prover, chance = Prover(log), random.Random(1)  # noqa: S311  # a load, no secret
+    prover.inclusion(1, size)
+    took = []
+    for _ in range(PROOFS):
+        number = chance.randint(1, size)
+        began = time.perf_counter()
+        prover.inclusion(number, size)
+        took.append(time.perf_counter() - began)
+    log.close()
+    return round(median(took) * 1e6, 1)
+
+
+def p99(seconds: list[float]) -> float:
+    """In milliseconds."""
+    return round(quantiles(seconds, n=100)[98] * 1000, 2)
+
+
+if __name__ == "__main__":
+    main()
