@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ class History:
         person = PEOPLE[act.person]
         history = [self.exchanges[n % len(self.exchanges)] for n in act.earlier if self.exchanges]
         if act.kind == "view":
-            shown = [{"document": p["document"], "version": p["version"]} for p in act.passages]
+            shown = [{name: p[name] for name in ("document", "version", "access_class")} for p in act.passages]
             shown = [
                 one | ({"chunk": p["chunk"]} if p["in_prompt"] else {})
                 for one, p in zip(shown, act.passages, strict=True)
@@ -137,6 +137,35 @@ def scanned(history: History, wanted: What) -> dict[int, str]:
                 exposed[node] = True
                 how[node] = "direct" if how.get(node) == "direct" else "inherited"
     return how
+
+
+def redacted(history: History, covers: Callable[[Mapping[str, Any]], bool]) -> tuple[History, set[int], set[str]]:
+    """The history as if nothing had ever been about a document that is not covered, but for the numbers of events; the
+    first events of the entries that are then still about something; and the exchanges among these."""
+    made, about, exposed = History(history.origin), {}, {}
+    begun: dict[str, int] = {}
+    exchanges: set[str] = set()
+    for event in history.bodies:
+        body = {name: value for name, value in event.items() if name not in ("number", "at", "type", "audit_id", "who")}
+        if event["type"] == "request":
+            begun[event["audit_id"]] = event["number"]
+        node = begun.get(event["audit_id"], event["number"])
+        for name in ("passages", "documents"):
+            if name in body:
+                body[name] = [passage for passage in body[name] if covers(passage)]
+                about[node] = about.get(node, False) or bool(body[name])
+                of_prompt = [passage for passage in body[name] if passage.get("in_prompt") is not False]
+                search = name == "passages" and history.bodies[node - 1]["operation"] == "search"
+                exposed[node] = exposed.get(node, False) or bool(body[name] if search else of_prompt)
+        for name in ("history", "exchanges"):
+            if name in body:
+                body[name] = [one for one in body[name] if one is not None and exposed.get(begun[one])]
+                about[node] = about.get(node, False) or bool(body[name])
+                exposed[node] = exposed.get(node, False) or bool(body[name])
+        made.add(EventType(event["type"]), event["audit_id"], event["who"], body)
+        if about.get(node) and event["audit_id"]:
+            exchanges.add(event["audit_id"])
+    return made, {node for node, is_about in about.items() if is_about}, exchanges
 
 
 def chat(*documents: int, earlier: Sequence[int] = (), person: int = 0) -> Act:

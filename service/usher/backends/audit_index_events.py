@@ -20,7 +20,11 @@ _CANDIDATES = """
 SELECT number, node, NULL AS document FROM steps WHERE {steps} AND number > :after
 UNION ALL SELECT number, NULL, document FROM acts WHERE {acts} AND number > :after ORDER BY number
 """
-_FOUND_IT = "SELECT node FROM shown WHERE document = :document"
+_FOUND_IT = (
+    "SELECT node FROM shown s WHERE document = :document"
+    " AND (:reach IS NULL OR access_class IN (SELECT value FROM json_each(:reach)))"
+)
+"""Whoever may not know of the document, or not of what it was then, does not learn who found it."""
 _SHOWN = "SELECT node, rank, document, access_class FROM shown WHERE node IN (SELECT value FROM json_each(:nodes))"
 _EARLIER = (
     "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
@@ -60,7 +64,16 @@ def events(
 def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None) -> tuple[str, str, dict[str, Any]]:
     """Which events of entries, which others, and the values of both conditions."""
     steps, acts = ["TRUE"], ["TRUE"]
-    values: dict[str, Any] = {"document": wanted.document and str(wanted.document), "pseudonym": wanted.pseudonym}
+    document = None if wanted.document is None else str(wanted.document)
+    values: dict[str, Any] = {"document": document, "pseudonym": wanted.pseudonym, "reach": None}
+    if within is not None:
+        condition, reach = about_any(index, "reach", within.classes, "steps.node", ahead=False)
+        values |= reach
+        steps.append(condition)
+        acts.append(f"type IN ('{OF_DOCUMENTS[0]}', '{OF_DOCUMENTS[1]}')")
+        acts.append("access_class IN (SELECT value FROM json_each(:reach))")
+        if document in within.hidden:
+            return "FALSE", "FALSE", values
     if wanted.document is not None:
         steps.append(_of_document(index, values))
         acts.append("document = :document")
@@ -76,19 +89,13 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
     if wanted.types:
         acts.append("type IN (SELECT value FROM json_each(:types))")
         values["types"] = listed(sorted(wanted.types))
-    if within is not None:
-        condition, reach = about_any(index, "reach", within.classes, "steps.node", ahead=False)
-        steps.append(condition)
-        acts.append(f"type IN ('{OF_DOCUMENTS[0]}', '{OF_DOCUMENTS[1]}')")
-        acts.append("access_class IN (SELECT value FROM json_each(:reach))")
-        values |= reach
     return " AND ".join(steps), " AND ".join(acts), values
 
 
 def _of_document(index: sqlite3.Connection, values: Mapping[str, Any]) -> str:
     count = f"SELECT count(*) FROM ({_FOUND_IT} LIMIT {MANY + 1})"  # noqa: S608  # constants only
     if index.execute(count, values).fetchone()[0] > MANY:
-        return "EXISTS (SELECT 1 FROM shown s WHERE s.document = :document AND s.node = steps.node)"
+        return f"EXISTS ({_FOUND_IT} AND s.node = steps.node)"
     return f"node IN ({_FOUND_IT})"
 
 

@@ -93,12 +93,12 @@ def who_saw(index: sqlite3.Connection, what: What, between: Between, within: Wit
     own = () if within is None or document is None else (document,)
     showing = f"SELECT count(*) FROM (SELECT 1 FROM shown WHERE {_IT} LIMIT :many + 1)"  # noqa: S608  # a constant
     if index.execute(showing, {**it, "many": MANY}).fetchone()[0] <= MANY:
-        return _seen(index, _WHO_SAW, it, f"AND {_IT}", between, within, own)
+        return _seen(index, _WHO_SAW, it, f"AND {_IT}", between, None, within, own)
     between = replace(between, after=max(between.after, _before(index, between.since)))
     ahead = "SELECT number FROM entries WHERE number > ? ORDER BY number LIMIT 1 OFFSET ?"
     stop = index.execute(ahead, (between.after, SCAN - 1)).fetchone()
     until = {**it, "stop": stop[0] if stop else MAX_NUMBER}
-    found, following, through = _seen(index, _WHO_SAW_MUCH, until, f"AND {_IT}", between, within, own)
+    found, following, through = _seen(index, _WHO_SAW_MUCH, until, f"AND {_IT}", between, None, within, own)
     return found, following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None), through
 
 
@@ -133,18 +133,27 @@ def decided_under(index: sqlite3.Connection, version: int, between: Between, wit
 
 
 def touched(index: sqlite3.Connection, classes: Collection[int], between: Between, within: Within | None) -> Answer:
-    """Whatever found or inherited something of these access classes."""
-    return _shown(index, *about_any(index, "marked", classes), between, within)
+    """Whatever found or inherited something of these access classes, by what of these is within."""
+    if within is None:
+        return _shown(index, *about_any(index, "marked", classes), between, None)
+    return _shown(index, "TRUE", {}, between, within, by=replace(within, classes=within.classes.intersection(classes)))
 
 
 def _shown(
-    index: sqlite3.Connection, which: str, values: Mapping[str, Any], between: Between, within: Within | None
+    index: sqlite3.Connection,
+    which: str,
+    values: Mapping[str, Any],
+    between: Between,
+    within: Within | None,
+    by: Within | None = None,
 ) -> Answer:
-    if within is not None:
-        known, reach = about_any(index, "reach", within.classes)
+    """`by` what entries may be known of, if that is less than is told of them."""
+    by = by or within
+    if by is not None:
+        known, reach = about_any(index, "reach", by.classes)
         which, values = f"{which} AND {known}", {**values, **reach}
     between = replace(between, after=max(between.after, _before(index, between.since)))
-    return _seen(index, _SEEN.format(which=which), values, "", between, within)
+    return _seen(index, _SEEN.format(which=which), values, "", between, by, within)
 
 
 def denied(
@@ -184,12 +193,14 @@ def _seen(
     values: Mapping[str, Any],
     only: str,
     between: Between,
+    by: Within | None,
     within: Within | None,
     own: Collection[str] = (),
 ) -> Answer:
-    """`own` is the document that was asked for, by which all that the query finds may be known of."""
+    """`by` what entries may be known of, and `within` what is told of them; `own` is the document that was asked for,
+    by which all that the query finds may be known of."""
     rows = index.execute(query, {**values, **_values(between)})
-    found = page(index, rows, None if own else within, between.limit)
+    found = page(index, rows, by, between.limit)
     nodes = [row["node"] for row in found.rows]
     passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), nodes, values)
     earlier = _by_node(index, _EARLIER, nodes, {})
