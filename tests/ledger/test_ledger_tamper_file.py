@@ -117,11 +117,12 @@ def never_whole(original: Original, damage: Damage, seeds: range) -> int:
         given = Means(original.ring if seed % 2 else None, original.ring.public_key, original.held)
         with loaded(bytes(data)) as connection:
             verdict, now = verified(connection, given), readable(connection)
-            if verdict.ok:
+        found += not verdict.ok
+        if verdict.ok:
+            with loaded(bytes(data)) as connection:  # as a server would read it
                 assert told(connection, by_ring=seed % 2 == 1) == whole[seed % 2 == 1], seed
                 left = connection.execute(CHECKPOINTS).fetchall()
-                assert left == notes[: len(left)], seed
-        found += not verdict.ok
+            assert left == notes[: len(left)], seed
         first = next((n for n in range(1, SIZE + 1) if now.get(n) != original.rows[n]), None)
         if first is not None:
             assert verdict.first_bad is not None, (seed, verdict.problems)

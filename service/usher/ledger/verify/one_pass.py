@@ -92,6 +92,8 @@ class Pass:
 
     def _check(self, source: Source) -> None:
         # 1. The ledger is of a known format.
+        if source.damage:
+            self._findings.add(f"the file is damaged: {source.damage}")
         version = source.format()
         if version != FORMAT:
             self._findings.add(f"the format is {version}, not {FORMAT}: no ledger, or of a newer version", 1)

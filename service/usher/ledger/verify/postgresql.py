@@ -30,6 +30,7 @@ class PgSource:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
+        self.damage: str | None = None
         self._cursors = 0
 
     def format(self) -> object:

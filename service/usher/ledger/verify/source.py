@@ -19,8 +19,11 @@ class Unreadable(Exception):
 class Source(Protocol):
     """A ledger that is open in one read transaction. A value may be of any type: nothing that is stored is believed.
 
-    Each method raises `Unreadable`, also while its rows are taken.
+    Each method raises `Unreadable`, also while its rows are taken. `damage` says why a server could not read any of it,
+    where it is read as far as it goes all the same.
     """
+
+    damage: str | None
 
     def format(self) -> object:
         """The version of the tables' layout."""
@@ -48,9 +51,19 @@ class SqliteSource:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         connection.text_factory = lambda text: text.decode(errors="replace")
-        # Page by page with care; no function of the file's own; and also a file that was cut, as far as it goes.
-        for setting in ("cell_size_check = ON", "trusted_schema = OFF", "writable_schema = ON"):
-            connection.execute(f"PRAGMA {setting}")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        self.damage = self._damage()
+        if self.damage:
+            connection.execute("PRAGMA writable_schema = ON")  # reads also a file that was cut, as far as it goes
+
+    def _damage(self) -> str | None:
+        try:
+            for _ in self.rows("SELECT count(*) FROM sqlite_schema"):
+                pass
+        except Unreadable as error:
+            return str(error)
+        return None
 
     def format(self) -> object:
         return next(self.rows("PRAGMA user_version"))[0]
