@@ -116,8 +116,11 @@ class Holds:
             await self._do(item)
 
     async def binding(self) -> list[Hold]:
-        """The holds that bind now. Asked inside `gate`, it stays so until that is left."""
-        return await self._store.binding()
+        """The holds that bind now, those too that were granted and are not placed yet. Asked inside `gate`, it stays so
+        until that is left."""
+        granted = [hold_of(item) for item in await self._proposals.undone(HOLD)]
+        placed = await self._store.binding()
+        return [*placed, *(hold for hold in granted if hold.id not in {one.id for one in placed})]
 
     async def page(self, by: Reviewer, before: UUID | None, limit: int) -> list[Listed]:
         """Holds and why they were placed, newest first; released ones too. That it was read is recorded."""

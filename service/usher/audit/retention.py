@@ -184,8 +184,8 @@ class RetentionRuns:
         retention, holds, now = documents.retention, await self._holds.binding(), self._clock()
         judged = [one for one in await self._records.judged(found) if one.told]
         over = [(one, judge(one.exchange, retention, holds, now)) for one in judged]
-        leaving = {one.exchange.id: verdict.rule for one, verdict in over if verdict.rule and verdict.goes}
-        rows = await self._rows([one.exchange.id for one in judged if one.exchange.id in leaving and not one.dropped])
+        leaving = {one.exchange.id: verdict.rule for one, verdict in over if verdict.goes}
+        rows = await self._rows([one.exchange.id for one, verdict in over if verdict.rule and not one.dropped])
         exchanges = tuple(
             (rule, one.exchange, rows[one.exchange.id])
             for one in judged
@@ -197,7 +197,8 @@ class RetentionRuns:
             for item in one.feedback
             if (rule := leaving.get(one.exchange.id) or _rule(item, retention, holds, now)) is not None
         )
-        return _Going(exchanges, feedback, sum(bool(verdict.holds) for _, verdict in over), versions.policy)
+        held = sum(bool(verdict.holds) and one.exchange.id in rows for one, verdict in over)
+        return _Going(exchanges, feedback, held, versions.policy)
 
     async def _rows(self, exchanges: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """The positions of the rows of each exchange that still has text."""
