@@ -15,7 +15,8 @@ from usher.ledger.verify.tree import Roots
 from usher.ledger.verify.verdict import Trust
 
 _HELD = "the held checkpoint"
-_KNOWN = "the last known checkpoint"
+_KNOWN = "the checkpoint beside the key ring"
+_SAVED = "the checkpoint of the saved verification"
 _STORED = "SELECT id, size, edge, note, key FROM checkpoints WHERE size >= ? ORDER BY id"
 _NEWEST_KEY = "SELECT key FROM checkpoints ORDER BY id DESC LIMIT 1"
 
@@ -45,16 +46,21 @@ class CheckpointCheck:
             findings.add("no valid checkpoint is stored")
         self._look_ahead()
 
-    def hold(self, texts: Sequence[str], known: Sequence[str]) -> None:
-        """Hold the events to checkpoints that are kept elsewhere, and to those that are `known` from before as far as
-        they are of this log."""
-        stored = self._key or self._stored_key()
-        notes = [note for text in texts if (note := self._note(text, stored, _HELD))]
-        for text in known:
-            with suppress(BadNote):
-                notes.append(read_note(text, self.origin, stored, _KNOWN))
+    def hold(self, texts: Sequence[str], known: str | None, saved: str | None) -> None:
+        """Hold the events to checkpoints that are kept elsewhere; to a `known` one, if it is of this log; and to that
+        of a saved verification, which must be of this log if that is gone on with."""
+        key = self._key or self._stored_key()
+        notes = [note for text in texts if (note := self._note(text, key, _HELD))]
+        with suppress(BadNote):
+            notes += [read_note(known, self.origin, key, _KNOWN)] if known is not None else []
         self._all_held = sorted(notes, key=lambda note: note.size)
-        self._waiting = deque(note for note in self._all_held if note.size >= self._start)
+        try:
+            notes += [read_note(saved, self.origin, key, _SAVED)] if saved is not None else []
+        except BadNote as error:
+            if self._start:
+                self._findings.add(f"{_SAVED}: {error}")
+        waiting = (note for note in notes if note.size >= self._start)
+        self._waiting = deque(sorted(waiting, key=lambda note: note.size))
         self._look_ahead()
 
     def held_before(self, size: int) -> list[Note]:

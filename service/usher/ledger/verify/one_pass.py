@@ -124,8 +124,9 @@ class Pass:
         with self._told_if_unreadable("the log's name"):
             origin = self._single(source, "SELECT origin FROM log")
         checkpoints = CheckpointCheck(source, self._findings, origin, means.key, self._roots.size)
-        known = [*([means.known] if means.known else []), *([self._known.checkpoint] if self._known else [])]
-        checkpoints.hold(notes_in(means.held, origin) if means.held is not None else [], known)
+        held = notes_in(means.held, origin) if means.held is not None else []
+        saved = self._saved or self._known
+        checkpoints.hold(held, means.known, saved.checkpoint if saved else None)
         return checkpoints
 
     @contextmanager
