@@ -159,9 +159,10 @@ def redacted(history: History, covers: Callable[[Mapping[str, Any]], bool]) -> t
                 exposed[node] = exposed.get(node, False) or bool(body[name] if search else of_prompt)
         for name in ("history", "exchanges"):
             if name in body:
-                body[name] = [one for one in body[name] if one is not None and exposed.get(begun[one])]
-                about[node] = about.get(node, False) or bool(body[name])
-                exposed[node] = exposed.get(node, False) or bool(body[name])
+                body[name] = [one for one in body[name] if one is not None and about.get(begun[one])]
+                inherits = any(exposed.get(begun[one]) for one in body[name])
+                about[node] = about.get(node, False) or inherits
+                exposed[node] = exposed.get(node, False) or inherits
         made.add(EventType(event["type"]), event["audit_id"], event["who"], body)
         if about.get(node) and event["audit_id"]:
             exchanges.add(event["audit_id"])

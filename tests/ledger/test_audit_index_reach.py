@@ -137,7 +137,7 @@ def test_a_limited_answer_is_the_answer_about_what_is_within_reach(
 
 @pytest.mark.crash
 @pytest.mark.usefixtures("road")
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(*LIMITED)
 def test_a_limited_answer_is_so_in_very_many_histories(
     database: Database, acts: list[Act], reach: Reach, labels: Labels, limit: int
