@@ -28,6 +28,7 @@ from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.questions import Questions
 from usher.audit.replay import Replays, Sources
+from usher.audit.report import Reports
 from usher.audit.review import Review
 from usher.audit.reviewers import Reviewers
 from usher.audit.unseal import Unsealing
@@ -206,6 +207,7 @@ async def _wired(
         replays=Replays(log, index, asking, who_and_what, authority, sources),
         cases=Cases(sql_cases.SqlCases(database, ring), index, asking, who_and_what, questions, courier),
         exports=Exports(log, ledger, Reviewers(authority, ledger), SqlNames(database), documents, ring.signing_key),
+        reports=Reports(log, index, asking, who_and_what, authority),
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),
     )

@@ -12,13 +12,15 @@ import typer
 
 from usher import (
     cli_audit,
-    cli_audit_ask,
     cli_audit_case,
+    cli_audit_ask,
     cli_audit_erase,
+    cli_audit_case,
     cli_audit_export,
     cli_audit_hold,
     cli_audit_proof,
     cli_audit_replay,
+    cli_audit_report,
     cli_audit_verify,
     cli_documents,
     cli_people,
@@ -55,6 +57,7 @@ cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
 cli_audit.audit.command("who-saw")(cli_who_saw.who_saw)
 cli_audit_ask.add_to(cli_audit.audit)
 cli_audit.audit.command("export")(cli_audit_export.export)
+cli_audit.audit.command("report")(cli_audit_report.report)
 cli_audit.audit.command("replay")(cli_audit_replay.replay)
 cli_audit.audit.add_typer(cli_audit_case.case, name="case")
 cli_audit_hold.add_to(cli_audit.audit)

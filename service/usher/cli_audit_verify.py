@@ -68,6 +68,8 @@ def verify(
 
 def _where(target: str | None, settings: Settings) -> str | Path:
     """The URL or file that is meant. Raises `UserError`."""
+    if target is None and settings.ledger_url is not None:
+        target = settings.ledger_url.get_secret_value()
     if target is not None and target.startswith(_POSTGRESQL):
         return target.replace("postgresql+psycopg:", "postgresql:", 1)
     path = settings.home if target is None else Path(target)

@@ -15,6 +15,7 @@ from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.replay import Replays
 from usher.audit.retention import RetentionRuns
+from usher.audit.report import Reports
 from usher.audit.review import Review
 from usher.audit.unseal import Unsealing
 from usher.authority import Authority
@@ -73,4 +74,5 @@ class Services:
     replays: Replays
     cases: Cases
     exports: Exports
+    reports: Reports
     ready: Callable[[], Awaitable[dict[str, str]]]

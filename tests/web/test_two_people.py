@@ -111,6 +111,7 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
     ("POST", "/api/audit/cases/{case:str}/decision"): [
         Try(path=f"{CASE}/decision", json={"version": 1, "decision": "fine"})
     ],
+    ("GET", "/api/audit/report"): [Try(), Try(query={"names": "true"})],
     ("GET", "/api/audit/proof/{number:str}"): [Try(path="/api/audit/proof/1"), Try(path="/api/audit/proof/999999")],
     ("GET", HOLDS): [Try()],
     ("POST", HOLDS): [Try(json={"on": "exchange", "target": "ID", "reason": "I want to know"}, of="exchange")],
@@ -186,6 +187,7 @@ OPERATORS = {
     ("POST", "/operator/audit/cases/{case:str}/notes"),
     ("POST", "/operator/audit/cases/{case:str}/decision"),
     ("GET", "/operator/audit/export"),
+    ("GET", "/operator/audit/report"),
     ("GET", "/operator/audit/proposals"),
     ("POST", "/operator/audit/proposals/{proposal:str}/withdraw"),
     ("POST", "/operator/audit/erase"),

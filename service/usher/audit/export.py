@@ -15,10 +15,10 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from usher.audit.export_choice import head_of
+from usher.audit.export_choice import numbers_between
 from usher.audit.export_making import Export, ExportLog, Parts, Plan
 from usher.audit.proof import NotThere
-from usher.audit.review import utc
+from usher.audit.ranges import utc
 from usher.audit.reviewers import Reviewer, Reviewers
 from usher.authority import Clock, utc_now
 from usher.core.reach import Reach
@@ -116,8 +116,8 @@ class Exports:
         await self._ledger.checkpoint()
         checkpoint = await asyncio.to_thread(self._log.newest_checkpoint)
         assert checkpoint is not None  # noqa: S101  # one was just made
-        first = await asyncio.to_thread(self._before, checkpoint.size, asked["from"], 0) + 1
-        last = await asyncio.to_thread(self._before, checkpoint.size, asked["to"], checkpoint.size)
+        span = asked["from"], asked["to"]
+        first, last = await asyncio.to_thread(numbers_between, self._log, checkpoint.size, *span)
         plan = Plan(
             reviewer=reviewer,
             actions=actions,
@@ -136,19 +136,6 @@ class Exports:
     async def _pseudonym(self, person: str) -> str | None:
         subject = await self._ledger.subjects.found(person)
         return None if subject is None else subject.pseudonym
-
-    def _before(self, size: int, moment: str | None, otherwise: int) -> int:
-        """How many events are older than a moment, by bisection: times rise with numbers."""
-        if moment is None:
-            return otherwise
-        low, high = 0, size
-        while low < high:
-            middle = (low + high + 1) // 2
-            found = self._log.stored(middle, middle)
-            if not found:
-                raise LogFailed("events are missing; run `usher audit verify`")
-            low, high = (middle, high) if head_of(found[0]).time < moment else (low, middle - 1)
-        return low
 
     def _consistency(self, held: int | None, size: int) -> list[bytes]:
         if held is None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from usher.core.export_cut import cut, documents_in
 from usher.core.reach import Reach
@@ -16,6 +16,13 @@ from usher.ledger.record import leaf_hash
 _HEAD = re.compile(
     rb'\{"number":([1-9][0-9]{0,18}),"time":"([^"]{1,40})","type":"([a-z_]{1,40})","audit_id":(?:null|"([^"]{1,64})")[,}]'
 )
+
+
+class StoredEvents(Protocol):
+    """The log's own reads."""
+
+    def stored(self, first: int, last: int) -> list[StoredEvent]:
+        """The events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,26 @@ def head_of(stored: StoredEvent) -> Head:
     return Head(stored.number, match[2].decode("ascii", "replace"), match[3].decode("ascii"), audit_id)
 
 
+def numbers_between(log: StoredEvents, size: int, since: str | None, until: str | None) -> tuple[int, int]:
+    """The numbers of the first and the last event in a span of time, of the first `size` (the last before the first:
+    there is none). Raises `LogFailed`."""
+    return _before(log, size, since, 0) + 1, _before(log, size, until, size)
+
+
+def _before(log: StoredEvents, size: int, moment: str | None, otherwise: int) -> int:
+    """How many events are older than a moment, by bisection: times rise with numbers."""
+    if moment is None:
+        return otherwise
+    low, high = 0, size
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = log.stored(middle, middle)
+        if not found:
+            raise LogFailed("events are missing; run `usher audit verify`")
+        low, high = (middle, high) if head_of(found[0]).time < moment else (low, middle - 1)
+    return low
+
+
 class Choice:
     """Events of some types (none: of all) that name each of some ids, themselves or elsewhere in their exchange.
 
@@ -65,7 +92,7 @@ class Choice:
         """The documents that are within reach as they were when they were shown: as they are now, they may not be."""
         if self._reach is None:
             return set()
-        left = (cut(_said(one), self._reach, self._hidden) for one in stored)
+        left = (cut(said(one), self._reach, self._hidden) for one in stored)
         return {document for event in left if event is not None for document in documents_in(event)}
 
     def hide(self, documents: Iterable[str]) -> None:
@@ -99,7 +126,7 @@ class Choice:
 
     def _line(self, one: StoredEvent) -> tuple[bytes, Mapping[str, Any]] | None:
         """An event's bytes, or what is left of it with its leaf hash; None where nothing is left."""
-        event = _said(one)
+        event = said(one)
         if self._reach is None:
             return one.event, event
         left = cut(event, self._reach, self._hidden)
@@ -109,8 +136,8 @@ class Choice:
         return line.encode("ascii"), left
 
 
-def _said(one: StoredEvent) -> Mapping[str, Any]:
-    """Raises `LogFailed`."""
+def said(one: StoredEvent) -> Mapping[str, Any]:
+    """What an event says. Raises `LogFailed`."""
     try:
         event = json.loads(one.event)
     except ValueError:

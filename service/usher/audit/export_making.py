@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from usher.audit.export_choice import Choice, Chosen
+from usher.audit.export_choice import Choice, Chosen, StoredEvents
 from usher.audit.export_pack import Pack, names_file
 from usher.audit.proof import Contradiction, ProofLog
 from usher.audit.reviewers import Reviewer, Reviewers
@@ -40,11 +40,8 @@ BATCH = 500
 _log = structlog.stdlib.get_logger("usher.audit.export")
 
 
-class ExportLog(ProofLog, Protocol):
+class ExportLog(ProofLog, StoredEvents, Protocol):
     """The log's own reads."""
-
-    def stored(self, first: int, last: int) -> list[StoredEvent]:
-        """The events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
 
 
 @dataclass(frozen=True, slots=True)

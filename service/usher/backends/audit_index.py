@@ -20,7 +20,9 @@ from usher.backends.audit_index_events import events
 from usher.backends.audit_index_exchanges import exchanges
 from usher.backends.audit_index_ledger import Followed, Following, Row, in_file
 from usher.backends.audit_index_reach import exposed
+from usher.backends.audit_index_report import figures
 from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
+from usher.core.report_figures import Figures
 from usher.ledger.shown import rows_of
 from usher.ports.audit_exchanges import Exchange
 from usher.ports.audit_index import Between, Denial, Exposed, Found, IndexUnreadable, Seen, Wanted, What, Within
@@ -117,6 +119,11 @@ class AuditIndexFile:
         with self._reading() as index:
             row = index.execute(_ENDED, (audit_id,)).fetchone()
             return None if row is None else Exposed(row["number"], row["pseudonym"], exposed(index, row["number"]))
+
+    def figures(self, first: int, last: int, width: int, markings: Mapping[str, Collection[int]]) -> Figures:
+        """Raises `IndexUnreadable`."""
+        with self._reading() as index:
+            return figures(index, first, last, width, markings)
 
     def has_adapter(self, adapter: str) -> bool:
         """Raises `IndexUnreadable`."""

@@ -22,6 +22,7 @@ from usher.web import (
     audit_proposals,
     audit_questions,
     audit_replay,
+    audit_report,
     audit_unseal,
     chat_ws,
     conversations,
@@ -53,13 +54,18 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
     handlers += [audit.router, audit_proof.router, audit_questions.router]
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
-    handlers += [audit_cases.router, audit_replay.router, audit_export.router]
+    handlers += [audit_cases.router, audit_replay.router, audit_export.router, audit_report.router]
     handlers += [audit_holds.router, audit_proposals.router, audit_erase.router]
     handlers += [health.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
-        handlers += [audit_cases.operator_router, audit_replay.operator_router, audit_export.operator_router]
+        handlers += [
+            audit_cases.operator_router,
+            audit_replay.operator_router,
+            audit_export.operator_router,
+            audit_report.operator_router,
+        ]
         handlers += [audit_holds.operator_router, audit_proposals.operator_router, audit_erase.operator_router]
     return Litestar(
         route_handlers=handlers,
