@@ -44,6 +44,10 @@ SELECT audit_id FROM open_exchanges WHERE session = %(session)s
 UNION SELECT opens FROM pending WHERE session = %(session)s AND opens IS NOT NULL
 EXCEPT SELECT closes FROM pending WHERE session = %(session)s
 """
+_ALL_OPEN = """
+SELECT audit_id FROM open_exchanges UNION SELECT opens FROM pending WHERE opens IS NOT NULL
+EXCEPT SELECT closes FROM pending
+"""
 _OLD_BACKEND = """
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND pid = %s
@@ -176,9 +180,8 @@ class PgLog(LedgerReads):
 
     def open_exchanges(self) -> frozenset[str]:
         """The chats that some server answers now, or that one that is gone has left open. Raises `LogFailed`."""
-        query = "SELECT audit_id FROM open_exchanges UNION SELECT opens FROM pending WHERE opens IS NOT NULL"
         with failing(), self._engine.connect() as connection:
-            return frozenset(row[0] for row in connection.exec_driver_sql(query))
+            return frozenset(row[0] for row in connection.exec_driver_sql(_ALL_OPEN))
 
     def close(self) -> None:
         closed(self._connection)

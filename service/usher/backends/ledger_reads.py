@@ -16,6 +16,7 @@ from usher.ledger.record import ContentRow, EventType
 
 TAIL_EVENTS = 256
 """An opening hashes again at least this many events at the end (all since the checkpoint before them)."""
+PAGE = 1000
 
 
 class LedgerReads(ABC):
@@ -121,7 +122,13 @@ class LedgerReads(ABC):
             )
 
     def _events_after(self, number: int) -> Iterator[StoredEvent]:
-        with self._failing(), self._engine.connect() as connection:
-            query = select(tables.events).where(tables.events.c.number > number).order_by(tables.events.c.number)
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                yield StoredEvent(*row)
+        """In pages: nobody's connection waits for whoever takes them."""
+        column = tables.events.c.number
+        while True:
+            query = select(tables.events).where(column > number).order_by(column).limit(PAGE)
+            with self._failing(), self._engine.connect() as connection:
+                page = [StoredEvent(*row) for row in connection.execute(query)]
+            yield from page
+            if len(page) < PAGE:
+                return
+            number = page[-1].number
