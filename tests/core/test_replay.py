@@ -46,10 +46,11 @@ few = settings(
 
 def then(world: World, principal: Principal, context: Context, groups: frozenset[str] | None = None) -> Judge:
     """The judge made of what a record would hold of this principal, with their possible groups, or with these."""
-    roles = roles_of(compile_snapshot(1, world.rules, world.catalog), principal)
+    snapshot = compile_snapshot(1, world.rules, world.catalog)
+    roles = roles_of(snapshot, principal)
     possible = possible_groups(world.rules, world.catalog, principal.user, roles)
     assumed = Principal(principal.user, principal.groups & possible if groups is None else groups)
-    return judge_then(1, world.rules, world.catalog, assumed, roles, context)
+    return judge_then(1, world.rules, snapshot, assumed, roles, context)
 
 
 def questions(world: World) -> list[tuple[Action, str]]:
@@ -215,7 +216,8 @@ def test_roles_that_came_by_many_links_reach_no_further_than_they_did() -> None:
     chain = [RoleLink("user:ann", "role:r0"), *(RoleLink(f"role:r{n}", f"role:r{n + 1}") for n in range(12))]
     rules = Rules((Permission("role:r12", "coll:a", READ, Effect.ALLOW, "always"),), tuple(chain))
     ann = Principal("user:ann")
-    roles = roles_of(compile_snapshot(1, rules, CATALOG), ann)
+    snapshot = compile_snapshot(1, rules, CATALOG)
+    roles = roles_of(snapshot, ann)
     assert "role:r8" in roles
-    assert not judge_then(1, rules, CATALOG, ann, roles, NOON).may(READ, "coll:a").allowed
-    assert judge_then(1, rules, CATALOG, ann, ["role:r12"], NOON).may(READ, "coll:a").allowed
+    assert not judge_then(1, rules, snapshot, ann, roles, NOON).may(READ, "coll:a").allowed
+    assert judge_then(1, rules, snapshot, ann, ["role:r12"], NOON).may(READ, "coll:a").allowed

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -25,13 +24,13 @@ from usher.audit.replay_facts import Facts, Past, Then
 from usher.audit.reviewers import AUDIT, Reviewer
 from usher.authority import Authority, Clock, utc_now
 from usher.core.reach import Reach
-from usher.core.replay import Agreement, Judge
+from usher.core.replay import Agreement, Judge, policy_of
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable, StoredEvent
 from usher.ledger.record import EventType
 from usher.ports import Directory, Documents, Keys, Policies, StoredPolicy
 from usher.ports.audit_exchanges import Exchange, Exchanges
-from usher_policy.compile import Snapshot, compile_snapshot
+from usher_policy.compile import Snapshot
 from usher_policy.conditions import Context
 from usher_policy.rules import RuleFileError, Rules, parse_rules
 from usher_policy.vocabulary import Action, Principal, typed
@@ -120,15 +119,14 @@ class Replays:
         chosen = snapshot if policy is None else await self._policy(policy, snapshot)
         now = Judge(chosen, person.principal, Context(self._clock(), person.purpose), person.barred)
         roles = tuple(decision["who"]["roles"])
-        decided = await self._past(decision, roles, person, snapshot)
-        shown_under = decided if retrieval is None else await self._past(retrieval, roles, person, snapshot)
+        decided = await self._past(decision, snapshot)
         documents = sorted({UUID(showing.document) for showing in exchange.shown})
         return Facts(
             exchange=exchange,
             decision=decision,
             then=Then(person.principal, roles, person.user is not None, person.purpose, person.purpose_known),
             decided=decided,
-            shown_under=shown_under,
+            shown_under=await self._shown_under(retrieval, decided),
             now=now,
             pending_policy=versions.pending_policy,
             classes=await self._sources.documents.current_classes(documents),
@@ -143,32 +141,41 @@ class Replays:
             raise LedgerUnavailable("the exchange's events are not in their places; run `usher audit verify`")
         return events
 
-    async def _past(self, event: dict[str, Any], roles: Sequence[str], person: _Person, snapshot: Snapshot) -> Past:
-        """What an event was decided under: the version that it names and, if it was proposed by then, the next."""
-        version, at = event["policy_version"], datetime.fromisoformat(event["time"]).astimezone(UTC)
+    async def _past(self, event: dict[str, Any], snapshot: Snapshot) -> Past:
+        """What an event was decided under: the version that it names, and maybe the next while that was pending."""
+        version = event["policy_version"]
         stored = await self._sources.policies.load(version)
         following = await self._sources.policies.load(version + 1)
-        pending = following if following is not None and following.created_at <= at else None
         rules = await asyncio.to_thread(_rules, stored)
         return Past(
             version=version,
             rules=rules or Rules(),
             found=None if rules is None else rules.digest,
-            pending=await asyncio.to_thread(_rules, pending),
+            following=await asyncio.to_thread(_rules, following),
+            following_since=None if following is None else following.created_at,
+            labels=snapshot,
             label_version=event["label_version"],
-            at=at,
-            valid_until=_instant(event.get("valid_until")),
+            at=_instant(event["time"]),
+            valid_until=None if event.get("valid_until") is None else _instant(event["valid_until"]),
             scope_digest=event["scope_digest"],
             policy_digest=event.get("policy_digest"),
-            catalog=snapshot.catalog,
         )
+
+    async def _shown_under(self, retrieval: dict[str, Any] | None, decided: Past) -> Past:
+        """What was in force when passages were retrieved: most often what it was when that was decided."""
+        if retrieval is None:
+            return decided
+        if retrieval["policy_version"] != decided.version:
+            return await self._past(retrieval, decided.labels)
+        labels, digest, at = retrieval["label_version"], retrieval["scope_digest"], _instant(retrieval["time"])
+        return replace(decided, label_version=labels, scope_digest=digest, at=at, valid_until=None)
 
     async def _policy(self, version: int, snapshot: Snapshot) -> Snapshot:
         stored = await self._sources.policies.load(version) if 0 < version < 2**31 else None
         if stored is None:
             raise UserError("policy", "is no version of the policy", "give the number of one, or leave it out")
         rules = await asyncio.to_thread(_rules, stored)
-        return await asyncio.to_thread(compile_snapshot, version, rules or Rules(), snapshot.catalog)
+        return await asyncio.to_thread(policy_of, version, rules or Rules(), snapshot)
 
     async def _person(self, pseudonym: str | None, credential: str | None) -> _Person:
         """By the pseudonym, from the ledger's subjects; the groups and the standing are the directory's, of now."""
@@ -215,8 +222,8 @@ def _rules(stored: StoredPolicy | None) -> Rules | None:
         return None
 
 
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _absent() -> NotThere:

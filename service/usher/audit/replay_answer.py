@@ -142,8 +142,13 @@ class Replayed:
 
     def with_rules(self, facts: Facts) -> Self:
         """With the text of each rule that it names."""
-        judges = (facts.bench.judge, facts.shown_bench.judge, facts.now)
-        texts = {ident: rule.canonical for judge in judges for ident, rule in judge.rules.items()}
+        action, target = Action(self.decision.action), self.decision.object
+        asked = [(judge, action, target) for judge in (facts.bench.judge, facts.now)]
+        for passage in self.passages:
+            asked += [(facts.shown_bench.judge, Action.DOCUMENT_READ, name) for name in passage.then.requirements]
+            asked += [(facts.now, Action.DOCUMENT_READ, name) for name in passage.now.requirements]
+        concerned = [judge.concerning(action, target) for judge, action, target in asked]
+        texts = {ident: rule.canonical for rules in concerned for ident, rule in rules.items()}
         return replace(self, rules={ident: texts[ident] for ident in sorted(set(self._rules())) if ident in texts})
 
     def named(self, user: str | None, documents: Mapping[str, DocumentName], facts: Facts) -> Self:
@@ -213,7 +218,7 @@ def _decision(facts: Facts) -> DecisionAgain:
         recorded=Ruling(allowed, body["reason"], tuple(body["rules"])),
         then=Ruling.of(then),
         now=Ruling.of(now),
-        changes=changes(bench.judge, facts.now, {target: then}, {target: now}),
+        changes=changes(bench.judge, facts.now, {target: then}, {target: now}, action),
         agreement=Agreement.UNKNOWN if body["reason"] in _STANDING else same,
     )
 
@@ -248,7 +253,7 @@ def _passage(facts: Facts, showing: Showing) -> PassageAgain:
 
 def _problems(facts: Facts, decision: DecisionAgain, passages: tuple[PassageAgain, ...]) -> Iterator[str]:
     """What cannot have been as it was recorded, in words without names."""
-    for past in (facts.decided, facts.shown_under):
+    for past in {past.version: past for past in (facts.shown_under, facts.decided)}.values():
         if past.found is None and past.version > 0:
             yield f"policy version {past.version}, which the record names, is not stored any more"
         elif past.policy_digest is not None and past.found != past.policy_digest:

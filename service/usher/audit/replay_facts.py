@@ -11,7 +11,7 @@ from typing import Any, Self
 from usher.core.exposures import CurrentClasses
 from usher.core.replay import Judge, Judges, judge_then, possible_groups
 from usher.ports.audit_exchanges import Exchange
-from usher_policy.catalog import Catalog
+from usher_policy.compile import Snapshot
 from usher_policy.conditions import Context
 from usher_policy.rules import Rules
 from usher_policy.vocabulary import Principal
@@ -35,18 +35,20 @@ class Then:
 @dataclass(frozen=True, slots=True)
 class Past:
     """What an event says that it was decided under, and that policy version's rules; `found` is the digest of those
-    that are stored now (None: there are none), `pending` the rules of a version that may have been pending."""
+    that are stored now (None: there are none). `following` are the rules of the next version, which was pending or in
+    force from `following_since` on; `labels` is a snapshot over all labels, also those that came since."""
 
     version: int
     rules: Rules
     found: str | None
-    pending: Rules | None
+    following: Rules | None
+    following_since: datetime | None
+    labels: Snapshot
     label_version: int
     at: datetime
     valid_until: datetime | None
     scope_digest: str
     policy_digest: str | None
-    catalog: Catalog
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,16 @@ class Bench:
 
     @classmethod
     def of(cls, past: Past, then: Then) -> Self:
+
         user, roles = then.principal.user, then.roles
-        groups = possible_groups(past.rules, past.catalog, user, roles)
+        groups = possible_groups(past.rules, past.labels.catalog, user, roles)
         principal = Principal(user, then.principal.groups & groups)
         at = past.at if past.valid_until is None else min(past.at, past.valid_until - _TICK)
-        judge = judge_then(past.version, past.rules, past.catalog, principal, roles, Context(at, then.purpose))
+        judge = judge_then(past.version, past.rules, past.labels, principal, roles, Context(at, then.purpose))
         earlier = replace(judge, context=Context(at - SETTLING, then.purpose))
         ways: list[Judges] = [[judge], [earlier]]
-        if past.pending is not None:
+        if past.following is not None and past.following_since is not None and past.following_since <= past.at:
             number = past.version + 1
-            other = judge_then(number, past.pending, past.catalog, principal, roles, judge.context)
+            other = judge_then(number, past.following, past.labels, principal, roles, judge.context)
             ways.append([judge, other])
         return cls(judge, tuple(ways), groups, then.known)

@@ -8,15 +8,13 @@ what no possible group explains is called a contradiction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 
 from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog, restricts
 from usher_policy.compile import Snapshot as Policy
-from usher_policy.compile import compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import DENIED, Decision, may, scope
 from usher_policy.rules import Permission, RoleLink, Rules
@@ -48,7 +46,7 @@ class Why(StrEnum):
     BARRED = "they may do nothing any more"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Judge:
     """A policy over a catalog, and somebody judged by it at an instant. `barred` says why they may do nothing."""
 
@@ -70,10 +68,17 @@ class Judge:
         """The same with one group, and no other."""
         return replace(self, principal=Principal(self.principal.user, frozenset({group})))
 
-    @cached_property
-    def rules(self) -> dict[str, Permission]:
-        """The policy's rules by their ids."""
-        return {rule.id: rule for rule in self.policy.rules.permissions}
+    def concerning(self, action: Action, target: str) -> dict[str, Permission]:
+        """The rules on an object, and on what it lies in, that name them or what they are; by id."""
+        standing = self.policy.standing(self.principal)
+        if standing is None:
+            return {}
+        matched = self.policy.matched(standing, target, action)
+        return {rule.id: rule for rule in (*matched.allow, *matched.deny)}
+
+    def has(self, rule: Permission) -> bool:
+        """Whether the policy has such a rule."""
+        return rule in self.policy.book.on_object.get((rule.obj, rule.act), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +102,18 @@ class RuleChange:
     why: Why
 
 
+def policy_of(version: int, rules: Rules, like: Policy) -> Policy:
+    """A policy version over the labels of another snapshot, which are not looked through again."""
+    return Policy(version, rules.digest, like.catalog, RuleBook.of(rules), like.shelves)
+
+
 def judge_then(
-    version: int, rules: Rules, catalog: Catalog, principal: Principal, roles: Collection[str], context: Context
+    version: int, rules: Rules, like: Policy, principal: Principal, roles: Collection[str], context: Context
 ) -> Judge:
-    """A judge of then: whoever asked has exactly the recorded roles, however they came by them."""
+    """A judge of then, over the labels of `like`: whoever asked has exactly the recorded roles, however they came by
+    them."""
     held = tuple(RoleLink(principal.user, role) for role in sorted(roles))
-    return Judge(compile_snapshot(version, Rules(rules.permissions, held), catalog), principal, context)
+    return Judge(policy_of(version, Rules(rules.permissions, held), like), principal, context)
 
 
 def possible_groups(rules: Rules, catalog: Catalog, user: str, roles: Collection[str]) -> frozenset[str]:
@@ -184,24 +195,36 @@ def same_scope(judge: Judge, digest: str) -> bool:
     return False
 
 
+Decisions = Mapping[str, Decision]
+"""The decisions on an action, by its objects."""
+
+
 def changes(
-    then: Judge, now: Judge, before: dict[str, Decision] | None, after: dict[str, Decision] | None
+    then: Judge, now: Judge, before: Decisions | None, after: Decisions | None, action: Action = Action.DOCUMENT_READ
 ) -> tuple[RuleChange, ...]:
     """The rules that took part in the decisions on some objects at one time only, and why not at the other."""
     before, after = before or {}, after or {}
-    found = [
-        RuleChange(rule, target, True, False, _gone(rule, target, now, after))
-        for target, decision in before.items()
-        for rule in _part(decision)
-        if target not in after or rule not in _part(after[target])
+    gone = [
+        RuleChange(ident, target, True, False, _gone(rule, target, now, after))
+        for target, ident, rule in _parts(then, before, after, action)
     ]
-    found += [
-        RuleChange(rule, target, False, True, _come(rule, target, then, before))
-        for target, decision in after.items()
-        for rule in _part(decision)
-        if target not in before or rule not in _part(before[target])
+    come = [
+        RuleChange(ident, target, False, True, _absent(rule, target, then, before))
+        for target, ident, rule in _parts(now, after, before, action)
     ]
-    return tuple(found)
+    return (*gone, *come)
+
+
+def _parts(
+    judge: Judge, decided: Decisions, other: Decisions, action: Action
+) -> Iterator[tuple[str, str, Permission | None]]:
+    """The rules, with their objects and ids, that brought these decisions about and not the others."""
+    for target, decision in decided.items():
+        rules = judge.concerning(action, target)
+        elsewhere = _part(other[target]) if target in other else ()
+        for ident in _part(decision):
+            if ident not in elsewhere:
+                yield target, ident, rules.get(ident)
 
 
 def _part(decision: Decision) -> tuple[str, ...]:
@@ -209,21 +232,13 @@ def _part(decision: Decision) -> tuple[str, ...]:
     return decision.rules if decision.allowed or decision.reason == DENIED else ()
 
 
-def _gone(ident: str, target: str, now: Judge, after: dict[str, Decision]) -> Why:
-    if now.barred is not None:
-        return Why.BARRED
-    why = _absent(ident, target, now, after)
-    return _THEN_ONLY[why]
+def _gone(rule: Permission | None, target: str, now: Judge, after: Decisions) -> Why:
+    return Why.BARRED if now.barred is not None else _THEN_ONLY[_absent(rule, target, now, after)]
 
 
-def _come(ident: str, target: str, then: Judge, before: dict[str, Decision]) -> Why:
-    return _absent(ident, target, then, before)
-
-
-def _absent(ident: str, target: str, judge: Judge, decided: dict[str, Decision]) -> Why:
+def _absent(rule: Permission | None, target: str, judge: Judge, decided: Decisions) -> Why:
     """Why a rule had no part in a decision of this judge's, in the words for a time that is over."""
-    rule = judge.rules.get(ident)
-    if rule is None:
+    if rule is None or not judge.has(rule):
         return Why.ADDED
     if target not in decided:
         return Why.LABELLED
