@@ -121,5 +121,5 @@ class Erasures:
         try:
             return await self._erasing.run(granted, self._proposals.done) if granted else []
         except Exception as error:  # whatever it is, what was granted is finished later
-            _log.exception("erasure_failed")
+            _log.error("erasure_failed", error=error)
             raise Unfinished(error) from error
