@@ -248,7 +248,7 @@ def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> Non
     async def story() -> None:
         await holds.gate.acquire()
         run = asyncio.create_task(_walk(usher))
-        await _until(lambda: bool(holds.gate._waiters))  # type: ignore[attr-defined]  # it has looked, and waits
+        await _until(lambda: bool(holds.gate._waiters))  # it has looked, and waits
         await holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
         holds.gate.release()
         await run
