@@ -63,6 +63,7 @@ from usher.conversations import Conversations
 from usher.core.standing import Actor
 from usher.feedback import Feedback
 from usher.ingest import Ingest
+from usher.interrupted import end_interrupted, keep_ending
 from usher.ledger.sequencer import Ledger
 from usher.library import Library
 from usher.limits import Limits
@@ -134,6 +135,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sinks)
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
+        ending = keep_ending(SqlConversations(database), log)
+        stack.push_async_callback(_ended, asyncio.create_task(ending))
         stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
         stack.push_async_callback(_ended, asyncio.create_task(services.retention.daily()))
         yield services
@@ -173,7 +176,7 @@ async def _wired(
     proposals, holds, retention = open_retention(database, ring, log, ledger, documents, directory, authority, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     erasures = open_erasures(settings, database, ring, log, ledger, people, ingest, proposals, holds)
-    await conversations.interrupted()
+    await end_interrupted(conversations, log)
     await ingest.recover()
     await erasures.recover()
     await _first_policy(settings, policies, policy)

@@ -83,6 +83,11 @@ class LedgerReads(ABC):
         with self._failing(), self._engine.connect() as connection:
             return tables.stored_events(connection, first, last)
 
+    def open_exchanges(self) -> frozenset[str]:
+        """The chats that have no end yet."""
+        with self._failing(), self._engine.connect() as connection:
+            return frozenset(connection.execute(select(tables.open_exchanges.c.audit_id)).scalars())
+
     def chosen(self, numbers: Sequence[int]) -> list[bytes]:
         """The bytes of those of these events that there are, in the order of their numbers."""
         query = (

@@ -143,10 +143,18 @@ class SqlConversations:
 
         await self._database.write(work)
 
-    async def interrupted(self) -> int:
+    async def unended(self) -> list[UUID]:
+        def work(connection: sa.Connection) -> list[UUID]:
+            return list(connection.execute(sa.select(_X.id).where(_X.outcome.is_(None))).scalars())
+
+        return await self._database.read(work)
+
+    async def interrupted(self, exchanges: Sequence[UUID]) -> int:
+        these = sa.update(t.exchange).where(_X.id == sa.bindparam("lost"), _X.outcome.is_(None))
+
         def work(connection: sa.Connection) -> int:
-            statement = sa.update(t.exchange).where(_X.outcome.is_(None)).values(outcome="interrupted")
-            return connection.execute(statement).rowcount
+            ended = [connection.execute(these.values(outcome="interrupted"), {"lost": ident}) for ident in exchanges]
+            return sum(result.rowcount for result in ended)
 
         return await self._database.write(work)
 

@@ -44,7 +44,8 @@ class ExchangeRow:
 
 
 class ConversationIndex(Protocol):
-    """Every method but `interrupted` is about one person's own: what is another's, absent or deleted is not there."""
+    """Every method but `unended` and `interrupted` is about one person's own: what is another's, absent or deleted is
+    not there."""
 
     async def create(self, user: str, row: ConversationRow) -> None: ...
 
@@ -94,5 +95,8 @@ class ConversationIndex(Protocol):
     ) -> None:
         """`size` is the answer's, in bytes."""
 
-    async def interrupted(self) -> int:
-        """Give each exchange that has no outcome the outcome `interrupted`; returns how many. At start only."""
+    async def unended(self) -> list[UUID]:
+        """The exchanges that have no outcome."""
+
+    async def interrupted(self, exchanges: Sequence[UUID]) -> int:
+        """Give those of these that have no outcome the outcome `interrupted`; returns how many."""

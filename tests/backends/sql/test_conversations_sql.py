@@ -174,8 +174,8 @@ def test_what_was_interrupted_is_said_to_be(sql: Ports) -> None:
         cut = [exchange(uuid4()) for _ in range(2)]
         for row in cut:
             assert await index.begin("alice", row, None)
-        assert await index.interrupted() == 2
-        assert await index.interrupted() == 0
+        assert await index.interrupted(await index.unended()) == 2
+        assert await index.unended() == []
         outcomes = {row.id: (row.outcome, row.answer_digest) for row in await index.newest("alice", 9)}
         assert outcomes == {done.id: ("answered", DIGEST)} | {row.id: ("interrupted", None) for row in cut}
 
