@@ -21,10 +21,13 @@ from statistics import median, quantiles
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import ledger_mix as mix
-from ledger_floor import fsyncs, sqlite_floor
+from ledger_floor import fsyncs, pg_floor, sqlite_floor
+from tests.ledger.pg_kit import pg_server
 
 from usher.backends.keyring import KeyRing
+from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_sql import SqlLog
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.proofs import Prover
 from usher.ledger.sequencer import Ledger
 from usher.ledger.verify import verify
@@ -41,7 +44,9 @@ def main() -> None:
     given = options.parse_args()
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        figures |= _timed("sqlite", lambda: sqlite(Path(folder), given.exchanges, given.seconds))
+        home = Path(folder)
+        figures |= _timed("sqlite", lambda: sqlite(home, given.exchanges, given.seconds))
+        figures |= _timed("postgresql", lambda: postgresql(home, given.exchanges, given.seconds))
     print("RESULT", json.dumps(figures))
 
 
@@ -55,7 +60,7 @@ def _timed(name: str, part: Callable[[], Figures]) -> Figures:
 def sqlite(folder: Path, total: int, seconds: float) -> Figures:
     ring = KeyRing.create(folder / "home.keys")
     path = folder / "ledger.sqlite"
-    took, acks = asyncio.run(_recorded(path, ring, total, seconds))
+    took, acks, _ = asyncio.run(_recorded(SqlLog(path), ring, total, seconds))
     synced = fsyncs(folder)
     bare = sqlite_floor(path, folder / "bare.sqlite", total)
     size = path.stat().st_size
@@ -76,11 +81,38 @@ def sqlite(folder: Path, total: int, seconds: float) -> Figures:
     }
 
 
-async def _recorded(path: Path, ring: KeyRing, total: int, seconds: float) -> tuple[float, list[float]]:
-    ledger = await Ledger.open(SqlLog(path), ring)
+def postgresql(folder: Path, total: int, seconds: float) -> Figures:
+    """One server on a PostgreSQL of its own; it gives events their place in the same process."""
+    with pg_server() as server:
+        took, acks, behind = asyncio.run(
+            _recorded(PgLog(server.url), KeyRing.create(folder / "pg.keys"), total, seconds)
+        )
+        bare = pg_floor(server.url, folder / "ledger.sqlite", total)
+    return {
+        "postgresql.exchanges_per_s": round(total / took, 1),
+        "floor.pg_exchanges_per_s": round(total / bare, 1),
+        "postgresql.vs_floor": round(bare / took, 3),
+        "postgresql.ack_p99_ms_at_1000": p99(acks),
+        "postgresql.ack_p50_ms_at_1000": round(median(acks) * 1000, 2),
+        "postgresql.last_in_tree_s": round(behind, 2),
+    }
+
+
+async def _recorded(log: SqlLog | PgLog, ring: KeyRing, total: int, seconds: float) -> tuple[float, list[float], float]:
+    """Seconds for all exchanges at once; those of each append at a fixed pace; and after the first, until everything
+    acknowledged is covered by a checkpoint."""
+    ledger = await Ledger.open(log, ring)
     try:
         took = await mix.at_once(ledger, CALLERS, total)
-        return took, await mix.offered(ledger, 1_000, seconds)
+        began = time.perf_counter()
+        while True:
+            try:
+                await ledger.checkpoint()
+                break
+            except LedgerUnavailable:  # more waits for its place than is given one within the bound
+                continue
+        behind = time.perf_counter() - began
+        return took, await mix.offered(ledger, 1_000, seconds), behind
     finally:
         await ledger.close()
 

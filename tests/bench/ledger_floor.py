@@ -8,8 +8,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-BATCH = 64
-"""Exchanges in one bare transaction: what 256 callers with four appends for each have in a group."""
+import psycopg
+
+BATCH = 31
+"""Exchanges in one bare transaction: a group of the ledger's has 123 appends of 256 callers on average, which are
+those of 31 exchanges."""
 SYNCS = 500
 
 
@@ -33,6 +36,28 @@ def sqlite_floor(source: Path, target: Path, total: int) -> float:
             bare.execute("COMMIT")
         return time.perf_counter() - began
 
+
+def pg_floor(url: str, source: Path, total: int) -> float:
+    """The same into PostgreSQL: one statement for the events and one for the content of a batch, as arrays."""
+    batches = _batches(source, total)
+    with psycopg.connect(url) as bare:
+        bare.execute("CREATE SCHEMA bare")
+        bare.execute("CREATE TABLE bare.events (LIKE usher_ledger.events INCLUDING ALL)")
+        bare.execute("CREATE TABLE bare.content (LIKE usher_ledger.content INCLUDING ALL)")
+        bare.commit()
+        began = time.perf_counter()
+        for events, content in batches:
+            bare.execute(_PG_EVENTS, [list(column) for column in zip(*events, strict=True)])
+            bare.execute(_PG_CONTENT, [list(column) for column in zip(*content, strict=True)])
+            bare.commit()
+        return time.perf_counter() - began
+
+
+_PG_EVENTS = "INSERT INTO bare.events (number, leaf, event) SELECT * FROM unnest(%b::int8[], %b::bytea[], %b::bytea[])"
+_PG_CONTENT = """
+INSERT INTO bare.content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)
+SELECT * FROM unnest(%b::text[], %b::int4[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])
+"""
 
 Rows = list[tuple[object, ...]]
 
