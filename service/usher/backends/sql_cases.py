@@ -7,7 +7,6 @@ import hmac
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -50,9 +49,11 @@ class SqlCases:
             if row is None or row.version + 1 != step.version:
                 return None if row is None else _step(row)
             wrapped = connection.execute(sa.select(_C.wrapped_key).where(_C.id == case)).scalar_one()
-            sealed = None
-            if text is not None and wrapped is not None:
-                sealed = _sealed(self._ring.unwrap(wrapped, bound(case)), case, step.version, text)
+            if text is None:
+                return _stored(connection, case, step, None, count)
+            if wrapped is None:
+                return None
+            sealed = _sealed(self._ring.unwrap(wrapped, bound(case)), case, step.version, text)
             return _stored(connection, case, step, sealed, count)
 
         return await self._database.write(work)
@@ -84,26 +85,14 @@ class SqlCases:
             texts = {s.version: _opened(key, row.id, s.version, s.sealed) for s in steps if s.sealed is not None}
         return CaseRecord(row.id, tuple(_step(step) for step in steps), texts, row.wrapped_key is None)
 
-    async def erase(self, case: UUID, by: str, now: datetime) -> Change | None:
-        def work(connection: sa.Connection) -> Change | None:
-            if not _forget(connection, [case]):
-                return None
-            return enqueue(connection, "case", {"case": str(case), "op": "erase", "by": by}, now)
-
-        return await self._database.write(work)
-
 
 def forget_cases_about(connection: sa.Connection, pseudonym: str) -> int:
-    """Take away what was typed in cases that hold an exchange of this person's; how many cases there were."""
+    """Take away the keys of the cases that hold an exchange of this person's, and all that they sealed; how many there
+    were. Their steps stay."""
     steps = connection.execute(sa.select(_S.case, _S.subjects).where(_S.op == Op.ADD))
-    return _forget(connection, {step.case for step in steps if pseudonym in step.subjects})
-
-
-def _forget(connection: sa.Connection, cases: Iterable[UUID]) -> int:
-    """The keys of cases, and all that they sealed; how many there were."""
-    some = list(cases)
-    kept = sa.update(audit_case).where(_C.id.in_(some), _C.wrapped_key.is_not(None))
-    connection.execute(sa.update(case_step).where(_S.case.in_(some)).values(sealed=None))
+    theirs = list({step.case for step in steps if pseudonym in step.subjects})
+    connection.execute(sa.update(case_step).where(_S.case.in_(theirs)).values(sealed=None))
+    kept = sa.update(audit_case).where(_C.id.in_(theirs), _C.wrapped_key.is_not(None))
     return connection.execute(kept.values(wrapped_key=None)).rowcount
 
 
@@ -148,9 +137,8 @@ def _step(row: AnyRow) -> Step:
 
 
 def finish_case(connection: sa.Connection, change: Change) -> None:
-    if change.payload["op"] != "erase":  # what is erased is gone since the transaction that began it
-        this = (_S.case == UUID(change.payload["case"])) & (_S.version == change.payload["version"])
-        connection.execute(sa.update(case_step).where(this).values(active=True))
+    this = (_S.case == UUID(change.payload["case"])) & (_S.version == change.payload["version"])
+    connection.execute(sa.update(case_step).where(this).values(active=True))
 
 
 FINISHERS: Mapping[str, Finisher] = {"case": finish_case}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from usher.ports.data import Change
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
     """A case by its steps in order, from the first on, and what was typed at some of them by version: the title at
-    the first. `erased`: all that was typed is gone."""
+    the first. `erased`: all that was typed is gone, with somebody whose exchange it holds."""
 
     id: UUID
     steps: tuple[Step, ...]
@@ -30,12 +29,10 @@ class CaseStore(Protocol):
 
     async def put(self, case: UUID, step: Step, text: str | None, count: int) -> Change | Step | None:
         """The change, if the step's version is the next one; else the newest step, pending or not, that took the
-        place. None: there is no such case. `count`, of its exchanges, goes to the ledger."""
+        place. None: there is no such case, or nothing is written in it any more. `count` exchanges, the ledger hears,
+        are in it then."""
 
     async def read(self, case: UUID) -> CaseRecord | None: ...
 
     async def page(self, before: UUID | None, limit: int) -> list[CaseRecord]:
         """Newest first; `before` is the id of the last one of the page before."""
-
-    async def erase(self, case: UUID, by: str, now: datetime) -> Change | None:
-        """Destroy the case's key and all that it sealed, at once. None: there is no such case, or nothing is left."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -121,29 +120,6 @@ def test_pages_together_are_everything(sql: Ports) -> None:
     run(story())
 
 
-def test_what_is_erased_is_gone_at_once(sql: Ports) -> None:
-    """Key and texts, in the transaction that begins it; the steps stay."""
-
-    async def story() -> None:
-        shelf = Shelf(sql)
-        await shelf.opened()
-        await shelf.put(Step(2, Op.NOTE, "p-2", NOW), "A note")
-        change = await shelf.store.erase(CASE, "p-3", NOW + timedelta(days=1))
-        assert change is not None
-        assert change.payload == {"case": str(CASE), "op": "erase", "by": "p-3"}
-        record = await shelf.store.read(CASE)
-        assert record is not None
-        assert (len(record.steps), record.texts, record.erased) == (2, {}, True)
-        await shelf.outbox.finish([change])
-        assert await shelf.store.erase(CASE, "p-3", LATER) is None
-        assert await shelf.store.erase(UUID(int=2), "p-3", LATER) is None
-        with sql.database.engine.connect() as connection:
-            assert connection.execute(sa.select(audit_case.c.wrapped_key)).scalars().all() == [None]
-            assert connection.execute(sa.select(case_step.c.sealed)).scalars().all() == [None, None]
-
-    run(story())
-
-
 def test_a_text_opens_in_its_own_place_only(sql: Ports) -> None:
     """One that was moved to another step breaks its seal; in plain it stands nowhere."""
 
@@ -165,17 +141,30 @@ def test_a_text_opens_in_its_own_place_only(sql: Ports) -> None:
 
 
 def test_what_was_typed_about_a_person_goes_with_them(sql: Ports) -> None:
-    """In every case that holds an exchange of theirs, and in no other."""
+    """Key and texts of every case that holds an exchange of theirs, and of no other; the steps stay, and nothing more
+    is written there."""
 
-    async def story() -> list[dict[int, str]]:
+    async def story() -> None:
         shelf = Shelf(sql)
         for number, subject in ((1, "p-7"), (2, "p-8")):
             await shelf.opened(UUID(int=number))
             await shelf.put(Step(2, Op.ADD, "p-2", NOW, ("a",), None, (subject,)), case=UUID(int=number))
-        await sql.database.write(lambda connection: sql_cases.forget_cases_about(connection, "p-7"))
-        return [dict(record.texts) for record in await shelf.store.page(None, 9)]
+            await shelf.put(Step(3, Op.NOTE, "p-2", NOW), "A note", UUID(int=number))
+        for expected in (1, 0):
+            forget = sql.database.write(lambda connection: sql_cases.forget_cases_about(connection, "p-7"))
+            assert await forget == expected
+        other, theirs = await shelf.store.page(None, 9)
+        assert (len(theirs.steps), dict(theirs.texts), theirs.erased) == (3, {}, True)
+        assert (dict(other.texts), other.erased) == ({1: "The title", 3: "A note"}, False)
+        assert await shelf.store.put(theirs.id, Step(4, Op.NOTE, "p-2", NOW), "Another", 1) is None
+        assert isinstance(await shelf.store.put(theirs.id, Step(4, Op.DECIDE, "p-2", NOW), None, 1), Change)
+        with sql.database.engine.connect() as connection:
+            kept = sa.select(case_step.c.sealed).where(case_step.c.case == theirs.id)
+            assert connection.execute(kept).scalars().all() == [None] * 4
+            keys = sa.select(audit_case.c.wrapped_key).where(audit_case.c.id == theirs.id)
+            assert connection.execute(keys).scalars().all() == [None]
 
-    assert run(story()) == [{1: "The title"}, {}]
+    run(story())
 
 
 def test_a_case_opens_after_its_key_was_wrapped_anew(sql: Ports, tmp_path: Path) -> None:
