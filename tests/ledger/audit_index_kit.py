@@ -139,34 +139,54 @@ def scanned(history: History, wanted: What) -> dict[int, str]:
     return how
 
 
-def redacted(history: History, covers: Callable[[Mapping[str, Any]], bool]) -> tuple[History, set[int], set[str]]:
+def redacted(
+    history: History, covers: Callable[[Mapping[str, Any]], bool], everything: bool = False
+) -> tuple[History, set[int], set[str]]:
     """The history as if nothing had ever been about a document that is not covered, but for the numbers of events; the
-    first events of the entries that are then still about something; and the exchanges among these."""
-    made, about, exposed = History(history.origin), {}, {}
-    begun: dict[str, int] = {}
-    exchanges: set[str] = set()
+    first events of the entries that may then be known of (with `everything` also those that never were about any
+    document); and the exchanges among these."""
+    made, about, exposed = History(history.origin), _Told({}), _Told({})
+    of = {event["audit_id"]: event["number"] for event in reversed(history.bodies) if event["audit_id"]}
+    for event in history.bodies:
+        node = of.get(event["audit_id"], event["number"])
+        search = history.bodies[node - 1].get("operation") == "search"
+        for passage in [*event.get("passages", ()), *event.get("documents", ())]:
+            about.add(node, covers(passage))
+            if search or passage.get("in_prompt") is not False:
+                exposed.add(node, covers(passage))
+        for earlier in [*event.get("history", ()), *event.get("exchanges", ())]:
+            if earlier is not None:
+                about.take(node, exposed, of[earlier])
+                exposed.take(node, exposed, of[earlier])
+    nodes = {*of.values(), *(event["number"] for event in history.bodies if event["type"] == "view")}
+    known = {node for node in nodes if about.is_known(node, everything)}
     for event in history.bodies:
         body = {name: value for name, value in event.items() if name not in ("number", "at", "type", "audit_id", "who")}
-        if event["type"] == "request":
-            begun[event["audit_id"]] = event["number"]
-        node = begun.get(event["audit_id"], event["number"])
         for name in ("passages", "documents"):
             if name in body:
                 body[name] = [passage for passage in body[name] if covers(passage)]
-                about[node] = about.get(node, False) or bool(body[name])
-                of_prompt = [passage for passage in body[name] if passage.get("in_prompt") is not False]
-                search = name == "passages" and history.bodies[node - 1]["operation"] == "search"
-                exposed[node] = exposed.get(node, False) or bool(body[name] if search else of_prompt)
         for name in ("history", "exchanges"):
             if name in body:
-                body[name] = [one for one in body[name] if one is not None and about.get(begun[one])]
-                inherits = any(exposed.get(begun[one]) for one in body[name])
-                about[node] = about.get(node, False) or inherits
-                exposed[node] = exposed.get(node, False) or inherits
+                body[name] = [one for one in body[name] if one is not None and of[one] in known]
         made.add(EventType(event["type"]), event["audit_id"], event["who"], body)
-        if about.get(node) and event["audit_id"]:
-            exchanges.add(event["audit_id"])
-    return made, {node for node, is_about in about.items() if is_about}, exchanges
+    return made, known, {audit_id for audit_id, node in of.items() if node in known}
+
+
+@dataclass
+class _Told:
+    """For each entry whether it is about anything, and whether about anything that is covered."""
+
+    covered: dict[int, bool]
+
+    def add(self, node: int, covered: bool) -> None:
+        self.covered[node] = self.covered.get(node, False) or covered
+
+    def take(self, node: int, other: _Told, earlier: int) -> None:
+        if earlier in other.covered:
+            self.add(node, other.covered[earlier])
+
+    def is_known(self, node: int, everything: bool) -> bool:
+        return self.covered.get(node, everything)
 
 
 def chat(*documents: int, earlier: Sequence[int] = (), person: int = 0) -> Act:

@@ -150,7 +150,7 @@ def limited_answers_are_answers_about_what_is_within(
     database: Database, acts: list[Act], reach: Reach, labels: Labels, limit: int
 ) -> None:
     history = told(*acts)
-    rest, about, exchanges = redacted(history, covering(reach, labels))
+    rest, about, exchanges = redacted(history, covering(reach, labels), reach.everything)
     with TemporaryDirectory() as one, TemporaryDirectory() as two:
         index, clean = index_of(history, Path(one)), index_of(rest, Path(two))
         asking = Asking(index, cast(Any, None), cast(Any, None), labelled(database, labels))

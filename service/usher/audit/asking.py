@@ -95,7 +95,7 @@ class Asking:
             return await self.reading(lambda: read(None))
         hidden: frozenset[str] = frozenset()
         while True:
-            found = await self.reading(lambda hidden=hidden: read(Within(reach.classes, hidden)))  # type: ignore[misc]  # the default is its type
+            found = await self.reading(lambda hidden=hidden: read(Within(reach.classes, hidden, reach.everything)))  # type: ignore[misc]  # the default is its type
             out = await self.outside(reach, found.through)
             if not out:
                 return found

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from usher.backends.audit_index_ledger import Followed
-from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about, about_any, listed
-from usher.core.event_cut import cut
+from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about_any, covers, known, listed
+from usher.core.event_cut import ABOUT_NO_DOCUMENT, cut
 from usher.ports.audit_index import Between, Wanted, Within
 
 OF_DOCUMENTS = ("document", "label")
@@ -25,6 +25,10 @@ _FOUND_IT = (
     " AND (:reach IS NULL OR access_class IN (SELECT value FROM json_each(:reach)))"
 )
 """Whoever may not know of the document, or not of what it was then, does not learn who found it."""
+_OF_REACH = (
+    "(type IN (SELECT value FROM json_each(:of_documents)) AND access_class IN (SELECT value FROM json_each(:reach)))"
+)
+_OF_NONE = "(type IN (SELECT value FROM json_each(:of_none)) AND document IS NULL)"
 _SHOWN = "SELECT node, rank, document, access_class FROM shown WHERE node IN (SELECT value FROM json_each(:nodes))"
 _EARLIER = (
     "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
@@ -46,16 +50,16 @@ def events(
     scanned = 0
     while some := list(islice(rows, AT_ONCE)):
         scanned += len(some)
-        known = None if within is None else _Known.of(index, some, within)
+        may = None if within is None else _Known.of(index, some, within)
         for event in _read(ledger, [row["number"] for row in some]):
             if between.until is not None and event["time"] >= between.until:
                 return found, None, through
-            if not _is_wanted(event, wanted, between) or (known is not None and not known.has(event)):
+            if not _is_wanted(event, wanted, between) or (may is not None and not may.has(event)):
                 continue
             if len(found) == between.limit:
                 return found, found[-1]["number"], through
-            found.append(event if known is None else known.cut(event))
-            through |= set() if known is None else known.through
+            found.append(event if may is None else may.cut(event))
+            through |= set() if may is None else may.through
         if scanned >= SCAN:
             return found, some[-1]["number"], through
     return found, None, through
@@ -68,10 +72,9 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
     values: dict[str, Any] = {"document": document, "pseudonym": wanted.pseudonym, "reach": None}
     if within is not None:
         condition, reach = about_any(index, "reach", within.classes, "steps.node", ahead=False)
-        values |= reach
-        steps.append(condition)
-        acts.append(f"type IN ('{OF_DOCUMENTS[0]}', '{OF_DOCUMENTS[1]}')")
-        acts.append("access_class IN (SELECT value FROM json_each(:reach))")
+        values |= {**reach, "of_documents": listed(OF_DOCUMENTS), "of_none": listed(sorted(ABOUT_NO_DOCUMENT))}
+        steps.append("TRUE" if within.everything else condition)
+        acts.append(f"({_OF_REACH} OR {_OF_NONE})" if within.everything else _OF_REACH)
         if document in within.hidden:
             return "FALSE", "FALSE", values
     if wanted.document is not None:
@@ -114,13 +117,13 @@ def _is_wanted(event: Event, wanted: Wanted, between: Between) -> bool:
 
 @dataclass
 class _Known:
-    """What may be known of some events: `nodes` of the entries within reach by event number, the `documents` of label
-    events, `earlier` exchanges, and the ranks of the passages within reach by node."""
+    """What may be known of some events: the `entries` by node, of which they are by number; the `documents` of the
+    others, None for one that is about none; `earlier` exchanges, and the ranks of the passages within reach by node."""
 
     within: Within
     node_of: Mapping[int, int]
-    about: Mapping[int, set[str]]
-    documents: Mapping[int, str]
+    entries: Mapping[int, frozenset[str]]
+    documents: Mapping[int, str | None]
     earlier: frozenset[str]
     ranks: Mapping[int, set[int]]
     through: set[str]
@@ -132,24 +135,24 @@ class _Known:
         nodes = sorted(set(node_of.values()))
         given = {"nodes": listed(nodes)}
         before = index.execute(_EARLIER, given).fetchall()
-        known = about(index, sorted({*nodes, *(row["earlier"] for row in before)}), within)
-        earlier = frozenset(row["audit_id"] for row in before if known[row["earlier"]])
+        entries = known(index, sorted({*nodes, *(row["earlier"] for row in before)}), within)
+        earlier = frozenset(row["audit_id"] for row in before if row["earlier"] in entries)
         ranks: dict[int, set[int]] = {node: set() for node in nodes}
         for row in index.execute(_SHOWN, given):
-            if row["access_class"] in within.classes and row["document"] not in within.hidden:
+            if covers(within, row["document"], row["access_class"]):
                 ranks[row["node"]].add(row["rank"])
-        through = set().union(*known.values(), set(documents.values()) - within.hidden)
-        return cls(within, node_of, known, documents, earlier, ranks, through)
+        through = set().union(*entries.values(), {one for one in documents.values() if one} - within.hidden)
+        return cls(within, node_of, entries, documents, earlier, ranks, through)
 
     def has(self, event: Event) -> bool:
         number = event["number"]
         if number in self.documents:
             return self.documents[number] not in self.within.hidden
-        return bool(self.about[self.node_of[number]])
+        return self.node_of[number] in self.entries
 
     def cut(self, event: Event) -> dict[str, Any]:
         ranks = self.ranks.get(self.node_of.get(event["number"], 0), set())
         return cut(event, self._covers, self.earlier, ranks)
 
     def _covers(self, passage: Mapping[str, Any]) -> bool:
-        return passage.get("access_class") in self.within.classes and passage.get("document") not in self.within.hidden
+        return covers(self.within, passage.get("document"), passage.get("access_class"))

@@ -27,8 +27,8 @@ WITH RECURSIVE up(start, node) AS (
   UNION SELECT up.start, i.earlier FROM up JOIN inherits i ON i.node = up.node)
 """
 _ABOUT = f"""{_UP}
-SELECT DISTINCT up.start, s.document FROM up CROSS JOIN shown s ON s.node = up.node
-WHERE (up.node = up.start OR s.in_prompt IS NOT 0) AND s.access_class IN (SELECT value FROM json_each(:classes))
+SELECT DISTINCT up.start, s.document, s.access_class FROM up CROSS JOIN shown s ON s.node = up.node
+WHERE up.node = up.start OR s.in_prompt IS NOT 0
 """  # noqa: S608  # constants only
 _EXPOSED = f"""{_UP}
 SELECT DISTINCT s.document, s.access_class FROM up CROSS JOIN shown s ON s.node = up.node
@@ -64,15 +64,24 @@ def exposed(index: sqlite3.Connection, node: int) -> frozenset[tuple[str, int | 
     return frozenset((row[0], row[1]) for row in index.execute(_EXPOSED, {"nodes": listed([node])}))
 
 
-def about(index: sqlite3.Connection, nodes: Sequence[int], within: Within) -> dict[int, set[str]]:
-    """The documents within reach that each of these nodes is about; none for a node that is not to be known of."""
-    found: dict[int, set[str]] = {node: set() for node in nodes}
+def known(index: sqlite3.Connection, nodes: Sequence[int], within: Within) -> dict[int, frozenset[str]]:
+    """Those of the nodes that may be known of, with the documents within reach that each is about."""
+    found: dict[int, frozenset[str]] = {}
     for start in range(0, len(nodes), AT_ONCE):
-        some = listed(nodes[start : start + AT_ONCE])
-        for node, document in index.execute(_ABOUT, {"nodes": some, "classes": listed(sorted(within.classes))}):
-            if document not in within.hidden:
-                found[node].add(document)
+        some = nodes[start : start + AT_ONCE]
+        about: dict[int, set[tuple[str, int | None]]] = {node: set() for node in some}
+        for node, document, access_class in index.execute(_ABOUT, {"nodes": listed(some)}):
+            about[node].add((document, access_class))
+        for node, shown in about.items():
+            reached = frozenset(document for document, number in shown if covers(within, document, number))
+            if reached or (within.everything and not shown):
+                found[node] = reached
     return found
+
+
+def covers(within: Within, document: str | None, access_class: int | None) -> bool:
+    """Whether somebody may know that this document, of this class then, was shown."""
+    return access_class in within.classes and document not in within.hidden
 
 
 @dataclass
@@ -92,15 +101,15 @@ def page(
     made, scanned = Page(), 0
     while some := list(islice(rows, AT_ONCE)):
         scanned += len(some)
-        known = None if within is None else about(index, [row["node"] for row in some], within)
+        may = None if within is None else known(index, [row["node"] for row in some], within)
         for row in some:
-            if known is not None and not known[row["node"]]:
+            if may is not None and row["node"] not in may:
                 continue
             if len(made.rows) == limit:
                 made.next = made.rows[-1][key]
                 return made
             made.rows.append(row)
-            made.through |= known[row["node"]] if known is not None else set()
+            made.through |= may[row["node"]] if may is not None else set()
         if within is not None and scanned >= SCAN:
             made.next = some[-1][key]
             return made

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from usher.backends.audit_index_reach import MAX_NUMBER, about, about_any, listed, page
+from usher.backends.audit_index_reach import MAX_NUMBER, about_any, covers, known, listed, page
 from usher.ports.audit_index import DIRECT, INHERITED, RETRIEVED, Between, Denial, Seen, ShownPassage, What, Within
 
 _ENTRY = "e.number, e.number AS node, e.time, e.kind, e.audit_id, e.pseudonym, e.outcome, e.policy_version"
@@ -136,7 +136,14 @@ def touched(index: sqlite3.Connection, classes: Collection[int], between: Betwee
     """Whatever found or inherited something of these access classes, by what of these is within."""
     if within is None:
         return _shown(index, *about_any(index, "marked", classes), between, None)
-    return _shown(index, "TRUE", {}, between, within, by=replace(within, classes=within.classes.intersection(classes)))
+    return _shown(
+        index,
+        "TRUE",
+        {},
+        between,
+        within,
+        by=replace(within, classes=within.classes.intersection(classes), everything=False),
+    )
 
 
 def _shown(
@@ -149,9 +156,9 @@ def _shown(
 ) -> Answer:
     """`by` what entries may be known of, if that is less than is told of them."""
     by = by or within
-    if by is not None:
-        known, reach = about_any(index, "reach", by.classes)
-        which, values = f"{which} AND {known}", {**values, **reach}
+    if by is not None and not by.everything:
+        of_reach, reach = about_any(index, "reach", by.classes)
+        which, values = f"{which} AND {of_reach}", {**values, **reach}
     between = replace(between, after=max(between.after, _before(index, between.since)))
     return _seen(index, _SEEN.format(which=which), values, "", between, by, within)
 
@@ -218,13 +225,11 @@ def _cut(
 ) -> set[str]:
     """Take out the passages and the earlier exchanges that may not be known of. By which documents the rest may."""
     for rows in passages.values():
-        rows[:] = [
-            row for row in rows if row["access_class"] in within.classes and row["document"] not in within.hidden
-        ]
-    known = about(index, sorted({row["earlier"] for rows in earlier.values() for row in rows}), within)
+        rows[:] = [row for row in rows if covers(within, row["document"], row["access_class"])]
+    may = known(index, sorted({row["earlier"] for rows in earlier.values() for row in rows}), within)
     for rows in earlier.values():
-        rows[:] = [row for row in rows if known[row["earlier"]]]
-    return set().union(*known.values(), ({row["document"] for rows in passages.values() for row in rows}))
+        rows[:] = [row for row in rows if row["earlier"] in may]
+    return set().union(*may.values(), ({row["document"] for rows in passages.values() for row in rows}))
 
 
 def _by_node(

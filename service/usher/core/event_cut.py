@@ -27,6 +27,8 @@ _MAY_STAY: Mapping[str, frozenset[str]] = {
     "document": frozenset({"op", "document", "version", "access_class"}),
     "label": frozenset({"op", "document", "version", "access_class"}),
 }
+ABOUT_NO_DOCUMENT = frozenset({"policy", "key", "person", "recovery"})
+"""Types whose events stay whole, for whoever may know of what is about no document."""
 _PASSAGES = ("passages", "documents")
 _ONE_EARLIER = ("parent", "asks_again", "exchange")
 _EARLIER = ("history", "leaned_on", "exchanges")
@@ -37,6 +39,8 @@ def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cit
     """The event without what is out of reach. `known` are the exchanges that are within it, `cited` the ranks that an
     answer may be known to cite."""
     kind = event["type"]
+    if kind in ABOUT_NO_DOCUMENT:
+        return dict(event)
     stays = _ENVELOPE | _MAY_STAY.get(kind, frozenset())
     made = {name: value for name, value in event.items() if name in stays}
     for name in _PASSAGES:

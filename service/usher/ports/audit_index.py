@@ -35,10 +35,12 @@ class Between:
 @dataclass(frozen=True, slots=True)
 class Within:
     """How far somebody may know of documents: of those that were of these access `classes`, but of the `hidden` ones,
-    whose class of now is another. An entry about none of them is not there, and of any other it tells nothing."""
+    whose class of now is another. An entry about none of them is not there (but with `everything` one that is about no
+    document at all is), and of any other it tells nothing."""
 
     classes: frozenset[int]
     hidden: frozenset[str] = frozenset()
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
