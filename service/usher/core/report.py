@@ -11,7 +11,8 @@ from usher.core.report_html import Child, Html, el, join, table, text
 from usher.core.report_plot import Series, bars
 
 _STYLE = """
-@page { size: A4; margin: 15mm 14mm }
+@page { size: A4; margin: 15mm 14mm 18mm;
+  @bottom-right { content: counter(page) " / " counter(pages); font: 8.5pt system-ui, sans-serif } }
 * { box-sizing: border-box }
 body { font: 10.5pt/1.4 system-ui, "Segoe UI", sans-serif; color: #1c1c1c; max-width: 182mm; margin: 0 auto;
   padding: 8mm 0 }
@@ -26,6 +27,8 @@ p { margin: 0 0 2mm }
 table { border-collapse: collapse; width: 100%; margin: 2mm 0 4mm; font-size: 9.5pt }
 caption { text-align: left; font-weight: 600; padding-bottom: 1mm }
 thead { display: table-header-group }
+.kept { break-inside: avoid }
+caption { break-after: avoid }
 tr { break-inside: avoid }
 th, td { text-align: left; vertical-align: top; padding: 0.8mm 2mm 0.8mm 0; border-bottom: 0.2mm solid #ccc;
   overflow-wrap: anywhere; font-weight: 400 }
@@ -75,7 +78,7 @@ def _head(report: Report) -> Html:
     return join(
         [
             el("h1", "Audit report"),
-            el("p", f"From {report.since or 'the beginning'} to {report.until or 'the end'}, made {report.made_at}."),
+            el("p", f"From {_day(report.since) or 'the beginning of the log'} to {_day(report.until) or 'its end'}."),
             el("p", _source(report), class_="sub"),
             _behind(report),
             el(
@@ -90,7 +93,8 @@ def _source(report: Report) -> str:
         return f"The log {report.origin} has no events in this span, of {report.size:,} in all."
     return (
         f"Every figure is of events {report.first} to {report.last} of the log {report.origin} "
-        f"({report.times[0]} to {report.times[1]}), which a checkpoint over {report.size} events covers. Times are UTC."
+        f"({_time(report.times[0])} to {_time(report.times[1])}), which a checkpoint over {report.size} events covers. "
+        f"Made at {_time(report.made_at)}. Times are UTC."
     )
 
 
@@ -168,10 +172,10 @@ def _exposed(report: Report, number: int, one: Exposures) -> Html:
 
 def _policies(report: Report) -> Html:
     rows = [
-        (f"version {one.version}", one.count, one.since, one.until, f"{one.first} to {one.last}")
+        (str(one.version), one.count, _time(one.since), _time(one.until), f"{one.first} to {one.last}")
         for one in report.figures.policies
     ]
-    heads = ["Policy", "Decided under it", "First", "Last", "Events"]
+    heads = ["Version", "Decided under it", "First", "Last", "Events"]
     return _section(
         "Policy",
         table("Versions that decisions were made under", heads, rows),
@@ -191,12 +195,14 @@ def _looks(report: Report) -> Html:
     heading = "Who looked at the log"
     if report.looks is None:
         return _section(heading, el("p", el("em", "Not told: that takes the right audit.review on all of the log.")))
-    rows = [(_person(report, one.pseudonym, one.actor), one.question, one.count, one.last) for one in report.looks]
-    return _section(heading, *_listed(heading, ["Who", "Question", "Count", "Last"], rows))
+    rows = [
+        (_person(report, one.pseudonym, one.actor), one.question, one.count, _time(one.last)) for one in report.looks
+    ]
+    return _section(heading, *_listed("What it was asked, by whom", ["Who", "Question", "Count", "Last"], rows))
 
 
 def _acts(caption: str, report: Report, acts: Sequence[Act]) -> Html:
-    rows = [(f"event {a.number}", a.time, _person(report, a.pseudonym, a.actor), a.what) for a in acts]
+    rows = [(str(a.number), _time(a.time), _person(report, a.pseudonym, a.actor), a.what) for a in acts]
     return join(_listed(caption, ["Event", "Time", "Who", "What"], rows))
 
 
@@ -213,7 +219,7 @@ def _person(report: Report, pseudonym: str | None, actor: str) -> Html:
 
 
 def _checking(report: Report) -> Html:
-    span = "".join(f" --{name} {time}" for name, time in (("from", report.since), ("to", report.until)) if time)
+    span = "".join(f" --{name} {time} \\\n   " for name, time in (("from", report.since), ("to", report.until)) if time)
     key = base64.b64decode(report.key[-44:])[1:].hex()
     return _section(
         "How to check this page",
@@ -231,11 +237,23 @@ def _checking(report: Report) -> Html:
             "The table of an export has what is counted here, event by event. That no event was left out of an export "
             "is the server's word; that none was taken out of the record is what a checkpoint held elsewhere shows.",
         ),
+        kept=True,
     )
 
 
-def _section(heading: str, *parts: Child) -> Html:
-    return el("section", el("h2", heading), *parts)
+def _time(text: str) -> str:
+    """A time for people, to the second."""
+    return text[:19].replace("T", " ")
+
+
+def _day(text: str | None) -> str | None:
+    """A time for people, without what is midnight."""
+    return None if text is None else _time(text).removesuffix(" 00:00:00")
+
+
+def _section(heading: str, *parts: Child, kept: bool = False) -> Html:
+    """`kept`: on one page."""
+    return el("section", el("h2", heading), *parts, class_="kept" if kept else None)
 
 
 def _figure(ident: str, title: str, buckets: Sequence[str], series: Sequence[Series]) -> Html:

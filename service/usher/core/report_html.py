@@ -17,6 +17,8 @@ _STEERING = dict.fromkeys(
     "\ufffd",
 )
 """Control and direction-changing characters: with them a name could look like something else."""
+_SHORT = 20
+"""Rows of a table that is kept on one page."""
 _EMPTY = frozenset({"meta", "br", "rect", "line"})
 
 
@@ -52,11 +54,14 @@ def join(children: Iterable[Child], between: str = "") -> Html:
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Child]], empty: str = "None.") -> Html:
     """A table whose first column names its rows; numbers stand to the right. Without rows, a word."""
-    lines = [join([_cell(place, value) for place, value in enumerate(row)]) for row in rows]
-    if not lines:
+    rows = list(rows)
+    if not rows:
         return el("p", f"{caption}: ", el("em", empty))
-    head = el("thead", el("tr", *(el("th", name, scope="col") for name in heads)))
-    return el("table", el("caption", caption), head, el("tbody", *(el("tr", line) for line in lines)))
+    lines = [el("tr", *(_cell(place, value) for place, value in enumerate(row))) for row in rows]
+    numbers = ["n" if isinstance(value, int) else None for value in rows[0]]
+    head = [el("th", name, scope="col", class_=kind) for name, kind in zip(heads, numbers, strict=True)]
+    made = el("table", el("caption", caption), el("thead", el("tr", *head)), el("tbody", *lines))
+    return el("div", made, class_="kept" if len(rows) <= _SHORT else None)
 
 
 def _cell(place: int, value: Child) -> Html:

@@ -12,6 +12,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 28, 24
 _INNER_WIDTH, _INNER_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 _LABELS = 7
 """Times that are written below a plot, at most."""
+_LONGEST_TIME = 84
+"""How wide one of them may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,10 @@ def _times(buckets: Sequence[str]) -> Iterator[Html]:
     every = max(1, -(-len(buckets) // _LABELS))
     slot = _INNER_WIDTH / max(1, len(buckets))
     for place in range(0, len(buckets), every):
-        x = _number(_LEFT + place * slot)
-        yield el("text", buckets[place].replace("T", " ") + ("h" if "T" in buckets[place] else ""), x=x, y=HEIGHT - 8)
+        x = _LEFT + place * slot
+        if x < WIDTH - _LONGEST_TIME:
+            words = buckets[place].replace("T", " ") + ("h" if "T" in buckets[place] else "")
+            yield el("text", words, x=_number(x), y=HEIGHT - 8)
 
 
 def _legend(ident: str, series: Sequence[Series]) -> Iterator[Html]:
