@@ -199,7 +199,7 @@ async def _wired(
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         review=Review(log, asking, who_and_what),
-        proofs=Proofs(log, ledger),
+        proofs=Proofs(log, ledger, Reviewers(authority, ledger)),
         proposals=proposals,
         holds=holds,
         erasures=erasures,

@@ -1,8 +1,9 @@
-"""`usher audit proof` and `usher audit check-proof`: that an event is in the record, shown elsewhere."""
+"""`usher audit proof`, `consistency` and `check-proof`: an event is in the record, and the record begins as it did."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -53,11 +54,67 @@ def how_to_check(key: str) -> list[str]:
     ]
 
 
+def consistency(
+    checkpoint: Annotated[Path, typer.Argument(help="A file with a checkpoint of this record that you hold.")],
+    public_key: Annotated[Path | None, typer.Option(help="A file with the log's public key, in hex.")] = None,
+    json: Json = False,
+) -> None:
+    """Prove that the record still begins with what a checkpoint covers that you hold, and check it here.
+
+    Printed as what a C2SP witness is given, for a file: `usher audit check-proof FILE --checkpoint CHECKPOINT` checks
+    it elsewhere. This reading is itself recorded. Without the public key, that of the key ring here is used.
+    """
+    held, key = read_text(checkpoint) or "", _key(public_key)
+    body = run(ask_operator(read_settings(), "GET", "/operator/audit/consistency", params={"size": _size_of(held)}))
+    _consistent(body["witness_request"], held, key, json, body)
+
+
+def _consistent(text: str, held: str, key: bytes, json: bool, body: Mapping[str, object] | None = None) -> None:
+    """Check a consistency proof and tell, with what was fetched, if it was; ends with 1 if it shows nothing."""
+    from usher.ledger.verify.proof import BadProof
+    from usher.ledger.verify.tlog_proof import check_consistency
+
+    try:
+        shown = check_consistency(text, held, key)
+    except BadProof as error:
+        raise _not_proven(error, json) from None
+    told = (
+        f"proven: {shown.origin} begins, with {shown.size} events, with the {shown.old} that the held checkpoint covers"
+    )
+    if json:
+        dump({"ok": True, **asdict(shown), **(body or {})})
+    elif body is None:
+        say(told)
+    else:
+        print(text, end="")  # as it is: a file of it must be what was signed
+        warn(told)
+
+
+def _not_proven(error: Exception, json: bool) -> typer.Exit:
+    if json:
+        dump({"ok": False, "problem": str(error)})
+    else:
+        say(f"NOT proven: {error}")
+    return typer.Exit(1)
+
+
+def _key(public_key: Path | None) -> bytes:
+    """The key that is given, or that of the ring here. Raises `UserError`."""
+    key = read_key(public_key)
+    if key is None and (ring := open_ring(read_settings())) is not None:
+        key = ring.public_key
+    if key is None:
+        raise UserError("--public-key", "is missing, and no key ring is here", "give it")
+    return key
+
+
 def _size(checkpoint: Path | None) -> str | None:
     """The size that a checkpoint is of."""
     text = read_text(checkpoint)
-    if text is None:
-        return None
+    return None if text is None else _size_of(text)
+
+
+def _size_of(text: str) -> str:
     size = text.partition("\n")[2].partition("\n")[0]
     if not (size.isascii() and size.isdecimal() and len(size) < 20):
         raise UserError("--checkpoint", "is not a checkpoint", "name a file with a signed note of this log")
@@ -65,7 +122,7 @@ def _size(checkpoint: Path | None) -> str | None:
 
 
 def check_proof(
-    file: Annotated[Path, typer.Argument(help="What `usher audit proof` printed.")],
+    file: Annotated[Path, typer.Argument(help="What `usher audit proof` or `consistency` printed.")],
     public_key: Annotated[Path | None, typer.Option(help="A file with the log's public key, in hex.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The checkpoint kept elsewhere that it is against.")] = None,
     event: Annotated[Path | None, typer.Option(help="A file with the event's own bytes.")] = None,
@@ -73,22 +130,23 @@ def check_proof(
 ) -> None:
     """Check a proof, on any machine. Where neither key nor checkpoint is given, the key ring here is used."""
     from usher.ledger.verify.proof import BadProof
-    from usher.ledger.verify.tlog_proof import check_tlog_proof
+    from usher.ledger.verify.tlog_proof import check_tlog_proof, is_consistency
 
-    key, held = read_key(public_key), read_text(checkpoint)
+    text, key, held = read_text(file) or "", read_key(public_key), read_text(checkpoint)
+    if is_consistency(text):
+        if held is None:
+            raise UserError("--checkpoint", "is missing", "a consistency proof is against a checkpoint that you hold")
+        _consistent(text, held, _key(public_key), json)
+        return
     if key is None and held is None:
         ring = open_ring(read_settings())
         key = None if ring is None else ring.public_key
     if key is None and held is None:
         raise UserError("--public-key", "is missing, and no key ring is here", "give it, or --checkpoint")
     try:
-        proven = check_tlog_proof(read_text(file) or "", key=key, held=held, event=_bytes(event))
+        proven = check_tlog_proof(text, key=key, held=held, event=_bytes(event))
     except BadProof as error:
-        if json:
-            dump({"ok": False, "problem": str(error)})
-        else:
-            say(f"NOT proven: {error}")
-        raise typer.Exit(1) from None
+        raise _not_proven(error, json) from None
     if json:
         dump({"ok": True, **asdict(proven)})
         return

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 from tests.ledger.ledger_kit import change, query
+from tests.web.audit_proof_kit import Run, commands, ledger_file, public_key
 from tests.web.chat_kit import QUESTION
 from tests.web.world import POLICY, World, world
-from typer.testing import CliRunner, Result
 
 from usher import cli_audit_proof
-from usher.app import create_operator_app
-from usher.backends.keyring import KeyRing
-from usher.cli import app
+from usher.audit.proof import Proofs
 from usher.errors import UserError
 from usher.ledger.checkpoint import verifier_key
 from usher.ledger.record import Entry, EventType, leaf_hash
@@ -49,17 +47,9 @@ def proof(usher: World, path: str) -> dict[str, Any]:
     return body
 
 
-def ledger_file(usher: World) -> Path:
-    return usher.folder / "home" / "ledger.sqlite"
-
-
 def stored(usher: World, number: int) -> bytes:
     (event,) = query(ledger_file(usher), f"SELECT event FROM events WHERE number = {number}")[0]  # noqa: S608  # a number
     return cast(bytes, event)
-
-
-def public_key(usher: World) -> bytes:
-    return KeyRing.open(usher.folder / "home.keys").public_key
 
 
 def test_every_event_is_proven_against_the_newest_checkpoint(usher: World) -> None:
@@ -150,14 +140,13 @@ def test_what_was_changed_is_not_proven(usher: World) -> None:
 
 def test_whoever_loses_the_right_meanwhile_gets_no_proof(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The right is judged again before it is given."""
-    real = usher.services.proofs.of
+    real = Proofs._checkpoint
 
-    async def meanwhile(*asked: Any) -> Any:
-        made = await real(*asked)
+    async def meanwhile(self: Proofs, *asked: Any) -> Any:
         await usher.apply(POLICY.replace("g, user:dave, role:auditor\n", ""))
-        return made
+        return await real(self, *asked)
 
-    monkeypatch.setattr(type(usher.services.proofs), "of", lambda _, *asked: meanwhile(*asked))
+    monkeypatch.setattr(Proofs, "_checkpoint", meanwhile)
     assert get(usher, "1").status_code == 403
     monkeypatch.undo()
     usher.run(usher.apply(POLICY))
@@ -173,24 +162,9 @@ def test_many_at_once_are_each_proven(usher: World) -> None:
         assert check_tlog_proof(response.json()["tlog_proof"], key=public_key(usher), event=stored(usher, number))
 
 
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def command(usher: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """The command line, on a machine without the data folder; its road leads to the world's operator app."""
-
-    async def ask(settings: object, method: str, path: str, params: dict[str, str] | None = None) -> Any:
-        transport = httpx.ASGITransport(cast(Any, create_operator_app(usher.services)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
-            response = await client.request(method, path, params=params)
-            assert response.status_code == 200, response.text
-            return response.json()
-
-    monkeypatch.setenv("USHER_HOME", str(tmp_path / "none"))
-    monkeypatch.setattr(cli_audit_proof, "ask_operator", ask)
-    monkeypatch.setattr(cli_audit_proof, "run", usher.run)
-    return lambda *words: CliRunner().invoke(app, ["audit", *map(str, words)])
+    return commands(usher, monkeypatch, tmp_path)
 
 
 def test_what_the_command_prints_is_checked_elsewhere(usher: World, command: Run, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ COMMANDS = (
     *("person add", "person groups", "person deactivate", "person list"),
     *("key create", "key list", "key revoke"),
     *("policy check", "policy apply", "policy explain"),
-    *("audit verify", "audit events", "audit proof", "audit check-proof"),
+    *("audit verify", "audit events", "audit proof", "audit consistency", "audit check-proof"),
 )
 
 

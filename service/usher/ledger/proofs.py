@@ -160,5 +160,11 @@ def tlog_proof(index: int, leaf: bytes, hashes: Sequence[bytes], note: str) -> s
     return f"c2sp.org/tlog-proof@v1\nextra {_base64(leaf)}\nindex {index}\n{lines}\n{note}"
 
 
+def consistency_text(old: int, hashes: Sequence[bytes], note: str) -> str:
+    """A consistency proof as a text: what a witness is given (C2SP `tlog-witness`)."""
+    lines = "".join(f"{_base64(node)}\n" for node in hashes)
+    return f"old {old}\n{lines}\n{note}"
+
+
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")

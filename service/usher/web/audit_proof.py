@@ -1,4 +1,5 @@
-"""`/api/audit/proof`: that an event is in the log, provable on a machine that has never seen it."""
+"""`/api/audit/proof` and `/consistency`: that an event is in the log, and that the log still begins as it did, provable
+on a machine that has never seen it."""
 
 from __future__ import annotations
 
@@ -6,14 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 from litestar import Router, get
-from litestar.di import NamedDependency
-from litestar.exceptions import PermissionDeniedException
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
-from usher.audit.proof import Proof
+from usher.audit.proof import Consistency, Proof
+from usher.audit.reviewers import Reviewer
 from usher.authority import Grant
 from usher.errors import UserError
-from usher.retrieve import who
 from usher.services import Services
 from usher.web.audit import TARGET
 from usher.web.auth import OPERATOR, needs
@@ -50,28 +50,44 @@ class EventProof:
         return cls(proof.number, proof.index, proof.size, leaf, hashes, proof.checkpoint, proof.key, proof.text())
 
 
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof:
+    """A consistency proof of RFC 9162: that the first `old` events, which a checkpoint covers that you hold, are the
+    beginning of the `size` events of the newest `checkpoint`, by `hashes` in hexadecimal. `witness_request` is all of
+    it as a C2SP text, for a file or a witness.
+    """
+
+    old: int
+    size: int
+    hashes: list[str]
+    checkpoint: str
+    key: str
+    witness_request: str
+
+    @classmethod
+    def of(cls, made: Consistency) -> Self:
+        return cls(made.old, made.size, [n.hex() for n in made.hashes], made.checkpoint, made.key, made.text())
+
+
 _PROVING = problems(
     {404: "There is no such event, or no checkpoint of that size", 500: "The record contradicts its checkpoint"}
 )
+_CONSISTENT = problems({404: "The log has fewer events", 500: "The record contradicts its checkpoint"})
+Old = Annotated[int, QueryParameter(name="size", description="The size of the checkpoint that you hold")]
 
 
-@get("/{number:str}", responses={**PROBLEMS, **_PROVING}, summary="Proof that an event is in the audit log")
+@get("/proof/{number:str}", responses={**PROBLEMS, **_PROVING}, summary="Proof that an event is in the audit log")
 async def proof(
-    services: NamedDependency[Services], grant: NamedDependency[Grant], number: FromPath[str], size: Size = None
+    services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], number: FromPath[str], size: Size = None
 ) -> EventProof:
-    by = who(grant, await services.ledger.pseudonym(grant.credential.user))
-    found = await services.proofs.of(_number(number), size, by, grant.credential.kind)
-    if not (await services.authority.again(grant)).may(Action.AUDIT_READ, TARGET).allowed:
-        raise PermissionDeniedException("You may no longer read the audit log.")
-    return EventProof.of(found)
+    return EventProof.of(await services.proofs.of(_number(number), size, reviewer))
 
 
-@get("/{number:str}")
-async def operator_proof(
-    services: NamedDependency[Services], request: OperatorRequest, number: FromPath[str], size: Size = None
-) -> EventProof:
-    by = operator_of(request)
-    return EventProof.of(await services.proofs.of(_number(number), size, None, f"{by.kind}:{by.id}"))
+@get("/consistency", responses={**PROBLEMS, **_CONSISTENT}, summary="Proof that the audit log begins as it did")
+async def consistency(
+    services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], size: Old
+) -> ConsistencyProof:
+    return ConsistencyProof.of(await services.proofs.consistency(size, reviewer))
 
 
 def _number(text: str) -> int:
@@ -81,13 +97,27 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _person(grant: NamedDependency[Grant]) -> Reviewer:
+    return Reviewer(grant, grant.credential.kind)
+
+
+def _operator(request: OperatorRequest) -> Reviewer:
+    by = operator_of(request)
+    return Reviewer(None, f"{by.kind}:{by.id}")
+
+
 router = Router(
-    "/api/audit/proof",
-    route_handlers=[proof],
+    "/api/audit",
+    route_handlers=[proof, consistency],
     opt={"access": needs(Action.AUDIT_READ, TARGET)},
+    dependencies={"reviewer": Provide(_person, sync_to_thread=False)},
     security=BY_KEY,
     tags=["audit"],
 )
 operator_router = Router(
-    "/operator/audit/proof", route_handlers=[operator_proof], opt={"access": OPERATOR}, include_in_schema=False
+    "/operator/audit",
+    route_handlers=[proof, consistency],
+    opt={"access": OPERATOR},
+    dependencies={"reviewer": Provide(_operator, sync_to_thread=False)},
+    include_in_schema=False,
 )

@@ -1,4 +1,4 @@
-"""A proof as a text (C2SP `tlog-proof`), checked with nothing but a key or a checkpoint that is held."""
+"""Proofs as texts (C2SP `tlog-proof`, `tlog-witness`), checked with nothing but a key or a checkpoint that is held."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from usher.ledger.record import leaf_hash
 from usher.ledger.verify.notes import BadNote, Note, read_note
-from usher.ledger.verify.proof import BadProof, verify_inclusion
+from usher.ledger.verify.proof import BadProof, verify_consistency, verify_inclusion
 
 _HEAD = re.compile(
     r"c2sp\.org/tlog-proof@v1\nextra (?P<leaf>[A-Za-z0-9+/]{43}=)\nindex (?P<index>0|[1-9][0-9]{0,18})\n"
     r"(?P<hashes>(?:[A-Za-z0-9+/]{43}=\n){0,63})\n(?P<note>(?s:.+))"
 )
+_OLD = re.compile(r"old (?P<old>[1-9][0-9]{0,18})\n(?P<hashes>(?:[A-Za-z0-9+/]{43}=\n){0,64})\n(?P<note>(?s:.+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,49 @@ class Proven:
 def check_inclusion(index: int, leaf: bytes, hashes: list[bytes], note: str, key: bytes | None) -> Note:
     """The checkpoint, if it is signed with that key and the event with this index (from 0) and leaf hash is among
     those that it covers. Raises `BadProof`."""
-    origin = note.partition("\n")[0]
-    try:
-        signed = read_note(note, origin, key, "the proof's checkpoint")
-    except BadNote as error:
-        raise BadProof(f"checkpoint: {error}") from None
+    signed = check_note(note, key)
     verify_inclusion(index, signed.size, leaf, hashes, signed.root)
     return signed
+
+
+def check_note(note: str, key: bytes | None, whose: str = "the proof's") -> Note:
+    """A checkpoint that is signed with that key. Raises `BadProof`."""
+    try:
+        return read_note(note, note.partition("\n")[0], key, f"{whose} checkpoint")
+    except BadNote as error:
+        raise BadProof(f"{whose} checkpoint: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Consistent:
+    """What a consistency proof shows: that the log of that origin had, when it had `size` events, the same first `old`
+    ones as when the held checkpoint was made."""
+
+    origin: str
+    old: int
+    size: int
+
+
+def is_consistency(text: str) -> bool:
+    """Whether a text is meant as a consistency proof."""
+    return text.startswith("old ")
+
+
+def check_consistency(text: str, held: str, key: bytes) -> Consistent:
+    """What the proof shows. `held` is the text of the older checkpoint, `key` the public key that signed both. Raises
+    `BadProof`."""
+    match = _OLD.fullmatch(text)
+    if match is None:
+        raise BadProof("proof: it is not a consistency proof of a log")
+    old, new = check_note(held, key, "the held"), check_note(match["note"], key)
+    origins = {note.text.partition("\n")[0] for note in (old, new)}
+    if len(origins) != 1:
+        raise BadProof("checkpoint: the held one is of another log")
+    if old.size != int(match["old"]):
+        raise BadProof(f"proof: it is against a checkpoint over {match['old']} events, and the held one has {old.size}")
+    hashes = [base64.b64decode(line) for line in match["hashes"].split()]
+    verify_consistency(old.size, old.root, new.size, new.root, hashes)
+    return Consistent(origins.pop(), old.size, new.size)
 
 
 def check_tlog_proof(
