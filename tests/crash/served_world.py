@@ -46,11 +46,10 @@ class Trickle:
 
 
 def main() -> None:
-    """Fork one child for each line; say its process id, then `ready` once it listens."""
+    """Fork one child for each line."""
     for line in sys.stdin:
         if os.fork() == 0:
             _serve(Path(line.strip()))
-        print("", end="", flush=True)
 
 
 def _serve(folder: Path) -> None:
@@ -62,12 +61,11 @@ def _serve(folder: Path) -> None:
 
 
 async def listen(made: World, folder: Path) -> None:
-    """Serve in a folder for a minute; says the process's id once it listens, there too."""
+    """Serve in a folder for a minute; the process's id stands there once it listens."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(folder / SOCKET))
         serving = await Listener(operator_config(made.app)).begin(sock)
         (folder / PID).write_text(f"{os.getpid()}\n")
-        print(os.getpid(), flush=True)
         await asyncio.wait({serving}, timeout=60)
 
 

@@ -20,8 +20,8 @@ import pytest
 from tests.backends.sql.postgres import PostgresMissing
 from tests.crash.how_often import TIMES
 from tests.crash.pg_server import Server, server
-from tests.crash.served_world import KEY, PID
-from tests.crash.test_shown_is_recorded import killed, recorded
+from tests.crash.served_world import KEY
+from tests.crash.test_shown_is_recorded import killed, recorded, started
 
 from usher.backends.keyring import KeyRing
 from usher.backends.ledger_pg import PgLog
@@ -32,7 +32,6 @@ from usher.ledger.verify.verdict import Means
 KILLS = 50 * TIMES
 AT_ONCE = 3
 """Servers that run at the same time."""
-START_SECONDS = 20.0
 GONE_SECONDS = 15.0
 """In which the exchanges of a killed server are ended by another one."""
 
@@ -76,14 +75,7 @@ class Killing:
 
     def started(self, own: Path) -> int:
         with self._line:
-            assert self._parent.stdin
-            self._parent.stdin.write(f"{own}\n")
-            self._parent.stdin.flush()
-        due = time.monotonic() + START_SECONDS
-        while not (own / PID).exists() or not (said := (own / PID).read_text()).endswith("\n"):
-            assert time.monotonic() < due, (self._folder / "log").read_text()[-3000:]
-            time.sleep(0.02)
-        return int(said)
+            return started(self._parent, own)
 
 
 def ends(pg: Server) -> dict[str, list[str]]:

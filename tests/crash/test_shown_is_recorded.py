@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.how_often import TIMES
-from tests.crash.served_world import KEY, SOCKET
+from tests.crash.served_world import KEY, PID, SOCKET
 from tests.web.chat_kit import QUESTION
 
 from usher.backends.keyring import KeyRing
@@ -30,17 +30,19 @@ from usher.ledger.record import Kind, subject_key_aad
 from usher.ledger.sequencer import Ledger
 from usher.ledger.verify import verify
 
+START_SECONDS = 20.0
 CLIENTS = 3
 """Streams at the same time, so that commits are shared."""
 BODY = json.dumps({"model": "assistant", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}).encode()
 
 
 @contextmanager
-def parent_of_servers() -> Iterator[subprocess.Popen[str]]:
-    """The process that the servers are forked from."""
+def parent_of_servers(**environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The process that the servers are forked from, with more in its environment."""
     command = [sys.executable, "-m", "tests.crash.served_world"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]  # by their names
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    whole = {**os.environ, **environment}
+    with subprocess.Popen(command, text=True, env=whole, **pipes) as process:  # type: ignore[call-overload]  # by names
         yield process
         process.stdin.close()
         process.kill()
@@ -78,15 +80,18 @@ class Client:
 def started(parent: subprocess.Popen[str], folder: Path) -> int:
     """Have a server forked; its process's id, once it listens."""
     assert parent.stdin
-    assert parent.stdout
     parent.stdin.write(f"{folder}\n")
     parent.stdin.flush()
-    return int(parent.stdout.readline())
+    due = time.monotonic() + START_SECONDS
+    while not (folder / PID).exists() or not (said := (folder / PID).read_text()).endswith("\n"):
+        assert time.monotonic() < due, "the server does not start"
+        time.sleep(0.005)
+    return int(said)
 
 
 def killed(server: int, folder: Path, key: str, after: float) -> list[Client]:
     """Ask for some streams, and kill the server so many seconds after the first part of an answer arrived."""
-    clients = [_asking(folder / SOCKET, key) for _ in range(CLIENTS)]
+    clients = [asking(folder / SOCKET, key) for _ in range(CLIENTS)]
     began, due = time.monotonic(), 0.0
     try:
         while not due or time.monotonic() < due:
@@ -106,7 +111,8 @@ def killed(server: int, folder: Path, key: str, after: float) -> list[Client]:
     return clients
 
 
-def _asking(at: Path, key: str) -> Client:
+def asking(at: Path, key: str) -> Client:
+    """A client that has asked."""
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(at))
     head = {"host": "usher", "authorization": f"Bearer {key}", "content-length": str(len(BODY))}
