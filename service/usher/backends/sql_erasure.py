@@ -187,11 +187,13 @@ def _counted(connection: sa.Connection, item: UUID, counts: dict[str, int] | Non
 
 
 def _forget_words(connection: sa.Connection, theirs: Callable[[AnyRow], bool]) -> None:
-    """Take away what was typed in these proposals; that they were made, and how they ended, stays."""
+    """Take away what was typed in these proposals; that they were made, and how they ended, stays. What was done alone
+    keeps its reason until that was reviewed."""
     c = proposal.c
-    typed = sa.select(c.id, c.subject, c.parts, c.state, c.pending).where(c.sealed_reason.is_not(None))
+    typed = sa.select(c.id, c.alone, c.subject, c.parts, c.state, c.pending).where(c.sealed_reason.is_not(None))
     for row in connection.execute(typed).all():
-        if theirs(row):
+        waits = row.alone and not (row.state or {}).get("reviewed")
+        if theirs(row) and not waits:
             gone = sa.update(proposal).where(c.id == row.id)
             connection.execute(gone.values(wrapped_key=None, sealed_reason=None))
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from usher.audit.deciders import ERASE_DOCUMENT, ERASE_PERSON
 from usher.backends.keyring import KeyRing, SealBroken, seal, unseal
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
@@ -143,10 +144,13 @@ def _at(text: str) -> datetime:
 
 
 def finish_approval(connection: sa.Connection, change: Change) -> None:
-    """The state that waited is in force. For what was refused or withdrawn nothing remains to be done."""
+    """The state that waited is in force. For what was refused or withdrawn nothing remains to be done; why somebody was
+    erased by one person alone is kept until that is reviewed."""
     values: dict[str, Any] = {"state": _P.pending, "pending": None, "outbox": None, "revision": _P.revision + 1}
     if change.payload["act"] in _ENDED:
         values["done_at"] = datetime.now(UTC)
+    if change.payload["act"] == "reviewed" and change.payload["act_kind"] in (ERASE_PERSON, ERASE_DOCUMENT):
+        values |= {"wrapped_key": None, "sealed_reason": None}
     connection.execute(sa.update(proposal).where(_P.outbox == change.id).values(**values))
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.backends.sql.sql_kit import NOW, Ports, run
 
 from usher.backends import sql_proposals
+from usher.backends.sql_erasure import SqlErasure
 from usher.backends.sql_outbox import SqlOutbox
 from usher.backends.sql_proposal_tables import proposal
 from usher.backends.sql_proposals import SqlProposals
@@ -92,9 +93,23 @@ def test_it_comes_back_as_it_was_put(sql: Ports, store: SqlProposals) -> None:
     assert isinstance(glass.stands, BreakGlass)
     closed = review(glass.stands, CAROL, LATER, may_review=True)
     assert isinstance(closed, BreakGlass)
-    run(store.put(replace(glass, stands=closed), {"act": "reviewed"}, LATER))
+    run(store.put(replace(glass, stands=closed), {"act": "reviewed", "act_kind": "hold"}, LATER))
     finish(sql)
     assert known(store, glass).stands == closed
+
+
+def test_why_somebody_was_erased_alone_is_kept_until_it_is_reviewed(sql: Ports, store: SqlProposals) -> None:
+    """Erasing the person leaves the reason to the reviewer; the review takes it away."""
+    glass = added(sql, store, alone(1))
+    assert isinstance(glass.stands, BreakGlass)
+    erasure = SqlErasure(sql.database, sql.ring)
+    run(erasure.forget_person(glass.id, "nobody", PARTS[1]))
+    assert known(store, glass).reason == "Nobody is here."
+    closed = review(glass.stands, CAROL, LATER, may_review=True)
+    assert isinstance(closed, BreakGlass)
+    run(store.put(replace(glass, stands=closed), {"act": "reviewed", "act_kind": glass.kind}, LATER))
+    finish(sql)
+    assert known(store, glass).reason is None
 
 
 def test_nothing_is_in_force_before_its_event(sql: Ports, store: SqlProposals) -> None:
