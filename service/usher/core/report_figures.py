@@ -154,7 +154,8 @@ def width_of(first: str, last: str) -> int:
 
 def buckets(first: str, last: str, width: int) -> Iterator[str]:
     """The names of the buckets from one event's time to another's, the newest `MOST_BUCKETS` of them."""
-    names, at = [], last[:width]
+    names: list[str] = []
+    at = last[:width]
     while at >= first[:width] and len(names) < MOST_BUCKETS:
         names.append(at)
         at = _before(at, width)
