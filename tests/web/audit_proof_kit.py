@@ -30,9 +30,10 @@ def public_key(usher: World) -> bytes:
 def commands(usher: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """The command line, on a machine without the data folder; its road leads to the world's operator app."""
 
+    operator = cast(Any, create_operator_app(usher.services))
+
     async def ask(settings: object, method: str, path: str, params: dict[str, str] | None = None) -> Any:
-        transport = httpx.ASGITransport(cast(Any, create_operator_app(usher.services)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(operator), base_url="http://operator") as client:
             response = await client.request(method, path, params=params)
             assert response.status_code == 200, response.text
             return response.json()
