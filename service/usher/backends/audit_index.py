@@ -21,7 +21,8 @@ from usher.backends.audit_index_exchanges import exchanges
 from usher.backends.audit_index_ledger import Followed, Following, Row, in_file
 from usher.backends.audit_index_reach import exposed
 from usher.backends.audit_index_report import figures
-from usher.backends.audit_index_tables import FORMAT, SCHEMA, store
+from usher.backends.audit_index_store import store
+from usher.backends.audit_index_tables import FORMAT, SCHEMA
 from usher.core.report_figures import Figures
 from usher.ledger.shown import rows_of
 from usher.ports.audit_exchanges import Exchange
@@ -33,6 +34,8 @@ _Read = Callable[[sqlite3.Connection, Followed], tuple[list[T], int | None, set[
 """What is read of the index, and where events are wanted of the ledger."""
 _ENDED = "SELECT number, pseudonym FROM entries WHERE audit_id = ? AND outcome IS NOT NULL AND pseudonym IS NOT NULL"
 
+CACHE_KB = 16_384
+"""What the follower keeps of the index in memory: its rows go to places all over the file."""
 BATCH = 256
 """Events in one step: each is a short transaction on both sides."""
 
@@ -162,6 +165,7 @@ class AuditIndexFile:
         if self._writing is None or not self._path.exists() or self._path.stat().st_ino != self._inode:
             self.close()
             self._writing = _opened(self._path)
+            self._writing.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             self._inode = self._path.stat().st_ino
         return self._writing
 

@@ -12,10 +12,13 @@ from typing import Any
 from usher.backends.audit_index_ledger import Followed
 from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about_any, covers, known, listed
 from usher.core.event_cut import ABOUT_NO_DOCUMENT, cut
+from usher.ledger.record import EXCHANGE_TYPES, EventType
 from usher.ports.audit_index import Between, Wanted, Within
 
 OF_DOCUMENTS = ("document", "label")
 """Events about one document that somebody with a limited right may know of."""
+OF_ENTRIES = frozenset({*EXCHANGE_TYPES, EventType.VIEW, EventType.FEEDBACK})
+"""Events of exchanges and views, and about them; all others are acts of their own."""
 _CANDIDATES = """
 SELECT number, node, NULL AS document FROM steps WHERE {steps} AND number > :after
 UNION ALL SELECT number, NULL, document FROM acts WHERE {acts} AND number > :after ORDER BY number
@@ -90,6 +93,7 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
         steps.append("FALSE")
         acts.append("break_glass")
     if wanted.types:
+        steps += [] if wanted.types & OF_ENTRIES else ["FALSE"]
         acts.append("type IN (SELECT value FROM json_each(:types))")
         values["types"] = listed(sorted(wanted.types))
     return " AND ".join(steps), " AND ".join(acts), values

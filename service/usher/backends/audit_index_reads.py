@@ -77,7 +77,7 @@ WHERE {{which}} AND e.number > :after AND {_BETWEEN.format(number="e.number")}
 """  # noqa: S608  # constants only
 _DENIED = f"""
 SELECT d.number AS denial, d.reason, d.action, d.object, {_ENTRY} FROM denials d JOIN entries e ON e.number = d.node
-WHERE d.number > :after AND {_BETWEEN.format(number="d.number")}
+WHERE {{which}} AND d.number > :after AND {_BETWEEN.format(number="d.number")}
 """  # noqa: S608  # constants only
 Answer = tuple[list[Seen], int | None, set[str]]
 """Entries, the number to go on after, and the documents by which they may be known of."""
@@ -167,7 +167,11 @@ def denied(
     index: sqlite3.Connection, between: Between, within: Within | None
 ) -> tuple[list[Denial], int | None, set[str]]:
     """Whatever was denied or refused."""
-    found = page(index, index.execute(_DENIED, _values(between)), within, between.limit, "denial")
+    which, values = "TRUE", {}
+    if within is not None and not within.everything:
+        which, values = about_any(index, "reach", within.classes, "d.node", ahead=False)
+    rows = index.execute(_DENIED.format(which=which), {**values, **_values(between)})
+    found = page(index, rows, within, between.limit, "denial")
     return [_denial(row) for row in found.rows], found.next, found.through
 
 
