@@ -19,9 +19,11 @@ from typer.testing import CliRunner
 from usher import cli_audit_hold
 from usher.app import create_operator_app
 from usher.audit import kept
+from usher.audit.reviewers import Reviewer
 from usher.cli import app as cli
 from usher.core.holds import Hold, On
 from usher.ledger.record import ContentRow, is_dropped
+from usher.viewing import NotPermitted
 
 NOW = datetime.now(UTC)
 RULES = "rules: [{name: all, days: 30}]"
@@ -182,6 +184,9 @@ def test_without_the_right_there_is_nothing_to_propose_or_approve(usher: World) 
             ("POST", f"{HOLDS}/{uuid4()}/release", {"reason": "x"}),
         ):
             assert usher.ask(method, path, who, json=body).status_code == 403
+    grant = usher.run(usher.services.authority.admit(usher.keys["carol"]))
+    with pytest.raises(NotPermitted, match="some collections"):
+        usher.run(usher.services.holds.page(Reviewer(grant, "key"), None, 10))
 
 
 def test_to_hold_a_person_by_name_takes_the_right_to_identify(usher: World) -> None:
@@ -273,6 +278,7 @@ async def _walk(usher: World) -> None:
 def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is placed, which the next run does."""
     said, holds = Said(usher), usher.services.holds
+    held(usher, on="exchange", target=str(uuid4()))
     item = proposed(usher, on="exchange", target=said.first)
 
     async def killed(*_: object) -> None:
@@ -282,11 +288,10 @@ def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: py
         patched.setattr(holds._store, "place", killed)
         path = f"{HOLDS}/proposals/{item['proposal']}/approve"
         assert usher.ask("POST", path, "erin", json={"digest": item["digest"]}).status_code == 500
-        assert [hold.id for hold in usher.run(holds.binding())] == [item["proposal"]]
+        assert item["proposal"] in [hold.id for hold in usher.run(holds.binding())]
     assert counted(let_go(usher)) == {("all", "chat"): 2, ("all", "search"): 1}
     assert kept_of(usher, said) == [True, False, False, False]
-    [shown] = usher.ask("GET", HOLDS, "erin").json()["holds"]
-    assert shown["id"] == item["proposal"]
+    assert usher.ask("GET", HOLDS, "erin").json()["holds"][0]["id"] == item["proposal"]
 
 
 def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID, uuid4
 
@@ -13,8 +13,10 @@ from tests.web.holds_kit import gone, let_go, set_rules, verdict
 from tests.web.world import World, world
 
 from usher.backends.sql_names import SqlNames
+from usher.core.exposures import pack
 from usher.core.holds import Hold, On
 from usher.ledger.record import CHAT, SEARCH, Entry, EventType, Kind, Who, uuid7
+from usher.ports import ExchangeRow
 
 ROLES = {"alice": ("role:employee", "role:finance"), "bob": ("role:employee",)}
 SHELVES = {"handbook/hotels.md": "handbook", "finance/budget.md": "finance", "letters/alice.md": None}
@@ -28,7 +30,7 @@ class Asked:
     operation: str
     conversation: str
     papers: dict[str, str | None]
-    """Documents and the collections that they are in."""
+    """Documents, some by way of an earlier exchange only, and the collections that they are in."""
     at: datetime
 
 
@@ -58,16 +60,20 @@ async def ask(usher: World, random: Random, papers: dict[str, str]) -> Asked:
     """A question and its answer, as they are recorded."""
     ledger, who, ident = usher.services.ledger, random.choice(sorted(ROLES)), uuid7()
     subject, operation = await ledger.subject(who), random.choice([CHAT, SEARCH])
-    conversation = random.choice([str(UUID(int=5)), str(UUID(int=6))]) if operation == CHAT else ident
+    talks = [str(UUID(int=5)), str(UUID(int=6))] if who == "bob" else [str(UUID(int=7))]
+    conversation = random.choice(talks) if operation == CHAT else ident
     shown = {papers[path]: SHELVES[path] for path in SHELVES if random.random() < 0.4}
     by, talk = Who(subject.pseudonym, ROLES[who], "key"), subject.conversation(conversation)
     request = {"operation": operation} | ({"conversation": conversation} if operation == CHAT else {})
+    found = shown if operation == SEARCH else [paper for paper in shown if random.random() < 0.5]
     entries = [
         Entry(EventType.REQUEST, ident, by, request),
         Entry(EventType.DECISION, ident, by, {"effect": "allow", "reason": "rule"}),
-        Entry(EventType.RETRIEVAL, ident, by, {"outcome": "found", "passages": [{"document": d} for d in shown]}),
+        Entry(EventType.RETRIEVAL, ident, by, {"outcome": "found", "passages": [{"document": d} for d in found]}),
     ]
     if operation == CHAT:
+        row = ExchangeRow(UUID(ident), UUID(conversation), None, datetime.now(UTC), pack(map(UUID, shown)), b"q" * 32)
+        assert await usher.services.conversations._index.begin(who, row, None)
         entries.append(Entry(EventType.ANSWER, ident, by, {"outcome": "answered"}))
     await ledger.append(entries, [talk.seal(ident, 0, Kind.QUESTION, "What?")])
     at = next(event["time"] for event in usher.events(ident))
@@ -115,16 +121,16 @@ def test_nothing_goes_that_is_held_or_not_over_its_time(house: World, seed: int)
     for days in (20, 40, 60):
         rules = [
             Rule(
-                random.choice([10, 30, 50]),
+                random.choice([10, 10, 30, 50]),
                 random.choice([None, None, CHAT, SEARCH]),
                 random.choice([None, None, "handbook", "finance"]),
                 random.choice([None, None, "role:finance"]),
             )
-            for _ in range(random.randint(1, 4))
+            for _ in range(random.randint(2, 5))
         ]
         text = "rules:\n" + "\n".join(rule.text(f"r{n}") for n, rule in enumerate(rules))
         house.run(set_rules(house, text, days))
-        for _ in range(random.randint(0, 2)):
+        for _ in range(random.randint(1, 3)):
             binding.append(some_hold(random, random.choice(everything)))
             house.run(holds._store.place(binding[-1], {"on": binding[-1].on.value}, everything[0].at))
         if binding and random.random() < 0.4:

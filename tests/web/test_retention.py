@@ -180,8 +180,11 @@ def test_what_is_kept_beside_the_record_is_forgotten_by_the_next_run(
     with pytest.raises(OSError, match="killed"):
         let_go(usher)
     assert usher.ask("GET", f"/api/conversations/{said.talk}").json()["exchanges"][0]["answer"] == NO_LONGER_KEPT
-    following = usher.ask("GET", f"/api/conversations/{said.talk}").json()
-    assert following["title"] is not None
+    assert usher.ask("GET", f"/api/conversations/{said.talk}").json()["title"] is not None
+    more = {"model": "assistant", "messages": [{"role": "user", "content": "And in a leap year?"}]}
+    headers = {"x-usher-conversation": said.talk}
+    following = usher.ask("POST", "/v1/chat/completions", "bob", json=more, headers=headers).json()["usher"]["audit_id"]
+    assert [event["history"] for event in usher.events(following) if event["type"] == "generation"] == [[]]
     monkeypatch.undo()
     let_go(usher)
     assert usher.ask("GET", f"/api/conversations/{said.talk}").json()["title"] is None
