@@ -20,7 +20,7 @@ within one, it is done again from the first, and finds done what was done; meanw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -267,7 +267,7 @@ class Erasing:
         return names
 
 
-def event_of(item: Item) -> Mapping[str, Any]:
+def event_of(item: Item) -> dict[str, Any]:
     """Who asked, who approved, under which rule, and what: pseudonyms and ids."""
     stands = item.stands
     about = {"subject": item.parts[1]} if item.kind == ERASE_PERSON else {"document": item.parts[1]}
