@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
+from usher.ledger.subjects import Erased
 from usher.limits import LimitExceeded
 from usher.outbox import ChangePending
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
@@ -100,6 +101,11 @@ def of_part(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
     return problem(503, "A part that this needs does not answer. Try again later.", headers=RETRY)
 
 
+def of_erased(request: Request[Any, Any, Any], error: Erased) -> Response[dict[str, Any]]:
+    """Whom somebody met on the way to something else. It is no failure, and it stays so."""
+    return problem(410, "It was erased with the person whose it was; an `erasure` event says so.")
+
+
 def of_scope(request: Request[Any, Any, Any], error: ScopeTooWide) -> Response[dict[str, Any]]:
     return problem(503, str(error))
 
@@ -126,6 +132,7 @@ HANDLERS: ExceptionHandlersMap = {
     UnicodeDecodeError: of_encoding,
     HTTPException: of_http,
     LedgerUnavailable: of_ledger,
+    Erased: of_erased,
     StoreUnavailable: of_part,
     ModelUnavailable: of_part,
     ScopeTooWide: of_scope,
