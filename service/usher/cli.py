@@ -14,6 +14,7 @@ from usher import (
     cli_audit,
     cli_audit_ask,
     cli_audit_case,
+    cli_audit_database,
     cli_audit_erase,
     cli_audit_export,
     cli_audit_hold,
@@ -51,6 +52,7 @@ app.add_typer(cli_people.person, name="person")
 app.add_typer(cli_people.key, name="key")
 app.add_typer(cli_policy.policy, name="policy")
 cli_audit.audit.command("verify")(cli_audit_verify.verify)
+cli_audit.audit.command("prepare-database")(cli_audit_database.prepare_database)
 cli_audit.audit.command("proof")(cli_audit_proof.proof)
 cli_audit.audit.command("consistency")(cli_audit_proof.consistency)
 cli_audit.audit.command("check-proof")(cli_audit_proof.check_proof)
