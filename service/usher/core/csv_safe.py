@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 USER = "user"
@@ -41,12 +42,15 @@ BOM = "\ufeff"
 # A cell is also cut where a program that expects other separators would cut it, so each part must be harmless.
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=[\s\"'`\u200b\u00ad\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 
+_HARMLESS = re.compile(r"(?:[0-9A-Za-z][^;,|\t\r\n]*)?")
+"""Most cells: no formula, at a glance."""
+
 
 def safe(text: str) -> str:
     """The text with a `'` before whatever a spreadsheet would take for a formula: `=`, `+`, `-`, `@` (also in their
     wide forms) at its beginning or behind a separator, also after white space and quotes; and a leading tab or line
     break."""
-    return _FORMULA.sub(r"\1'", text)
+    return text if _HARMLESS.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
 def line(cells: Iterable[str]) -> str:
@@ -64,19 +68,24 @@ def cells(event: Mapping[str, Any]) -> list[str]:
     return [" ".join(dict.fromkeys(texts(event, pointers))) for pointers in COLUMNS.values()]
 
 
+@cache
+def _keys(pointer: str) -> tuple[str, ...]:
+    return tuple(pointer.split("/")[1:])
+
+
 def texts(event: Mapping[str, Any], pointers: Iterable[str]) -> Iterator[str]:
     """What an event has at these pointers."""
     for pointer in pointers:
-        for value in _values(event, pointer.split("/")[1:]):
+        for value in _values(event, _keys(pointer)):
             if value is not None:
                 yield value if isinstance(value, str) else json.dumps(value)
 
 
-def _values(value: Any, keys: Sequence[str]) -> Iterator[Any]:
-    if not keys:
-        yield value
-    elif keys[0] == "*" and isinstance(value, list):
-        for element in value:
-            yield from _values(element, keys[1:])
-    elif isinstance(value, Mapping) and keys[0] in value:
-        yield from _values(value[keys[0]], keys[1:])
+def _values(value: Any, keys: Sequence[str]) -> Iterable[Any]:
+    for place, key in enumerate(keys):
+        if key == "*" and isinstance(value, list):
+            return [found for element in value for found in _values(element, keys[place + 1 :])]
+        if not isinstance(value, dict) or key not in value:
+            return ()
+        value = value[key]
+    return (value,)

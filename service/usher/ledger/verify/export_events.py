@@ -18,7 +18,8 @@ USER = "user"
 _HEX = re.compile(r"[0-9a-f]{64}")
 # As the writer's rule says it: a formula's first character, at the beginning or behind a separator.
 _OPENS = set("=+-@\uff1d\uff0b\uff0d\uff20")
-_SEPARATES = set(";,|\t\r\n")
+_BREAKS = set("\t\r\n")
+_SEPARATES = set(";,|") | _BREAKS
 _PASSED_OVER = set("\"'`\u200b\u00ad\ufeff")
 
 
@@ -152,6 +153,8 @@ def _texts(value: Any, keys: Sequence[str]) -> Iterator[str]:
 
 def _harmless(text: str) -> str:
     """A text as a cell: with a `'` wherever a spreadsheet could see a formula begin."""
+    if text.isalnum() or not (_OPENS & set(text) or _BREAKS & set(text)):
+        return text
     made = []
     for place in range(len(text) + 1):
         if (place == 0 or text[place - 1] in _SEPARATES) and _begins_formula(text, place):
@@ -161,7 +164,7 @@ def _harmless(text: str) -> str:
 
 
 def _begins_formula(text: str, place: int) -> bool:
-    if text[place : place + 1] in ("\t", "\r", "\n"):
+    if text[place : place + 1] in _BREAKS:
         return True
     while place < len(text) and (text[place] in _PASSED_OVER or text[place].isspace()):
         place += 1
