@@ -28,7 +28,7 @@ struct page {
 };
 
 struct record {
-    char kind; /* W, T, S, U: write, truncate, sync, unlink */
+    char kind; /* W, T, S, F, U: write, truncate, sync, sync that failed, unlink */
     char name[63];
     int64_t offset, length;
 };
@@ -81,6 +81,7 @@ static int sync_as(const char *real, int fd) {
         __atomic_sub_fetch(&page->hanging, 1, __ATOMIC_SEQ_CST);
     }
     if (name && page->sync_error > 0) {
+        note('F', name, NULL, 0, 0);
         errno = page->sync_error;
         return -1;
     }

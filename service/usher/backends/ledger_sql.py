@@ -22,6 +22,7 @@ from usher.ledger.log import Batch, LedgerDamaged, LogFailed, Room, Tail
 from usher.ledger.record import FORMAT, ContentRow
 
 _BUSY_SECONDS = 2.0
+_PART_BYTES = 1 << 20
 _EVENT = "INSERT INTO events (number, leaf, event) VALUES (?, ?, ?)"
 _CONTENT = (
     "INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)"
@@ -50,8 +51,11 @@ class SqlLog(LedgerReads):
         """The log's end; makes the file and its tables at first. Raises `LogFailed`, `LedgerDamaged`."""
         with self._failing():
             self._drop_writer()
+            first = self._inode is None
             self._open_file()
             self.check()
+            if first:
+                written_again(self._path.with_name(f"{self._path.name}-wal"))
             connection = self._writer()
             self._prepare(connection)
             return self._tail()
@@ -140,6 +144,23 @@ class SqlLog(LedgerReads):
             connection.execute(insert(tables.log).values(origin=f"usher/{uuid4()}"))
             connection.execute(insert(tables.tree).values(size=0, edge=b"", mac=b""))
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT:d}")
+
+
+def written_again(path: Path) -> None:
+    """Write a file's own bytes over them and sync it; nothing where it is not there. Raises `OSError`.
+
+    After a sync that failed, the kernel holds what it could not write as written: it is read as if it were on the
+    disk, and no later sync puts it there. A commit must not build on it, in a write-ahead log that was left by a kill.
+    """
+    if not path.exists():
+        return
+    descriptor, done = os.open(path, os.O_RDWR | os.O_CLOEXEC), 0
+    try:
+        while part := os.pread(descriptor, _PART_BYTES, done):
+            done += os.pwrite(descriptor, part, done)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
