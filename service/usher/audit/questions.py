@@ -108,6 +108,7 @@ class Questions:
         """Every answer of an adapter, by its name. One that the log does not know answered nothing."""
         part = part or Range()
         between, index = part.between(), self._asking.index
+        await self._asking.follower.caught_up()
         known = await self._asking.reading(lambda: index.has_adapter(adapter))
         asked = {"adapter": adapter if known else None}
         return await self._seen(
