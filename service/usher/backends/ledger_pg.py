@@ -17,9 +17,9 @@ from usher.backends.ledger_pg_sequencing import PgSequencing
 from usher.backends.ledger_pg_tables import LOCK, SCHEMA, prepare
 from usher.backends.ledger_reads import LedgerReads
 from usher.backends.ledger_tables import EventPage
-from usher.ledger.leader import Pending
 from usher.ledger.log import LogFailed, OpenExchange, Room, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
+from usher.ledger.sequencing import Pending
 from usher.ledger.shared import Group
 
 IDLE_SECONDS = 15

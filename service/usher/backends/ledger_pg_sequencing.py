@@ -21,9 +21,9 @@ from usher.backends import ledger_tables as tables
 from usher.backends.ledger_pg_connection import Connection, closed, connected, failing
 from usher.backends.ledger_pg_tables import LOCK, SEQUENCER
 from usher.backends.ledger_reads import LedgerReads
-from usher.ledger.leader import Pending
 from usher.ledger.log import Batch, LogFailed, OpenExchange, Tail
 from usher.ledger.record import Commitment
+from usher.ledger.sequencing import Pending
 
 IDLE_SECONDS = 3
 """A leader that stands still that long loses the lead; it looks for what waits many times a second."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
+from usher.ledger.end import End
 from usher.ledger.exchanges import restored
-from usher.ledger.log import Batch, LedgerDamaged, LogFailed, OpenExchange, Ring, StoredCheckpoint, StoredEvent, Tail
-from usher.ledger.merkle import Tree
-from usher.ledger.record import Commitment, encode, fragment, leaf_hash, tail_text
+from usher.ledger.log import Batch, LedgerDamaged, LogFailed, OpenExchange, Ring, StoredCheckpoint, Tail
+from usher.ledger.record import fragment
 from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
+from usher.ledger.sequencing import Pending, Sequencing, Turn
 
 TURN_SECONDS = 0.03
 """Between two turns of the server that leads: what is acknowledged has its place about that much later."""
@@ -32,74 +29,13 @@ LAG_SECONDS = 10.0
 MAX_TAKEN = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An acknowledged event without its number and time. `opens` and `closes` name the chat that it begins or ends,
-    `drops` is as `Batch.dropped`. Without a `part` it is no event, but asks for a checkpoint over all before it."""
-
-    part: bytes | None
-    commitment: Commitment | None = None
-    opens: str | None = None
-    closes: str | None = None
-    drops: Sequence[tuple[str, int]] = ()
-
-
-class Turn(Protocol):
-    """One transaction of the server that leads: all of it is stored at its end, durably, or nothing."""
-
-    def take(self, limit: int) -> list[Pending]:
-        """What waits, in the order in which it was acknowledged, and waits no more."""
-
-    def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
-        """End these sessions and return their open exchanges; None, and nothing is ended, while one of them is held or
-        something that it acknowledged still waits."""
-
-    def store(self, batch: Batch) -> None: ...
-
-
-class Sequencing(Protocol):
-    """The storage of a shared log, for the thread that leads or would. All methods raise `LogFailed`."""
-
-    def lead(self) -> bool:
-        """Become the one that leads, if no other is; true also if it is this one already."""
-
-    def load(self) -> Tail:
-        """The log's end. Raises `LedgerDamaged`."""
-
-    def turn(self, size: int, mac: bytes) -> AbstractContextManager[Turn]:
-        """A turn on a log that ends as given. Fails when it does not, for then another one has led meanwhile."""
-
-    def waiting(self) -> tuple[int, int] | None:
-        """The first and last of what is acknowledged and has no place yet, by numbers that rise; None: nothing."""
-
-    def unheld(self) -> frozenset[int]:
-        """Sessions that have not ended, and that no server holds now."""
-
-    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None: ...
-
-    def release(self) -> None:
-        """Lead no more. Raises nothing."""
-
-
-@dataclass(slots=True)
-class _End:
-    """The log's end as the last turn left it."""
-
-    origin: str
-    tree: Tree
-    micros: int
-    newest: StoredCheckpoint | None
-    mac: bytes
-
-
 class Leader:
     """A thread: `start`, then `stop`. What it could not do shows in `trouble`, and it goes on trying."""
 
     def __init__(self, log: Sequencing, ring: Ring, *, every: float, clock: Callable[[], int] = time.time_ns) -> None:
         """`every`: seconds between checkpoints; `clock`: nanoseconds since 1970."""
         self._log, self._ring, self._every, self._clock = log, ring, every, clock
-        self._public_key = ring.signing_key.public_key().public_bytes_raw()
-        self._end: _End | None = None
+        self._end: End | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usher-sequencer", daemon=True)
         self._due = self._look_at = 0.0
@@ -192,7 +128,7 @@ class Leader:
         except (TypeError, AttributeError) as error:
             raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
         self._check_known(tail)
-        self._end = _End(tail.origin, tree, micros, tail.newest, tail.mac)
+        self._end = End(tail.origin, tree, micros, tail.newest, tail.mac)
         self._checkpoint()
         return True
 
@@ -222,7 +158,8 @@ class Leader:
         end = self._led()
         with self._log.turn(end.tree.size, end.mac) as turn:
             taken = turn.take(MAX_TAKEN)
-            checkpoint = self._store(turn, end, taken, asked=any(row.part is None for row in taken))
+            rows = [*end.of_the_clock(self._clock()), *taken]
+            checkpoint = self._store(turn, end, rows, asked=any(row.part is None for row in taken))
         if checkpoint is not None:
             end.newest = checkpoint
             self._learn(checkpoint)
@@ -243,21 +180,19 @@ class Leader:
 
     def _checkpoint(self) -> None:
         end = self._led()
-        if end.newest is None or end.newest.size != end.tree.size:
+        if end.uncovered:
             with self._log.turn(end.tree.size, end.mac) as turn:
                 end.newest = self._store(turn, end, (), asked=True)
         if end.newest is not None:
             self._learn(end.newest)
 
-    def _store(self, turn: Turn, end: _End, rows: Sequence[Pending], asked: bool = False) -> StoredCheckpoint | None:
+    def _store(self, turn: Turn, end: End, rows: Sequence[Pending], asked: bool = False) -> StoredCheckpoint | None:
         """Everything that these rows do, and a checkpoint if it is asked for and there is something new in it."""
-        events = list(self._placed(end, rows))
+        events = end.place(rows, self._ring, self._clock)
         opened = {row.opens: event.number for row, event in events if row.opens}
         closed = [row.closes for row, _ in events if row.closes]
         at_once = opened.keys() & set(closed)
-        end.mac = self._ring.tail_mac(tail_text(end.origin, end.tree.size, end.tree.root()))
-        new = end.newest is None or end.newest.size != end.tree.size
-        checkpoint = self._signed(end) if asked and new else None
+        checkpoint = end.signed(self._ring) if asked and end.uncovered else None
         turn.store(
             Batch(
                 end.tree.size,
@@ -272,21 +207,7 @@ class Leader:
         )
         return checkpoint
 
-    def _placed(self, end: _End, rows: Sequence[Pending]) -> Iterable[tuple[Pending, StoredEvent]]:
-        for row in rows:
-            if row.part is not None:
-                end.micros = max(self._clock() // 1000, end.micros + 1)
-                event = encode(end.tree.size + 1, end.micros, row.part, row.commitment)
-                leaf = leaf_hash(event)
-                end.tree.append(leaf)
-                yield row, StoredEvent(end.tree.size, leaf, event)
-
-    def _signed(self, end: _End) -> StoredCheckpoint:
-        tree = end.tree
-        note = sign(Checkpoint(end.origin, tree.size, tree.root()), self._ring.signing_key)
-        return StoredCheckpoint(tree.size, tree.edge_bytes(), note, verifier_key(end.origin, self._public_key))
-
-    def _led(self) -> _End:
+    def _led(self) -> End:
         assert self._end is not None  # noqa: S101  # asked only while this server leads; for the type checker
         return self._end
 

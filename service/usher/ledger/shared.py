@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from usher.ledger.exchanges import Exchanges, Step
-from usher.ledger.leader import LAG_SECONDS, Leader, Pending, Sequencing
+from usher.ledger.leader import LAG_SECONDS, Leader
 from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
 from usher.ledger.recovery import check_known, check_mac, known_size
+from usher.ledger.sequencing import Pending, Sequencing
 from usher.ledger.writer import Receipt, Write, Writer
 
 POLL_SECONDS = 0.01

@@ -1,0 +1,60 @@
+"""What the one of several servers that leads asks of the storage that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from usher.ledger.log import Batch, OpenExchange, StoredCheckpoint, Tail
+from usher.ledger.record import Commitment
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An acknowledged event without its number and time. `opens` and `closes` name the chat that it begins or ends,
+    `drops` is as `Batch.dropped`. Without a `part` it is no event, but asks for a checkpoint over all before it."""
+
+    part: bytes | None
+    commitment: Commitment | None = None
+    opens: str | None = None
+    closes: str | None = None
+    drops: Sequence[tuple[str, int]] = ()
+
+
+class Turn(Protocol):
+    """One transaction of the server that leads: all of it is stored at its end, durably, or nothing."""
+
+    def take(self, limit: int) -> list[Pending]:
+        """What waits, in the order in which it was acknowledged, and waits no more."""
+
+    def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
+        """End these sessions and return their open exchanges; None, and nothing is ended, while one of them is held or
+        something that it acknowledged still waits."""
+
+    def store(self, batch: Batch) -> None: ...
+
+
+class Sequencing(Protocol):
+    """The storage of a shared log, for the thread that leads or would. All methods raise `LogFailed`."""
+
+    def lead(self) -> bool:
+        """Become the one that leads, if no other is; true also if it is this one already."""
+
+    def load(self) -> Tail:
+        """The log's end. Raises `LedgerDamaged`."""
+
+    def turn(self, size: int, mac: bytes) -> AbstractContextManager[Turn]:
+        """A turn on a log that ends as given. Fails when it does not, for then another one has led meanwhile."""
+
+    def waiting(self) -> tuple[int, int] | None:
+        """The first and last of what is acknowledged and has no place yet, by numbers that rise; None: nothing."""
+
+    def unheld(self) -> frozenset[int]:
+        """Sessions that have not ended, and that no server holds now."""
+
+    def newest_checkpoint(self, up_to: int | None = None) -> StoredCheckpoint | None: ...
+
+    def release(self) -> None:
+        """Lead no more. Raises nothing."""
