@@ -124,6 +124,7 @@ def test_a_label_that_changed_is_told_by_its_requirements(usher: World, monkeypa
     monkeypatch.setattr(worlds, "RULES", moved)
     usher.run(usher.ingest())
     one = passage(replayed(usher, ident), "coll:finance")
+    assert usher.ask("GET", f"/api/audit/replay/{ident}", "carol").status_code == 404  # out of her reach by now
     monkeypatch.undo()
     usher.run(usher.ingest())
     assert (one["required_no_more"], one["required_since"]) == (["coll:finance"], ["coll:board", "mark:mnpi"])
@@ -179,7 +180,7 @@ def test_a_denial_and_a_search_are_decided_again(usher: World) -> None:
     assert (answer["agreement"], why(decision)) == ("agrees", {"its subject was none of theirs"})
 
 
-def forged(usher: World, who: str, effect: str, shown: dict[str, Any] | None = None) -> str:
+def forged(usher: World, who: str, effect: str, *shown: dict[str, Any]) -> str:
     """An exchange that was recorded, and not decided as it says: like a real one's events but for that."""
     real = usher.events(str(usher.search("holiday", who).json()["audit_id"]))
     ident = uuid7()
@@ -189,8 +190,8 @@ def forged(usher: World, who: str, effect: str, shown: dict[str, Any] | None = N
         body = {name: value for name, value in event.items() if name not in envelope}
         if event["type"] == "decision":
             body["effect"] = effect
-        if event["type"] == "retrieval" and shown is not None:
-            body["passages"] = [shown]
+        if event["type"] == "retrieval" and shown:
+            body["passages"] = list(shown)
         by = Who(event["who"]["pseudonym"], tuple(event["who"]["roles"]), "key")
         entries.append(Entry(EventType(event["type"]), ident, by, body))
     usher.run(usher.services.ledger.append(entries[:2]))
@@ -206,6 +207,10 @@ def test_what_cannot_have_been_decided_so_is_an_alarm(usher: World) -> None:
     assert shown["agreement"] == "contradicts the record"
     assert [secret["document"] in problem for problem in shown["problems"]] == [True]
     assert shown["decision"]["agreement"] == "agrees"
+    near = passage(replayed(usher, exchange(usher)), "coll:finance")["document"]
+    budget = next(p for p in usher.newest()[2]["passages"] if p["document"] == near)
+    told = replayed(usher, forged(usher, "alice", "allow", budget, secret), "carol")
+    assert (told["problems"], told["agreement"], len(told["passages"])) == ([], "agrees", 1)  # the rest is out of reach
     effect = replayed(usher, forged(usher, "bob", "deny"))
     assert (effect["decision"]["agreement"], len(effect["problems"])) == ("contradicts the record", 1)
 
