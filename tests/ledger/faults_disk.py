@@ -18,7 +18,7 @@ from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
 
-DEADLINE = 0.4
+DEADLINE = 0.25
 HOUR = 3600.0
 
 

@@ -51,11 +51,9 @@ class SqlLog(LedgerReads):
         """The log's end; makes the file and its tables at first. Raises `LogFailed`, `LedgerDamaged`."""
         with self._failing():
             self._drop_writer()
-            first = self._inode is None
             self._open_file()
             self.check()
-            if first:
-                written_again(self._path.with_name(f"{self._path.name}-wal"))
+            written_again(self._path.with_name(f"{self._path.name}-wal"))
             connection = self._writer()
             self._prepare(connection)
             return self._tail()
@@ -150,7 +148,7 @@ def written_again(path: Path) -> None:
     """Write a file's own bytes over them and sync it; nothing where it is not there. Raises `OSError`.
 
     After a sync that failed, the kernel holds what it could not write as written: it is read as if it were on the
-    disk, and no later sync puts it there. A commit must not build on it, in a write-ahead log that was left by a kill.
+    disk, and no later sync puts it there. A commit must not build on it.
     """
     if not path.exists():
         return
