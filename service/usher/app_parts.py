@@ -90,13 +90,21 @@ def open_model(settings: Settings, embedder: Embedder) -> Model:
     )
 
 
+def _ledger_begun(settings: Settings) -> bool:
+    if settings.ledger_url is None:
+        return (settings.home / "ledger.sqlite").exists()
+    from usher.backends.ledger_pg_prepare import begun
+
+    return begun(settings.ledger_url.get_secret_value())
+
+
 def open_ring(settings: Settings) -> KeyRing:
     """The key ring beside the data folder, made at the first start only: a lost one is never replaced silently."""
     master = master_key(settings)
     path = settings.keyring_path
     if path.exists():
         return KeyRing.open(path, master)
-    if (settings.home / "ledger.sqlite").exists():
-        problem = f"({path}) is missing, and the data folder was sealed with it"
+    if _ledger_begun(settings):
+        problem = f"({path}) is missing, and what is recorded was sealed with it"
         raise UserError("USHER_KEYRING", problem, "restore it from your key backup, or set its right path")
     return KeyRing.create(path, master)

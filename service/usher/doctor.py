@@ -68,9 +68,8 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     enough = free > reserve
     remedy = "" if enough else "free some space, or lower USHER_DISK_RESERVE"
     yield Finding("disk", enough, f"{free >> 20} MiB free, reserve {reserve >> 20} MiB", remedy)
-    for name in ("ledger.sqlite",):
-        if (home / name).exists():
-            yield _quick_check(home / name)
+    if settings.ledger_url is None and (home / "ledger.sqlite").exists():
+        yield _quick_check(home / "ledger.sqlite")
 
 
 def _quick_check(path: Path) -> Finding:
@@ -82,13 +81,28 @@ def _quick_check(path: Path) -> Finding:
     return Finding(path.name, said == "ok", said, "" if said == "ok" else "run `usher audit verify`; restore a backup")
 
 
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    """The one in PostgreSQL: whether it answers this role, and knows it."""
+    if settings.ledger_url is None:
+        return
+    from usher.backends.ledger_pg_prepare import begun
+    from usher.ledger.log import LogFailed
+
+    try:
+        state = "begun" if begun(settings.ledger_url.get_secret_value()) else "empty yet"
+    except LogFailed as error:
+        yield Finding("ledger", False, str(error), "correct USHER_LEDGER_URL, or start PostgreSQL")
+    else:
+        yield Finding("ledger", True, f"in PostgreSQL, which answers; {state}")
+
+
 def _key_ring(settings: Settings) -> Iterator[Finding]:
     from usher.backends.keyring import KeyRing, KeyRingError
     from usher.master_key import master_key
 
     path = settings.keyring_path
     if not path.exists():
-        used = (settings.home / "ledger.sqlite").exists()
+        used = (settings.home / "ledger.sqlite").exists() or settings.ledger_url is not None
         remedy = "bring it back: recorded content cannot be opened without it" if used else "the first start makes it"
         yield Finding("key ring", not used, f"{path} is absent", remedy)
         return
@@ -169,4 +183,4 @@ async def _status(settings: Settings) -> dict[str, str]:
                 return {"operator socket": f"does not answer ({type(error).__name__})"}
 
 
-CHECKS = (_python, _settings, _data_folder, _key_ring, _policy, _embedder, _other_machines, _server)
+CHECKS = (_python, _settings, _data_folder, _ledger, _key_ring, _policy, _embedder, _other_machines, _server)

@@ -15,6 +15,14 @@ FROM unnest(ARRAY['events', 'checkpoints', 'log']) AS name, unnest(ARRAY['UPDATE
 """
 
 
+def begun(url: str) -> bool:
+    """Whether something was recorded there. Raises `LogFailed`."""
+    with failing(), closing(connected(url, _IDLE_SECONDS)) as connection:
+        if not _one(connection, "SELECT to_regclass('usher_ledger.tree') IS NOT NULL"):
+            return False
+        return bool(_one(connection, "SELECT mac <> '' FROM tree"))
+
+
 def prepared(owner_url: str, role: str) -> str:
     """Make the tables where they are missing, give the role its rights, and return the log's origin.
 
@@ -30,6 +38,6 @@ def prepared(owner_url: str, role: str) -> str:
         return str(_one(connection, "SELECT origin FROM log", role))
 
 
-def _one(connection: Connection, query: str, role: str) -> object:
+def _one(connection: Connection, query: str, role: str = "") -> object:
     row = connection.execute(query, {"role": role}).fetchone()
     return row and row[0]

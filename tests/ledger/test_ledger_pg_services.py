@@ -1,0 +1,81 @@
+"""A whole Usher over a ledger in PostgreSQL, and what `usher doctor` says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from tests.ledger.ledger_kit import exchange, run
+from tests.ledger.pg_kit import server_in, sql
+
+from usher import app_parts, doctor
+from usher.backends.ledger_pg import PgLog
+from usher.backends.ledger_sql import SqlLog
+from usher.errors import UserError
+from usher.settings import Settings, read_settings
+
+pytestmark = pytest.mark.slow
+
+
+def settings_of(folder: Path, url: str | None) -> Settings:
+    return Settings(home=folder / "home", ledger_url=None if url is None else SecretStr(url))
+
+
+def test_the_setting_chooses_the_storage(pg: str, tmp_path: Path) -> None:
+    """PostgreSQL where it is named, else the file."""
+    log = app_parts.open_log(settings_of(tmp_path, pg))
+    assert isinstance(log, PgLog)
+    log.close()
+    assert isinstance(app_parts.open_log(settings_of(tmp_path, None)), SqlLog)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///secret", "mysql://usher:secret@x/y"])
+def test_another_database_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Without quoting it: it may hold a password."""
+    monkeypatch.setenv("USHER_LEDGER_URL", url)
+    with pytest.raises(UserError, match="must begin with postgresql") as refused:
+        read_settings()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_lost_key_ring_is_not_replaced(pg: str, tmp_path: Path) -> None:
+    """Once something is recorded in PostgreSQL no new ring is made in its place; doctor says so."""
+    settings = settings_of(tmp_path, pg)
+    settings.home.mkdir()
+    app_parts.open_ring(settings).path.unlink()  # nothing is recorded: a new one is made
+    (found,) = doctor._ledger(settings)
+    assert (found.ok, found.detail) == (True, "in PostgreSQL, which answers; empty yet")
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg) as ledger:
+            await exchange(ledger)
+
+    run(story())
+    (tmp_path / "home.keys").unlink()
+    with pytest.raises(UserError, match="is missing"):
+        app_parts.open_ring(settings)
+    (found,) = doctor._ledger(settings)
+    assert found.detail.endswith("begun")
+
+
+def test_doctor_says_that_the_ledger_does_not_answer(tmp_path: Path) -> None:
+    """With the remedy, and without the URL's password."""
+    settings = settings_of(tmp_path, f"postgresql://usher:secret@/none?host={tmp_path}")
+    (found,) = doctor._ledger(settings)
+    assert not found.ok
+    assert "secret" not in found.detail
+    assert "USHER_LEDGER_URL" in found.remedy
+
+
+def test_nothing_is_read_where_the_tables_are_gone(pg: str, tmp_path: Path) -> None:
+    """An empty database is one where nothing was recorded."""
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg):
+            pass
+
+    run(story())
+    sql(pg, "DROP SCHEMA usher_ledger CASCADE")
+    (found,) = doctor._ledger(settings_of(tmp_path, pg))
+    assert found.detail.endswith("empty yet")
