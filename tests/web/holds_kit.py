@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.web.chat_kit import QUESTION
 from tests.web.world import POLICY, World
 
 from usher.audit.reviewers import Reviewer
@@ -81,3 +82,39 @@ def released(usher: World, hold: str) -> None:
 
 def verdict(usher: World) -> Verdict:
     return verify(usher.folder / "home" / "ledger.sqlite", ring=KeyRing.open(usher.folder / "home.keys"))
+
+
+def start_over(usher: World) -> World:
+    """One rule for all, no holds, and nothing over its time."""
+    with usher.services.holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
+        connection.exec_driver_sql("DELETE FROM hold")
+    usher.run(set_rules(usher, "rules: [{name: all, days: 30}]"))
+    let_go(usher)
+    return usher
+
+
+class Talk:
+    """A question of bob's and what followed it, a search of his, and a question of alice's."""
+
+    def __init__(self, usher: World) -> None:
+        first = usher.chat(QUESTION).json()["usher"]
+        self.talk, self.first = first["conversation_id"], first["audit_id"]
+        self.document = first["citations"][0]["document"]
+        again = {"messages": [{"role": "user", "content": "And the parking notice?"}], "model": "assistant"}
+        headers = {"x-usher-conversation": self.talk}
+        second = usher.ask("POST", "/v1/chat/completions", "bob", json=again, headers=headers)
+        self.second = second.json()["usher"]["audit_id"]
+        self.search = usher.search("parking notice", k=1).json()["audit_id"]
+        self.other = usher.chat("What is the travel budget of the whole company?", "alice").json()["usher"]["audit_id"]
+
+    @property
+    def all(self) -> list[str]:
+        return [self.first, self.second, self.search, self.other]
+
+
+def kept_of(usher: World, said: Talk) -> list[bool]:
+    return [not gone(usher, one) for one in said.all]
+
+
+def bob(usher: World) -> str:
+    return usher.run(usher.services.ledger.pseudonym("bob"))

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from tests.web.chat_kit import QUESTION
-from tests.web.holds_kit import HOLDS, approved, counted, gone, held, let_go, proposed, released, set_rules, verdict
+from tests.web.holds_kit import (
+    HOLDS,
+    Talk,
+    approved,
+    bob,
+    held,
+    kept_of,
+    let_go,
+    proposed,
+    released,
+    start_over,
+    verdict,
+)
 from tests.web.world import World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_hold
 from usher.app import create_operator_app
-from usher.audit import kept
 from usher.audit.reviewers import Reviewer
 from usher.cli import app as cli
-from usher.core.holds import Hold, On
-from usher.ledger.record import ContentRow, is_dropped
 from usher.viewing import NotPermitted
-
-NOW = datetime.now(UTC)
-RULES = "rules: [{name: all, days: 30}]"
 
 
 @pytest.fixture(scope="module")
@@ -37,43 +40,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def usher(house: World) -> World:
-    """The same for every test, with the same rules, no holds, and nothing over its time."""
-    with house.services.holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
-        connection.exec_driver_sql("DELETE FROM hold")
-    house.run(set_rules(house, RULES))
-    let_go(house)
-    return house
-
-
-class Said:
-    """A question of bob's and what followed it, a search of his, and a question of alice's."""
-
-    def __init__(self, usher: World) -> None:
-        first = usher.chat(QUESTION).json()["usher"]
-        self.talk, self.first = first["conversation_id"], first["audit_id"]
-        self.document = first["citations"][0]["document"]
-        again = {"messages": [{"role": "user", "content": "And the parking notice?"}], "model": "assistant"}
-        headers = {"x-usher-conversation": self.talk}
-        second = usher.ask("POST", "/v1/chat/completions", "bob", json=again, headers=headers)
-        self.second = second.json()["usher"]["audit_id"]
-        self.search = usher.search("parking notice", k=1).json()["audit_id"]
-        self.other = usher.chat("What is the travel budget of the whole company?", "alice").json()["usher"]["audit_id"]
-
-    @property
-    def all(self) -> list[str]:
-        return [self.first, self.second, self.search, self.other]
-
-
-def kept_of(usher: World, said: Said) -> list[bool]:
-    return [not gone(usher, one) for one in said.all]
-
-
-def gone_now(rows: Sequence[ContentRow]) -> bool:
-    return any(is_dropped(row.ciphertext) for row in rows)
-
-
-def bob(usher: World) -> str:
-    return usher.run(usher.services.ledger.pseudonym("bob"))
+    return start_over(house)
 
 
 COVERED = {
@@ -90,7 +57,7 @@ COVERED = {
 @pytest.mark.parametrize("what", COVERED)
 def test_what_a_hold_covers_stays_until_its_release(usher: World, what: str) -> None:
     """A document's also what inherited it from an earlier answer; all is gone once it is released."""
-    said = Said(usher)
+    said = Talk(usher)
     on = {
         "person": {"on": "person", "target": bob(usher)},
         "user": {"on": "person", "user": "bob"},
@@ -116,7 +83,7 @@ def test_what_a_hold_covers_stays_until_its_release(usher: World, what: str) -> 
 
 def test_it_takes_two_people_and_both_are_recorded(usher: World) -> None:
     """By proposal, approval and hold; with neither name nor reason, which are sealed."""
-    said = Said(usher)
+    said = Talk(usher)
     before = len(usher.events())
     item = proposed(usher, on="person", user="bob")
     let_go(usher, dry=True)
@@ -147,7 +114,7 @@ def test_it_takes_two_people_and_both_are_recorded(usher: World) -> None:
 
 def test_a_release_takes_two_people_too(usher: World) -> None:
     """Until the second has said yes it binds; after that it is listed as released, and cannot be released again."""
-    said = Said(usher)
+    said = Talk(usher)
     before = len(usher.events())
     hold = held(usher, on="exchange", target=said.first)
     release = usher.ask("POST", f"{HOLDS}/{hold}/release", "dave", json={"reason": "Over."}).json()
@@ -164,7 +131,7 @@ def test_a_release_takes_two_people_too(usher: World) -> None:
 
 def test_a_hold_may_be_of_a_time(usher: World) -> None:
     """From one instant (included) to another (excluded)."""
-    said = Said(usher)
+    said = Talk(usher)
     times = [next(e["time"] for e in usher.events(one) if e["type"] == "request") for one in said.all]
     held(usher, on="collection", target="handbook", since=times[1], until=times[2])
     let_go(usher)
@@ -191,7 +158,7 @@ def test_without_the_right_there_is_nothing_to_propose_or_approve(usher: World) 
 
 def test_to_hold_a_person_by_name_takes_the_right_to_identify(usher: World) -> None:
     """By pseudonym it does not."""
-    Said(usher)
+    Talk(usher)
     usher.run(usher.apply(LIMITED))
     body = {"on": "person", "reason": "x"}
     assert usher.ask("POST", HOLDS, "alice", json={**body, "user": "bob"}).status_code == 403
@@ -224,105 +191,9 @@ def test_a_hold_that_cannot_be_is_400(usher: World, field: str) -> None:
     assert (response.status_code, response.json()["field"]) == (400, field)
 
 
-def test_a_hold_that_comes_while_a_run_goes_on_binds_from_the_next_step(
-    usher: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the latest: whatever the run had still to do when it was placed stays."""
-    said = Said(usher)
-    monkeypatch.setattr(kept, "PAGE", 5)
-
-    async def walked() -> None:
-        steps = usher.services.retention.run("operator:uid:0")
-        while not gone_now(await usher.services.ledger.content(said.first)):
-            await anext(steps)
-        await usher.services.holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
-        async for _ in steps:
-            pass
-
-    pseudonym = bob(usher)
-    usher.run(walked())
-    assert kept_of(usher, said) == [False, True, True, False]
-
-
-def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> None:
-    """One that was placed after a first look, while the step waited for its turn, keeps what it covers; and none is
-    placed between the last look and the commit."""
-    said, holds = Said(usher), usher.services.holds
-    pseudonym = bob(usher)
-
-    async def story() -> None:
-        await holds.gate.acquire()
-        run = asyncio.create_task(_walk(usher))
-        await _until(lambda: bool(holds.gate._waiters))  # it has looked, and waits
-        await holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
-        holds.gate.release()
-        await run
-
-    usher.run(story())
-    assert kept_of(usher, said) == [True, True, True, False]
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come to that")
-
-
-async def _walk(usher: World) -> None:
-    async for _ in usher.services.retention.run("operator:uid:0"):
-        pass
-
-
-def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it is placed, which the next run does."""
-    said, holds = Said(usher), usher.services.holds
-    held(usher, on="exchange", target=str(uuid4()))
-    item = proposed(usher, on="exchange", target=said.first)
-
-    async def killed(*_: object) -> None:
-        raise OSError("killed")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(holds._store, "place", killed)
-        path = f"{HOLDS}/proposals/{item['proposal']}/approve"
-        assert usher.ask("POST", path, "erin", json={"digest": item["digest"]}).status_code == 500
-        assert item["proposal"] in [hold.id for hold in usher.run(holds.binding())]
-    assert counted(let_go(usher)) == {("all", "chat"): 2, ("all", "search"): 1}
-    assert kept_of(usher, said) == [True, False, False, False]
-    assert usher.ask("GET", HOLDS, "erin").json()["holds"][0]["id"] == item["proposal"]
-
-
-def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:
-    """Of a person also by way of what they asked and were shown; of a document by way of its collection."""
-    said, holds = Said(usher), usher.services.holds
-    alice = usher.run(usher.services.ledger.pseudonym("alice"))
-
-    def stopped() -> list[bool]:
-        over = [holds.over_person(bob(usher)), holds.over_person(alice), holds.over_document(UUID(said.document))]
-        return [bool(usher.run(one)) for one in over]
-
-    assert stopped() == [False, False, False]
-    for on, target, wanted in (
-        ("exchange", said.second, [True, False, False]),
-        ("collection", "coll:finance", [False, True, False]),
-        ("document", said.document, [True, COVERED["document"][3] or stopped_alice(usher, said), True]),
-        ("person", alice, [False, True, False]),
-    ):
-        hold = held(usher, on=on, target=target)
-        assert stopped() == wanted, on
-        released(usher, hold)
-
-
-def stopped_alice(usher: World, said: Said) -> bool:
-    """Whether the document was among what was found for alice."""
-    return any(p["document"] == said.document for e in usher.events(said.other) for p in e.get("passages", ()))
-
-
 def test_the_commands_propose_approve_and_list(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the people whose keys they are; the list is the operator's."""
-    said = Said(usher)
+    said = Talk(usher)
     operator = create_operator_app(usher.services)
 
     def through(_: object, method: str, path: str, *, body: object = None, key: str | None = None, **more: Any) -> Any:

@@ -1,0 +1,129 @@
+"""Legal holds that come while something is being taken away, or were cut off; and what they keep from being erased."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from tests.web.holds_kit import HOLDS, Talk, bob, counted, held, kept_of, let_go, proposed, released, start_over
+from tests.web.world import World, world
+
+from usher.audit import kept
+from usher.core.holds import Hold, On
+from usher.ledger.record import ContentRow, is_dropped
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("holds")) as made:
+        yield made
+
+
+@pytest.fixture
+def usher(house: World) -> World:
+    return start_over(house)
+
+
+def gone_now(rows: Sequence[ContentRow]) -> bool:
+    return any(is_dropped(row.ciphertext) for row in rows)
+
+
+def test_a_hold_that_comes_while_a_run_goes_on_binds_from_the_next_step(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the latest: whatever the run had still to do when it was placed stays."""
+    said = Talk(usher)
+    monkeypatch.setattr(kept, "PAGE", 5)
+
+    async def walked() -> None:
+        steps = usher.services.retention.run("operator:uid:0")
+        while not gone_now(await usher.services.ledger.content(said.first)):
+            await anext(steps)
+        await usher.services.holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
+        async for _ in steps:
+            pass
+
+    pseudonym = bob(usher)
+    usher.run(walked())
+    assert kept_of(usher, said) == [False, True, True, False]
+
+
+def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> None:
+    """One that was placed after a first look, while the step waited for its turn, keeps what it covers; and none is
+    placed between the last look and the commit."""
+    said, holds = Talk(usher), usher.services.holds
+    pseudonym = bob(usher)
+
+    async def story() -> None:
+        await holds.gate.acquire()
+        run = asyncio.create_task(_walk(usher))
+        await _until(lambda: bool(holds.gate._waiters))  # it has looked, and waits
+        await holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
+        holds.gate.release()
+        await run
+
+    usher.run(story())
+    assert kept_of(usher, said) == [True, True, True, False]
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+async def _walk(usher: World) -> None:
+    async for _ in usher.services.retention.run("operator:uid:0"):
+        pass
+
+
+def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is placed, which the next run does."""
+    said, holds = Talk(usher), usher.services.holds
+    held(usher, on="exchange", target=str(uuid4()))
+    item = proposed(usher, on="exchange", target=said.first)
+
+    async def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds._store, "place", killed)
+        path = f"{HOLDS}/proposals/{item['proposal']}/approve"
+        assert usher.ask("POST", path, "erin", json={"digest": item["digest"]}).status_code == 500
+        assert item["proposal"] in [hold.id for hold in usher.run(holds.binding())]
+    assert counted(let_go(usher)) == {("all", "chat"): 2, ("all", "search"): 1}
+    assert kept_of(usher, said) == [True, False, False, False]
+    assert usher.ask("GET", HOLDS, "erin").json()["holds"][0]["id"] == item["proposal"]
+
+
+def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:
+    """Of a person also by way of what they asked and were shown; of a document by way of its collection."""
+    said, holds = Talk(usher), usher.services.holds
+    alice = usher.run(usher.services.ledger.pseudonym("alice"))
+
+    def stopped() -> list[bool]:
+        over = [holds.over_person(bob(usher)), holds.over_person(alice), holds.over_document(UUID(said.document))]
+        return [bool(usher.run(one)) for one in over]
+
+    assert stopped() == [False, False, False]
+    for on, target, wanted in (
+        ("exchange", said.second, [True, False, False]),
+        ("collection", "coll:finance", [False, True, False]),
+        ("document", said.document, [True, stopped_alice(usher, said), True]),
+        ("person", alice, [False, True, False]),
+    ):
+        hold = held(usher, on=on, target=target)
+        assert stopped() == wanted, on
+        released(usher, hold)
+
+
+def stopped_alice(usher: World, said: Talk) -> bool:
+    """Whether the document was among what was found for alice."""
+    return any(p["document"] == said.document for e in usher.events(said.other) for p in e.get("passages", ()))
