@@ -28,7 +28,7 @@ class KnownCheckpoint:
 
     def keep(self, note: str) -> None:
         """Put a newer note in its place, durably, whole or not at all. Raises `SinkFailed`."""
-        draft = self.path.with_name(f"{self.path.name}.new")
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")  # servers may share a key ring
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w") as file:
