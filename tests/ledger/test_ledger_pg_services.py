@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from tests.graph_kit import lend
 from tests.ledger.ledger_kit import exchange, run
-from tests.ledger.pg_kit import server_in, sql
+from tests.ledger.pg_kit import server_in, sql, verified
 
 from usher import app_parts, doctor
+from usher.app import open_services
 from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_sql import SqlLog
 from usher.errors import UserError
@@ -79,3 +82,25 @@ def test_nothing_is_read_where_the_tables_are_gone(pg: str, tmp_path: Path) -> N
     sql(pg, "DROP SCHEMA usher_ledger CASCADE")
     (found,) = doctor._ledger(settings_of(tmp_path, pg))
     assert found.detail.endswith("empty yet")
+
+
+@pytest.mark.crash  # two embedders: seconds of work, not of waiting
+def test_two_servers_start_and_stop_on_one_ledger(graph: Path, pg: str, tmp_path: Path) -> None:
+    """Each records what it does at its start; the checkpoint that each keeps is one of the shared log's."""
+    (tmp_path / "policy.csv").write_text("p, role:staff, sys:chat, chat.ask, allow, always\n")
+
+    def settings(name: str) -> Settings:
+        lend(graph, tmp_path / name)
+        given = {"home": tmp_path / name, "policy": tmp_path / "policy.csv", "keyring": tmp_path / "home.keys"}
+        return read_settings(ledger_url=pg, **given)
+
+    async def story() -> None:
+        async with open_services(settings("one")) as one, open_services(settings("two")) as two:
+            assert (await two.ready())["ledger"] == (await one.ready())["ledger"] == "ok"
+
+    run(story())
+    types = [json.loads(event)["type"] for (event,) in sql(pg, "SELECT event FROM events ORDER BY number")]
+    assert types.count("policy") == 2
+    kept = (tmp_path / "home.keys.checkpoint").read_text()
+    assert kept in {note for (note,) in sql(pg, "SELECT note FROM checkpoints")}
+    assert verified(pg, tmp_path).problems == ()
