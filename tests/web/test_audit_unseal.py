@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.web.audit_kit import BUDGET, HOLIDAY, REVIEWERS, answered, asked, reviewed
+from tests.web.audit_kit import BUDGET, HOLIDAY, MERGER, REVIEWERS, answered, asked, document_of, reviewed
 from tests.web.world import POLICY, World
 
 from usher.ledger.record import Entry, EventType
@@ -21,6 +21,7 @@ REASON = "Complaint 114: what was the aardvark told?"
 @pytest.fixture(scope="module")
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with reviewed(tmp_path_factory.mktemp("unseal")) as made:
+        made.run(made.add("ivan"))
         yield made
 
 
@@ -112,6 +113,24 @@ def test_whoever_may_reach_all_that_an_exchange_found_opens_it(usher: World) -> 
 async def with_handbook(usher: World) -> None:
     lines = [f"p, role:finrev, coll:handbook, audit.{right}, allow, always\n" for right in ("read", "unseal")]
     await usher.apply(POLICY + REVIEWERS + "".join(lines))
+
+
+def test_who_reviews_a_collection_sees_the_uses_about_it(usher: World, budget: str) -> None:
+    """Of its documents, and of exchanges that are about them; of no others, and none that is about nothing."""
+    finance, board = (document_of(usher, path) for path in ("finance/budget.md", "board/merger.md"))
+    merger = answered(usher, MERGER, "carol")["audit_id"]
+    usher.run(usher.apply(POLICY + REVIEWERS + FINANCE_HEAD))
+    for document in (finance, board):
+        asked(usher, "who-saw", "olga", document=document)
+    for exchange in (budget, merger):
+        unseal(usher, "olga", exchange)
+    asked(usher, "denied", "olga")
+    entries = asked(usher, "uses", "ivan", limit=500)["entries"]
+    assert {entry["asked"].get("document", entry["asked"].get("exchange")) for entry in entries} == {finance, budget}
+    assert entries[-1]["reason"] == REASON
+
+
+FINANCE_HEAD = "p, role:finhead, coll:finance, audit.review, allow, always\ng, user:ivan, role:finhead\n"
 
 
 def test_content_that_is_no_longer_kept_answers_so(usher: World) -> None:

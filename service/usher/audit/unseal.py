@@ -23,19 +23,18 @@ from usher.errors import UserError
 from usher.feedback import Words, opened_words
 from usher.ledger.content import Conversation, Dropped
 from usher.ledger.log import LedgerUnavailable
-from usher.ledger.record import ContentRow, EventType, Kind
+from usher.ledger.record import ContentRow, Kind
 from usher.ledger.sealing import KEY_BYTES, SealBroken
 from usher.ledger.subjects import Erased
 from usher.ports.audit_index import Exposed, Wanted
 from usher.ports.feedback import FeedbackStore, Verdict
-from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action
 
 MAX_REASON = 2_000
 """Characters."""
 UNSEAL = "unseal"
 _UNOPENED = ("does not open with the key ring that is here", "run `usher audit verify`, which says what is damaged")
-_USES = Wanted(types=frozenset({EventType.AUDIT_READ.value}))
+_USES = Wanted(uses=True)
 _OF_EVERY_EVENT = frozenset(
     {"number", "time", "type", "audit_id", "who", "actor", "question", "names", "sealed_reason"}
 )
@@ -138,11 +137,11 @@ class Unsealing:
         return content
 
     async def uses(self, reviewer: Reviewer, part: Range | None = None) -> UsesAnswer:
-        """Who looked at the log, what for, and why they opened content. For holders of `audit.review` on all of it."""
+        """Who looked at the log, what for, and why they opened content, for holders of `audit.review`. A limited right
+        shows the uses that were about a document or an exchange within its reach."""
         part = part or Range()
         between, index = part.between(), self._asking.index
         reviewer = replace(reviewer, right=Action.AUDIT_REVIEW)
-        _of_all(await self._asking.reviewers.judged(reviewer))
 
         async def told(found: Answered[Mapping[str, Any]]) -> UsesAnswer:
             uses = [await self._use(event) for event in found.entries]
@@ -245,11 +244,6 @@ def _typed(reason: str) -> str:
     if len(text) > MAX_REASON:
         raise UserError("reason", f"has {len(text)} characters, more than {MAX_REASON}", "shorten it")
     return text
-
-
-def _of_all(reach: Reach) -> None:
-    if not reach.everything:
-        raise NotPermitted("key", "may not do audit.review on all of the log", "ask your administrator")
 
 
 def _label(use: str) -> str:

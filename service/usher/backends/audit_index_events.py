@@ -20,8 +20,8 @@ OF_DOCUMENTS = ("document", "label")
 OF_ENTRIES = frozenset({*EXCHANGE_TYPES, EventType.VIEW, EventType.FEEDBACK})
 """Events of exchanges and views, and about them; all others are acts of their own."""
 _CANDIDATES = """
-SELECT number, node, NULL AS document FROM steps WHERE {steps} AND number > :after
-UNION ALL SELECT number, NULL, document FROM acts WHERE {acts} AND number > :after ORDER BY number
+SELECT number, node, NULL AS document, NULL AS about FROM steps WHERE {steps} AND number > :after
+UNION ALL SELECT number, NULL, document, node FROM acts WHERE {acts} AND number > :after ORDER BY number
 """
 _FOUND_IT = (
     "SELECT node FROM shown s WHERE document = :document"
@@ -32,6 +32,8 @@ _OF_REACH = (
     "(type IN (SELECT value FROM json_each(:of_documents)) AND access_class IN (SELECT value FROM json_each(:reach)))"
 )
 _OF_NONE = "(type IN (SELECT value FROM json_each(:of_none)) AND document IS NULL)"
+_A_USE = "type = 'audit_read'"
+_OF_SOMETHING = "(document IS NOT NULL OR node IS NOT NULL)"
 _SHOWN = "SELECT node, rank, document, access_class FROM shown WHERE node IN (SELECT value FROM json_each(:nodes))"
 _EARLIER = (
     "SELECT i.node, i.earlier, x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier"
@@ -77,7 +79,7 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
         condition, reach = about_any(index, "reach", within.classes, "steps.node", ahead=False)
         values |= {**reach, "of_documents": listed(OF_DOCUMENTS), "of_none": listed(sorted(ABOUT_NO_DOCUMENT))}
         steps.append("TRUE" if within.everything else condition)
-        acts.append(f"({_OF_REACH} OR {_OF_NONE})" if within.everything else _OF_REACH)
+        acts.append(_which_acts(wanted, within))
         if document in within.hidden:
             return "FALSE", "FALSE", values
     if wanted.document is not None:
@@ -92,11 +94,21 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
     if wanted.break_glass:
         steps.append("FALSE")
         acts.append("break_glass")
+    if wanted.uses:
+        steps.append("FALSE")
+        acts.append(_A_USE)
     if wanted.types:
         steps += [] if wanted.types & OF_ENTRIES else ["FALSE"]
         acts.append("type IN (SELECT value FROM json_each(:types))")
         values["types"] = listed(sorted(wanted.types))
     return " AND ".join(steps), " AND ".join(acts), values
+
+
+def _which_acts(wanted: Wanted, within: Within) -> str:
+    """Which events that are of no entry may be known of, if what they are about is within reach."""
+    if wanted.uses:
+        return "TRUE" if within.everything else _OF_SOMETHING
+    return f"({_OF_REACH} OR {_OF_NONE})" if within.everything else _OF_REACH
 
 
 def _of_document(index: sqlite3.Connection, values: Mapping[str, Any]) -> str:
@@ -122,12 +134,14 @@ def _is_wanted(event: Event, wanted: Wanted, between: Between) -> bool:
 @dataclass
 class _Known:
     """What may be known of some events: the `entries` by node, of which they are by number; the `documents` of the
-    others, None for one that is about none; `earlier` exchanges, and the ranks of the passages within reach by node."""
+    others, None for one that is about none, and the entries that they are `about`; `earlier` exchanges, and the ranks
+    of the passages within reach by node."""
 
     within: Within
     node_of: Mapping[int, int]
     entries: Mapping[int, frozenset[str]]
     documents: Mapping[int, str | None]
+    about: Mapping[int, int]
     earlier: frozenset[str]
     ranks: Mapping[int, set[int]]
     through: set[str]
@@ -136,7 +150,8 @@ class _Known:
     def of(cls, index: sqlite3.Connection, rows: Sequence[sqlite3.Row], within: Within) -> _Known:
         node_of = {row["number"]: row["node"] for row in rows if row["node"] is not None}
         documents = {row["number"]: row["document"] for row in rows if row["node"] is None}
-        nodes = sorted(set(node_of.values()))
+        about = {row["number"]: row["about"] for row in rows if row["about"] is not None}
+        nodes = sorted({*node_of.values(), *about.values()})
         given = {"nodes": listed(nodes)}
         before = index.execute(_EARLIER, given).fetchall()
         entries = known(index, sorted({*nodes, *(row["earlier"] for row in before)}), within)
@@ -146,12 +161,13 @@ class _Known:
             if covers(within, row["document"], row["access_class"]):
                 ranks[row["node"]].add(row["rank"])
         through = set().union(*entries.values(), {one for one in documents.values() if one} - within.hidden)
-        return cls(within, node_of, entries, documents, earlier, ranks, through)
+        return cls(within, node_of, entries, documents, about, earlier, ranks, through)
 
     def has(self, event: Event) -> bool:
         number = event["number"]
         if number in self.documents:
-            return self.documents[number] not in self.within.hidden
+            named = self.documents[number] not in self.within.hidden
+            return named and (number not in self.about or self.about[number] in self.entries)
         return self.node_of[number] in self.entries
 
     def cut(self, event: Event) -> dict[str, Any]:

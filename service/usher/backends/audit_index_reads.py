@@ -167,7 +167,8 @@ def denied(
     index: sqlite3.Connection, between: Between, within: Within | None
 ) -> tuple[list[Denial], int | None, set[str]]:
     """Whatever was denied or refused."""
-    which, values = "TRUE", {}
+    which = "TRUE"
+    values: dict[str, Any] = {}
     if within is not None and not within.everything:
         which, values = about_any(index, "reach", within.classes, "d.node", ahead=False)
     rows = index.execute(_DENIED.format(which=which), {**values, **_values(between)})

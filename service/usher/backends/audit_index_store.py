@@ -32,6 +32,7 @@ _BEGIN = (
 )
 _DECIDE = "UPDATE entries SET effect = ?, reason = ?, policy_version = ?, route = ? WHERE number = ?"
 _SHOW = "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+_ACT = "INSERT INTO acts VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT number FROM entries WHERE audit_id = ?))"
 _TAKE_ON = "INSERT OR IGNORE INTO about SELECT access_class, ? FROM about WHERE node = ?"
 _HAND_ON = """
 WITH RECURSIVE later(node) AS (
@@ -142,7 +143,9 @@ def _step(batch: _Batch, rows: Sequence[Step]) -> None:
 
 
 def _act(batch: _Batch, rows: Sequence[Act]) -> None:
-    batch.index.executemany("INSERT INTO acts VALUES (?, ?, ?, ?, ?, ?, ?)", [astuple(row) for row in rows])
+    """An exchange that is named may be none: somebody asked for it."""
+    values = [astuple(row) for row in rows]
+    batch.index.executemany(_ACT, values)
 
 
 _STORE: Mapping[type, Callable[[_Batch, Any], None]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FORMAT = 2
+FORMAT = 3
 """The file's `user_version`. One of another is emptied, and built anew."""
 
 SCHEMA = f"""
@@ -36,7 +36,7 @@ CREATE TABLE denials (number INTEGER PRIMARY KEY, node INTEGER NOT NULL UNIQUE, 
 CREATE TABLE steps (number INTEGER PRIMARY KEY, node INTEGER NOT NULL);
 CREATE INDEX steps_by_node ON steps (node);
 CREATE TABLE acts (number INTEGER PRIMARY KEY, type TEXT NOT NULL, pseudonym TEXT, subject TEXT, document TEXT,
-  access_class INTEGER, break_glass INTEGER NOT NULL);
+  access_class INTEGER, break_glass INTEGER NOT NULL, node INTEGER);
 CREATE INDEX acts_by_type ON acts (type);
 CREATE INDEX acts_by_pseudonym ON acts (pseudonym) WHERE pseudonym IS NOT NULL;
 CREATE INDEX acts_by_subject ON acts (subject) WHERE subject IS NOT NULL;
@@ -50,4 +50,4 @@ COMMIT;
 """A node is an entry's number: that of the request of an exchange, or of a view; `inherits.earlier` is one as well.
 `number` in `shown` and `denials` is that of the event that says so. `about` has the access classes of all that an entry
 found or inherited: whoever may know of none of them may not know of the entry. `steps` are the events of entries,
-`acts` all others."""
+`acts` all others, with the `node` of an exchange that they name."""

@@ -24,6 +24,10 @@ _MAY_STAY: Mapping[str, frozenset[str]] = {
     "answer": frozenset({"outcome", "reason", "duration_ms", "content"}),
     "view": frozenset({"credential_id"}),
     "feedback": frozenset({"feedback", "exchange", "verdict", "commitment", "subject"}),
+    "audit_read": frozenset(
+        {"actor", "question", "names", "document", "version", "passage", "exchange", "use", "sealed_reason", "subject"}
+        | {"after", "limit", "since", "until", "event_type", "event_outcome", "proof", "checkpoint_size"}
+    ),
     "document": frozenset({"op", "document", "version", "access_class"}),
     "label": frozenset({"op", "document", "version", "access_class"}),
 }
@@ -32,7 +36,8 @@ ABOUT_NO_DOCUMENT = frozenset({"policy", "key", "person", "recovery"})
 _PASSAGES = ("passages", "documents")
 _ONE_EARLIER = ("parent", "asks_again", "exchange")
 _EARLIER = ("history", "leaned_on", "exchanges")
-_OWN_EXCHANGE = "feedback"
+_OWN_EXCHANGE = frozenset({"feedback", "audit_read"})
+"""Types whose `exchange` is what they are about."""
 
 
 def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cited: Collection[int]) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cit
         if name in event:
             made[name] = [one for one in _list(event[name]) if one in known]
     for name in _ONE_EARLIER:
-        if name in event and kind != _OWN_EXCHANGE:
+        if name in event and kind not in _OWN_EXCHANGE:
             made[name] = event[name] if event[name] in known else None
     if "cited" in event:
         made["cited"] = [rank for rank in _list(event["cited"]) if rank in cited]

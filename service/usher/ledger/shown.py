@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Any other event: who acted, whom and which document it is about, as far as it says so."""
+    """Any other event: who acted, and whom, which document and which exchange it is about, as far as it says so."""
 
     number: int
     type: str
@@ -52,6 +52,7 @@ class Act:
     document: str | None
     access_class: int | None
     break_glass: bool
+    exchange: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _act(event: Mapping[str, Any]) -> Act:
         _id(event.get("document")),
         access_class if isinstance(access_class, int) else None,
         event.get("break_glass") is True or event.get("rule") == "break_glass",
+        _id(event.get("exchange")),
     )
 
 

@@ -53,7 +53,7 @@ async def unseal(
 async def uses(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], part: NamedDependency[Range]
 ) -> Response[UsesAnswer]:
-    """Every reading of the log, this one too. Takes `audit.review` on all of it."""
+    """Every reading of the log, this one too. With `audit.review` on collections only, the uses about these."""
     return Response(await services.unsealing.uses(reviewer, part), headers=NO_STORE)
 
 
