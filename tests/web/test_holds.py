@@ -184,11 +184,11 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("field", BAD)
-def test_a_hold_that_cannot_be_is_400(usher: World, field: str) -> None:
+def test_a_hold_that_cannot_be_is_400(usher: World) -> None:
     """It names the field and the remedy."""
-    response = usher.ask("POST", HOLDS, "dave", json={"reason": "why", **BAD[field]})
-    assert (response.status_code, response.json()["field"]) == (400, field)
+    for field, body in BAD.items():
+        response = usher.ask("POST", HOLDS, "dave", json={"reason": "why", **body})
+        assert (response.status_code, response.json()["field"]) == (400, field)
 
 
 def test_the_commands_propose_approve_and_list(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
+from uuid import UUID
 
 import httpx
 import pytest
@@ -66,7 +67,7 @@ def test_what_is_over_its_time_goes_with_the_event_that_names_it(usher: World) -
     assert verdict(usher).problems == ()
     size = len(usher.events())
     assert let_go(usher)["gone"] == []
-    assert len(usher.events()) == size
+    assert len(usher.events()) == size == usher.run(usher.services.retention._store.forgotten())
 
 
 def test_a_preview_tells_what_would_go_and_takes_nothing(usher: World) -> None:
@@ -95,7 +96,7 @@ def test_what_has_gone_is_said_to_be_wherever_it_is_read_again(usher: World) -> 
     own = usher.ask("GET", f"/api/feedback/{said.first}").json()
     assert (own["verdict"], own["reason"]) == ("up", None)
     page = usher.ask("GET", "/api/feedback", "dave").json()["feedback"]
-    assert [one["words"] for one in page if one["exchange"] == said.first] == [None]
+    assert [(one["words"], one["hidden"]) for one in page if one["exchange"] == said.first] == [(None, NO_LONGER_KEPT)]
     words = {"exchange": said.first, "verdict": "down", "reason": "more"}
     assert usher.ask("POST", "/api/feedback", "bob", json=words).status_code == 404
 
@@ -173,8 +174,9 @@ def test_what_is_kept_beside_the_record_is_forgotten_by_the_next_run(
     said = Said(usher)
     store = usher.services.retention._store
 
-    async def killed(*_: object) -> None:
-        raise OSError("killed")
+    async def killed(number: int, exchanges: Sequence[UUID], *_: object) -> None:
+        if exchanges:
+            raise OSError("killed")
 
     monkeypatch.setattr(store, "forget", killed)
     with pytest.raises(OSError, match="killed"):

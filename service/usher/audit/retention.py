@@ -137,10 +137,13 @@ class RetentionRuns:
             yield event
 
     async def daily(self) -> None:
-        """A run a day, for ever. One that fails is logged, and made again at the next look."""
+        """A run a day, for ever, and first of all what an earlier process left undone. One that fails is logged, and
+        made again at the next look."""
         await asyncio.sleep(SETTLED)
         while True:
             try:
+                async with self._turn:
+                    await self._recover()
                 if await self._is_time():
                     async for _ in self.run(SERVER, gently=True):
                         pass
@@ -220,8 +223,10 @@ class RetentionRuns:
 
     async def _recover(self) -> None:
         """Forget what an event says is gone, and was cut off before it was forgotten."""
+        size = await self._ledger_size()
         async for number, event in self._records.of_type(EventType.RETENTION, await self._store.forgotten()):
             await self._forget(number, event)
+        await self._store.forget(size, [], [], self._clock())  # up to here nobody need look again
 
     async def _forget(self, number: int, event: Any) -> None:
         exchanges, feedback = ([UUID(ident) for ident in event[name]] for name in ("exchanges", "feedback"))

@@ -16,7 +16,7 @@ from usher_policy.vocabulary import ancestors
 
 MOST_DAYS = 36_500
 NO_LONGER_KEPT = "This part of the conversation is no longer kept: its time is over."
-"""In the place of a question and of an answer that were dropped."""
+"""In the place of a question, an answer or the words of feedback that were dropped."""
 
 
 class Type(StrEnum):

@@ -14,6 +14,7 @@ from litestar.params import BodyKwarg, FromPath, QueryParameter
 
 from usher.authority import Grant
 from usher.core.dialogue import HIDDEN
+from usher.core.retention import NO_LONGER_KEPT
 from usher.feedback import EXCHANGE, Read, Words
 from usher.ports.feedback import Verdict
 from usher.services import Services
@@ -67,7 +68,7 @@ class OwnFeedback:
 @dataclass(frozen=True, slots=True)
 class ListedFeedback:
     """`subject` is the pseudonym of whoever gave it. `words` are null where `hidden` stands in their place: what the
-    answer has shown is not all yours to read now."""
+    answer has shown is not all yours to read now, or the words are no longer kept."""
 
     id: UUID
     subject: str
@@ -127,7 +128,9 @@ async def list_feedback(
 
 
 def _listed(read: Read) -> ListedFeedback:
-    row, hidden = read.row, HIDDEN if read.words is None else None
+    row, hidden = read.row, None
+    if read.words is None:
+        hidden = HIDDEN if read.row.sealed else NO_LONGER_KEPT
     return ListedFeedback(row.id, read.subject, row.exchange, row.verdict, row.created_at, read.words, hidden)
 
 
