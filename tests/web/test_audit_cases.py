@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.web.world import OPERATOR, POLICY, World, world
+from tests.web.case_kit import (
+    HOLIDAY,
+    NOTE,
+    PATH,
+    RULES,
+    TITLE,
+    add,
+    change,
+    exchange,
+    opened,
+    pseudonym,
+    shown,
+)
+from tests.web.world import OPERATOR, World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_case
 from usher.app import create_operator_app
 from usher.cli import app as cli
-
-PATH = "/api/audit/cases"
-TITLE, NOTE = "The aardvark affair", "Ask the walrus about it."
-BUDGET = "What is the travel budget?"
-HOLIDAY = "How many days of holiday has every employee?"
-RULES = POLICY + "".join(
-    f"{line}\n"
-    for line in (
-        "p, role:reviewer, sys:audit, audit.read, allow, always",
-        "p, role:reviewer, sys:audit, audit.review, allow, always",
-        "p, role:reviewer, sys:audit, audit.identify, allow, always",
-        "g, user:erin, role:reviewer",
-        "g, user:carol, role:reviewer",
-        "g, user:alice, role:reviewer",
-        "p, role:local, coll:finance, audit.read, allow, always",
-        "p, role:local, coll:finance, audit.review, allow, always",
-        "g, user:fred, role:local",
-        "p, user:gina, sys:chat, chat.ask, allow, always",
-        "p, user:gina, coll:finance, document.read, allow, always",
-    )
-)
 
 
 @pytest.fixture(scope="module")
@@ -46,37 +38,6 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.run(made.add("fred"))
         made.run(made.add("gina"))
         yield made
-
-
-def exchange(usher: World, who: str = "alice", question: str = BUDGET) -> str:
-    return str(usher.chat(question, who).json()["usher"]["audit_id"])
-
-
-def opened(usher: World, who: str = "erin", title: str = TITLE) -> str:
-    response = usher.ask("POST", PATH, who, json={"title": title})
-    assert response.status_code == 201, response.text
-    return str(response.json()["id"])
-
-
-def change(usher: World, case: str, what: str, who: str = "erin", **body: Any) -> httpx.Response:
-    if "version" not in body:
-        body["version"] = shown(usher, case, who)["version"]
-    return usher.ask("POST", f"{PATH}/{case}/{what}", who, json=body)
-
-
-def add(usher: World, case: str, exchanges: Sequence[str], who: str = "erin", **more: Any) -> httpx.Response:
-    return change(usher, case, "exchanges", who, exchanges=list(exchanges), **more)
-
-
-def shown(usher: World, case: str, who: str = "erin", **query: Any) -> dict[str, Any]:
-    response = usher.ask("GET", f"{PATH}/{case}", who, params=query)
-    assert response.status_code == 200, response.text
-    body: dict[str, Any] = response.json()
-    return body
-
-
-def pseudonym(usher: World, who: str) -> str:
-    return usher.run(usher.services.ledger.pseudonym(who))
 
 
 def test_a_case_goes_from_its_opening_to_its_decision(usher: World) -> None:
