@@ -9,9 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.ledger.pg_kit import server_in
+from tests.ledger.pg_kit import verified as pg_verified
 
 from usher.backends.keyring import KeyRing
 from usher.backends.ledger_memory import MemoryLog
+from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_sql import SqlLog
 from usher.ledger.log import Log
 from usher.ledger.record import CHAT, Entry, EventType, Kind, subject_key_aad, uuid7
@@ -119,3 +122,28 @@ def test_what_an_erased_person_said_is_still_committed_to(tmp_path: Path, ring: 
     for verdict in verified(tmp_path, ring, change):
         assert not verdict.ok
         assert verdict.first_bad is not None
+
+
+@pytest.mark.slow
+def test_on_postgresql_too_and_other_servers_are_seen(tmp_path: Path, pg: str) -> None:
+    """Keys are taken and wrapped anew in one commit; how many others record is known before a ring is renewed."""
+
+    async def work() -> str:
+        log = PgLog(pg)
+        async with server_in(tmp_path, pg) as ledger:
+            gone, stays = [await asked(ledger, user) for user in ("alice", "bob")]
+            assert log.others() == 1
+            async with server_in(tmp_path, pg):
+                assert log.others() == 2
+            await ledger.append([erasure(gone)], rewrapped=[(gone, b""), (stays, b"wrapped anew")])
+            rows = {row.pseudonym: row for row in log.subjects("", 10)}
+            assert [row.pseudonym for row in log.subjects("", 10)] == sorted(rows)
+            assert (rows[gone].erased, rows[gone].sealed_name) == (True, b"")
+            assert rows[stays].wrapped_key == b"wrapped anew"
+            await ledger.append([], rewrapped=[(stays, b"")])
+            await ledger.append([erasure(stays)])
+        log.close()
+        return gone
+
+    asyncio.run(work())
+    assert pg_verified(pg, tmp_path).problems == ()

@@ -27,9 +27,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from usher.audit.deciders import ERASE_DOCUMENT, ERASE_PERSON
+from usher.audit.erasure_event import event_of
 from usher.audit.review import Page
-from usher.core.approval import Proposal
 from usher.core.standing import Actor
+from usher.errors import UserError
 from usher.ingest import Ingest
 from usher.ledger.log import SubjectRow
 from usher.ledger.record import Entry, EventType, subject_key_aad
@@ -39,7 +40,6 @@ from usher.people import People
 from usher.ports import Directory, Intake, LabelChange
 from usher.ports.erasure import Erasable, Holding, RenewedRing
 from usher.ports.proposals import Item
-from usher_policy.vocabulary import split_name
 
 BATCH = 500
 """Subjects that one commit wraps anew."""
@@ -51,12 +51,24 @@ _PERSONS_TABLES = ("ws_ticket", "feedback", "exchange", "conversation", "api_key
 _DOCUMENTS_TABLES = ("document_version", "chunk", "proposal")
 
 
+class NotAlone(UserError):
+    """Other servers record to the same log."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("erasure", "takes a single server", "stop the others; give them its key ring afterwards")
+
+
 class ErasedLog(Protocol):
     """The ledger's own reads."""
 
     def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None: ...
 
     def subjects(self, after: str, limit: int) -> Sequence[SubjectRow]: ...
+
+    def others(self) -> int:
+        """How many other servers record to this log now."""
 
     def events(
         self,
@@ -127,6 +139,11 @@ class Erasing:
             return [hold.id for hold in await self._holding.over_person(target)]
         return [hold.id for hold in await self._holding.over_document(UUID(target))]
 
+    async def check_alone(self) -> None:
+        """Raises `NotAlone` where other servers share the log: their rings would not know of a new key."""
+        if await asyncio.to_thread(self._data.log.others):
+            raise NotAlone
+
     async def _erase(self, targets: _Targets) -> None:
         await self._shut(targets)
         await self._renew(targets)
@@ -169,6 +186,7 @@ class Erasing:
         keys += [row.wrapped_key for row in rows if row is not None]
         if not any(data.ring.is_current(key) for key in keys):
             return
+        await self.check_alone()
         master = await asyncio.to_thread(data.master_key)
         async with data.ledger.subjects.none_made():
             await data.ledger.append([])  # in line behind one that was given up, and may yet be written
@@ -242,7 +260,7 @@ class Erasing:
 
     async def _recorded(self, item: Item) -> bool:
         """Whether the event of step 6 stands in the ledger, also that of an append that was given up."""
-        await self._data.ledger.append([])
+        await self._data.ledger.checkpoint()  # over all that came before it, and may yet wait for its place
         after: int | None = 0
         while after is not None:
             page = await asyncio.to_thread(self._erasures, after, item.created_at)
@@ -265,19 +283,3 @@ class Erasing:
                 if user is not None:
                     names[item.parts[1]] = user
         return names
-
-
-def event_of(item: Item) -> dict[str, Any]:
-    """Who asked, who approved, under which rule, and what: pseudonyms and ids."""
-    stands = item.stands
-    about = {"subject": item.parts[1]} if item.kind == ERASE_PERSON else {"document": item.parts[1]}
-    said = {"proposal": str(item.id), "act_kind": item.kind, "digest": stands.digest, **about}
-    if not isinstance(stands, Proposal):
-        return said | {"rule": "break_glass", "asked_by": _name(stands.person), "approved_by": []}
-    asked = _name(stands.proposer)
-    rule = "operator_and_person" if asked.startswith("operator:") else "two_people"
-    return said | {"rule": rule, "asked_by": asked, "approved_by": [_name(one.approver) for one in stands.approvals]}
-
-
-def _name(user: str) -> str:
-    return split_name(user)[1]

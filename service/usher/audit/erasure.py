@@ -70,7 +70,7 @@ class Erasures:
     async def alone(self, by: Reviewer, target: Target, reason: str) -> Item:
         """The operator does it at once where nobody holds the right: alarmed, and its review stays open."""
         kind, parts, subject = await self._act(by, target)
-        await self._not_held(kind, parts)
+        await self._may_begin(kind, parts)
         return await self._do(await self._proposals.break_glass(kind, parts, by, reason, subject=subject))
 
     async def carry_out(self, proposal: UUID, by: Reviewer) -> Item:
@@ -79,7 +79,7 @@ class Erasures:
         if item.kind not in KINDS:
             raise NoSuchProposal
         if not item.granted:
-            await self._not_held(item.kind, item.parts)
+            await self._may_begin(item.kind, item.parts)
             item = await self._proposals.carry_out(proposal, by)
         return await self._do(item)
 
@@ -106,20 +106,23 @@ class Erasures:
             raise UserError("document", "is none that ever was in", "give the id that stands in the record")
         return ERASE_DOCUMENT, ("document", str(target.document)), None
 
-    async def _not_held(self, kind: str, parts: Sequence[str]) -> None:
+    async def _may_begin(self, kind: str, parts: Sequence[str]) -> None:
+        await self._erasing.check_alone()
         if holds := await self._erasing.held(kind, parts[1]):
             raise Held(holds)
 
     async def _do(self, item: Item) -> Item:
         """To its end, also when whoever asked has gone."""
         if item.done_at is None and item.id not in {one.id for one in await asyncio.shield(self.finish())}:
-            await self._not_held(item.kind, item.parts)
+            await self._may_begin(item.kind, item.parts)
         return await self._proposals.stored(item.id)
 
     async def _run(self, granted: Sequence[Item]) -> list[Item]:
         """Raises `Unfinished`."""
         try:
             return await self._erasing.run(granted, self._proposals.done) if granted else []
+        except UserError:
+            raise
         except Exception as error:  # whatever it is, what was granted is finished later
             _log.error("erasure_failed", error=error)
             raise Unfinished(error) from error

@@ -52,6 +52,10 @@ _OLD_BACKEND = """
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND pid = %s
 """
+_OTHERS = """
+SELECT count(DISTINCT s.id) FROM pg_locks JOIN sessions s ON s.id = objid
+WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted AND s.id <> %s
+"""
 
 
 class PgLog(LedgerReads):
@@ -87,6 +91,11 @@ class PgLog(LedgerReads):
                 self._begin_session(self._connection)
             self._backend = self._connection.info.backend_pid
             return self._end(self._connection)
+
+    def others(self) -> int:
+        """How many other servers record to this log now. Raises `LogFailed`."""
+        with self._failing(), self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(_OTHERS, (LOCK, self._session)).scalar_one())
 
     def _held_again(self, connection: Connection) -> bool:
         connection.execute(_OLD_BACKEND, (LOCK, self._session, self._backend))

@@ -51,6 +51,10 @@ class LedgerReads(ABC):
             ).one_or_none()
             return SubjectRow(*row) if row else None
 
+    def others(self) -> int:
+        """How many other servers record to this log now: none where one process owns it."""
+        return 0
+
     def subjects(self, after: str, limit: int) -> list[SubjectRow]:
         """Up to `limit` subjects with a greater pseudonym than `after`, in the order of their pseudonyms."""
         c = tables.subjects.c
