@@ -24,6 +24,8 @@ RULES = POLICY + "".join(
         "p, role:local, coll:finance, audit.read, allow, always",
         "p, role:local, coll:finance, audit.review, allow, always",
         "g, user:fred, role:local",
+        "g, user:hank, role:auditor",
+        "p, user:hank, coll:finance, audit.review, allow, always",
         "p, user:gina, sys:chat, chat.ask, allow, always",
         "p, user:gina, coll:finance, document.read, allow, always",
     )

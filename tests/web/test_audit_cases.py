@@ -37,6 +37,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.run(made.apply(RULES))
         made.run(made.add("fred"))
         made.run(made.add("gina"))
+        made.run(made.add("hank"))
         yield made
 
 
@@ -182,6 +183,12 @@ def test_both_rights_are_needed(usher: World) -> None:
         tries += [usher.ask("POST", f"{PATH}/{case}/notes", who, json={"version": 1, "text": "x"})]
         assert {answer.status_code for answer in tries} == {403}
     assert usher.ask("GET", f"{PATH}/{case}?names=true", "carol").status_code == 200
+    far, own = exchange(usher, "bob", HOLIDAY), opened(usher, "hank")  # who reads all, and reviews one collection
+    add(usher, case, [far])
+    assert usher.ask("GET", f"{PATH}/{case}", "hank").status_code == 404
+    note = {"version": 2, "text": "x"}
+    assert usher.ask("POST", f"{PATH}/{case}/notes", "hank", json=note).status_code == 404
+    assert add(usher, own, [far], "hank").status_code == 404
 
 
 BAD = [
