@@ -217,8 +217,12 @@ def test_everything_but_a_collection_is_everything_without_its_documents(
     assert (verdict.ok, verdict.count) == (True, verdict.size)
 
 
-def test_whoever_loses_the_right_meanwhile_gets_no_more(usher: World, document: str) -> None:
-    """Above all no manifest and no signature; and that it was made is nowhere said."""
+NARROWER = "p, role:auditor, coll:handbook, audit.export, deny, always"
+
+
+@pytest.mark.parametrize("later", [POLICY, POLICY + "\n".join([*RIGHTS, NARROWER]) + "\n"], ids=["lost", "narrowed"])
+def test_whoever_loses_the_right_meanwhile_gets_no_more(usher: World, document: str, later: str) -> None:
+    """Or some of it. Above all no manifest and no signature; and that it was made is nowhere said."""
 
     async def made() -> bytes:
         grant = await usher.services.authority.admit(usher.keys["dave"])
@@ -233,7 +237,7 @@ def test_whoever_loses_the_right_meanwhile_gets_no_more(usher: World, document: 
     async def taken(begun: Export, parts: list[bytes]) -> None:
         async for part in begun.chunks():
             parts.append(part)
-            await usher.apply(POLICY)
+            await usher.apply(later)
 
     before = len(usher.events())
     assert b"manifest" not in usher.run(made())
@@ -246,10 +250,13 @@ def test_a_document_that_has_left_a_reach_is_no_longer_in_it(
 ) -> None:
     """Where it is shelved now counts too, not only where it was when it was shown."""
     assert document in files_in(exported(usher, "erin"))["events.jsonl"].decode()
-    monkeypatch.setattr("tests.web.world.RULES", RULES.replace("collection: handbook", "collection: finance"))
+    other = '- {glob: "handbook/holidays.md", collection: finance}\n'
+    monkeypatch.setattr("tests.web.world.RULES", other + RULES)
     usher.run(usher.ingest())
     try:
-        assert events_of(exported(usher, "erin")) == []
+        assert document not in files_in(exported(usher, "erin"))["events.jsonl"].decode()
+        assert events_of(exported(usher, "erin")) != []
+        assert events_of(exported(usher, "erin", document=document)) == []
     finally:
         monkeypatch.undo()
         usher.run(usher.ingest())

@@ -112,7 +112,7 @@ def said_to_be_cut(files: Files) -> Files:
     """Another event, with the hash of the right one beside it."""
     lines = lines_of(files)
     leaf = hashlib.sha256(b"\x00" + lines[0].removesuffix(b"\n")).hexdigest()
-    line = json.dumps({"cut": leaf, "event": {**json.loads(lines[0]), "outcome": "answered"}}).encode() + b"\n"
+    line = json.dumps({"cut": leaf, "event": {**json.loads(lines[0]), "credential_id": "another"}}).encode() + b"\n"
     return with_lines(files, [line, *lines[1:]])
 
 
