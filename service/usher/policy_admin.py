@@ -9,6 +9,7 @@ from typing import Any
 
 from usher.authority import Authority, Clock, utc_now
 from usher.core.policy_documents import PolicyDocumentError, parse_documents
+from usher.core.retention import Retention
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.outbox import Courier
@@ -58,7 +59,9 @@ def check(source: PolicySource) -> CheckReport:
     findings = [*lint(source.rules_text), *_unkept(source.rules_text), *_document_findings(source.documents)]
     if any(finding.severity == "error" for finding in findings):
         return CheckReport(tuple(findings), ())
-    snapshot = compile_snapshot(0, parse_rules(source.rules_text), Catalog())
+    rules = parse_rules(source.rules_text)
+    findings += _unnamed(rules, parse_documents(source.documents).retention)
+    snapshot = compile_snapshot(0, rules, Catalog())
     return CheckReport(tuple(findings), tuple(run_cases(snapshot, source.cases)))
 
 
@@ -74,6 +77,20 @@ def _document_findings(documents: Mapping[str, str]) -> list[Finding]:
     except PolicyDocumentError as error:
         return [Finding(error.line, f"{error.name}: {error.problem}", error.remedy, "error")]
     return []
+
+
+def _unnamed(rules: Rules, retention: Retention) -> list[Finding]:
+    """A retention rule about a role or collection that nothing else names is about nothing: most likely a slip, by
+    which a shorter rule would decide."""
+    objects = {rule.obj for rule in rules.permissions}
+    known = objects | {above for name in objects for above in ancestors(name)}
+    known |= {rule.sub for rule in rules.permissions} | {link.role for link in rules.links}
+    return [
+        Finding(0, f"retention.yaml: {rule.name} is about {name}, which no rule names", "mend the name", "warning")
+        for rule in retention.sets[0]
+        for name in (rule.collection, rule.role)
+        if name is not None and not known.intersection((name, *ancestors(name)))
+    ]
 
 
 class PolicyAdmin:

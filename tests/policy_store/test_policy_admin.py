@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -180,6 +181,17 @@ def test_a_list_of_hosts_that_cannot_be_used_is_refused(text: str) -> None:
     told = f"line {refused.value.line} {refused.value}"
     assert BAD_DOCUMENTS[text] in told
     assert "links.yaml" in told
+
+
+def test_a_retention_rule_about_what_nothing_else_names_is_warned_of() -> None:
+    """Most likely a slip, by which a shorter rule would decide; a collection is known by what is above or below it."""
+    rules = "p, role:hr, coll:hr/pay/old, document.read, allow, always\n"
+    good = [{"collection": name} for name in ("hr", "hr/pay", "hr/pay/old", "hr/pay/old/1999")] + [{"role": "hr"}]
+    for about, warned in [*((one, False) for one in good), ({"collection": "rh"}, True), ({"role": "rh"}, True)]:
+        text = json.dumps({"rules": [{"name": "a", "days": 1, **about}]})
+        report = check(PolicySource(rules, {"retention.yaml": text}))
+        told = [finding for finding in report.findings if "retention.yaml" in finding.message]
+        assert (report.ok, [finding.severity for finding in told]) == (True, ["warning"] * warned)
 
 
 def test_hosts_are_taken_with_or_without_their_key() -> None:
