@@ -47,7 +47,10 @@ GRACE = 0.5
 """Seconds that readers who fetched a key before it was wrapped anew have to open it, before the old one is destroyed:
 they open it in the same breath."""
 
-_PERSONS_TABLES = ("ws_ticket", "feedback", "exchange", "conversation", "api_key", "person", "proposal", "outbox")
+_PERSONS_TABLES = (
+    *("ws_ticket", "feedback", "exchange", "conversation", "api_key", "person"),
+    *("proposal", "audit_case", "case_step", "outbox"),
+)
 _DOCUMENTS_TABLES = ("document_version", "chunk", "proposal")
 
 
