@@ -16,7 +16,7 @@ from usher.people import NewKey
 from usher.web.auth import Access, routes
 
 HEALTH = {"/health/live", "/health/ready"}
-POSTED = {PATH, "/api/ws-ticket"}
+POSTED = {PATH, "/api/ws-ticket", "/api/audit/unseal"}
 
 
 @pytest.fixture(scope="module")
