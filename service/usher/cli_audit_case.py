@@ -11,6 +11,7 @@ import typer
 
 from usher.cli_output import Json, dump, say, table
 from usher.cli_road import ask_operator, run
+from usher.core.cases import Review
 from usher.errors import UserError
 from usher.settings import read_settings
 
@@ -111,14 +112,14 @@ def note(
 @case.command("decide")
 def decide(
     case: Case,
-    decision: Annotated[str, typer.Argument(help="fine, violation or needs_more.")],
+    decision: Annotated[Review, typer.Argument(help="What the review comes to.")],
     text: Annotated[str | None, typer.Option("--why", help="Kept sealed.")] = None,
     version: Seen = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
     """Decide it, as a person: `fine` and `violation` close it, `needs_more` opens it again."""
-    _told(_change(case, "decision", key, version, {"decision": decision, "text": text}), json)
+    _told(_change(case, "decision", key, version, {"decision": decision.value, "text": text}), json)
 
 
 def _change(case: str, what: str, key: str | None, version: int | None, body: dict[str, Any]) -> Any:

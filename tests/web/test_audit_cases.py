@@ -243,7 +243,7 @@ def test_the_commands_act_as_the_operator_or_as_a_keys_person(usher: World, monk
 
     monkeypatch.setattr(cli_audit_case, "ask_operator", through)
     monkeypatch.setattr(cli_audit_case, "run", usher.run)
-    ident = exchange(usher)
+    ident, _ = exchange(usher), exchange(usher, "bob", HOLIDAY)
 
     def command(*words: str) -> str:
         done = CliRunner().invoke(cli, ["audit", "case", *words])
@@ -257,6 +257,7 @@ def test_the_commands_act_as_the_operator_or_as_a_keys_person(usher: World, monk
     body = {"version": 4, "decision": "fine"}
     refused = usher.run(through(None, "POST", f"/operator/audit/cases/{case}/decision", body))
     assert (refused["status"], refused["field"]) == (403, "key")
+    assert CliRunner().invoke(cli, ["audit", "case", "decide", case, "guilty"]).exit_code == 2
     command("decide", case, "fine", "--why", "Nothing.", "--key", usher.keys["erin"])
     told = command("show", case, "--names")
     assert all(word in told for word in (TITLE, NOTE, "alice", "erin", "fine", ident, "operator:uid:"))
