@@ -29,9 +29,11 @@ from usher.audit import erasing
 from usher.audit.erasure import Held, Target
 from usher.audit.proposals import NotNow
 from usher.backends.keyring import KeyRing, SealBroken
+from usher.backends.ledger_sql import SqlLog
 from usher.backends.sql_documents import version_aad
 from usher.core.break_glass import BreakGlass
 from usher.errors import UserError
+from usher.ledger.log import Batch
 from usher.ledger.verify import verify
 from usher.viewing import NotPermitted
 
@@ -71,6 +73,26 @@ def test_of_an_erased_person_nothing_opens_and_nothing_is_found(usher: World) ->
     assert opens(home, today, whom) == opens(usher.folder / "before", today, whom) == []
     assert files_with(home, USER, "zebulon", "quagga") == []
     assert files_with(usher.folder, *(key.hex() for key in ring.wrapping.values())) == []
+
+
+def test_no_copy_that_was_taken_meanwhile_opens(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After whichever commit of the ledger a backup was made: the person's key is never under the new one."""
+    home, whom, copies, commit = usher.folder / "home", lives(usher), usher.folder / "copies", SqlLog.commit
+
+    def copied(log: SqlLog, batch: Batch) -> None:
+        commit(log, batch)
+        (into := copies / str(len(list(copies.iterdir())))).mkdir()
+        for path in home.glob("ledger.sqlite*"):
+            shutil.copy(path, into / path.name)
+
+    copies.mkdir()
+    item = usher.run(approved(usher, Target(user=USER)))
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlLog, "commit", copied)
+        usher.run(usher.services.erasures.carry_out(item.id, OPERATOR))
+    ring, taken = KeyRing.open(usher.folder / "home.keys"), sorted(copies.iterdir())
+    assert len(taken) > 3
+    assert [copy.name for copy in taken if opens(copy, ring, whom)] == []
 
 
 def test_everybody_else_goes_on(usher: World) -> None:
