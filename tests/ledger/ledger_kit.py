@@ -15,6 +15,7 @@ from usher.ledger.content import Subject
 from usher.ledger.log import Log
 from usher.ledger.record import CHAT, SEARCH, ContentRow, Entry, EventType, Kind, Who, uuid7
 from usher.ledger.sequencer import Ledger
+from usher.ledger.shared import SharedLog
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def ring_in(folder: Path) -> KeyRing:
 
 
 @asynccontextmanager
-async def ledger_in(folder: Path, log: Log | None = None, **options: Any) -> AsyncIterator[Ledger]:
+async def ledger_in(folder: Path, log: Log | SharedLog | None = None, **options: Any) -> AsyncIterator[Ledger]:
     ledger = await Ledger.open(log or SqlLog(folder / "ledger.sqlite"), ring_in(folder), **options)
     try:
         yield ledger

@@ -22,15 +22,19 @@ from tests.ledger.ledger_kit import (
 )
 
 from usher.backends.ledger_memory import MemoryLog
+from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_sql import SqlLog
 from usher.ledger.log import Batch, LedgerUnavailable, Log, OutOfOrder
 from usher.ledger.record import Entry, EventType, Kind, uuid7
 from usher.ledger.sealing import SealBroken
+from usher.ledger.shared import SharedLog
 from usher.ledger.verify import verify
 
 
-@pytest.fixture(params=["sql", "memory"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log:
+@pytest.fixture(params=["sql", "memory", pytest.param("postgresql", marks=pytest.mark.slow)])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log | SharedLog:
+    if request.param == "postgresql":
+        return PgLog(request.getfixturevalue("pg"))
     return SqlLog(tmp_path / "ledger.sqlite") if request.param == "sql" else MemoryLog()
 
 
@@ -49,7 +53,7 @@ def test_a_whole_exchange_is_five_events_that_verify(tmp_path: Path) -> None:
     assert (verdict.ok, verdict.size, verdict.content, verdict.problems) == (True, 8, "checked", ())
 
 
-def test_content_comes_back_and_opens_in_its_place_only(log: Log, tmp_path: Path) -> None:
+def test_content_comes_back_and_opens_in_its_place_only(log: Log | SharedLog, tmp_path: Path) -> None:
     """What was sealed is read back; a row put elsewhere, or another person's key, opens nothing."""
 
     async def story() -> None:
@@ -70,7 +74,7 @@ def test_content_comes_back_and_opens_in_its_place_only(log: Log, tmp_path: Path
     run(story())
 
 
-def test_a_pseudonym_is_random_durable_and_one_for_each_person(log: Log, tmp_path: Path) -> None:
+def test_a_pseudonym_is_random_durable_and_one_for_each_person(log: Log | SharedLog, tmp_path: Path) -> None:
     """A hundred first sights at once give one pseudonym; it is the same after a restart; its name is found."""
 
     async def story() -> None:

@@ -53,6 +53,6 @@ class End:
         return StoredCheckpoint(tree.size, tree.edge_bytes(), note, verifier_key(self.origin, public_key))
 
     @property
-    def uncovered(self) -> bool:
-        """Whether something is in no checkpoint yet."""
-        return self.newest is None or self.newest.size != self.tree.size
+    def uncovered(self) -> int:
+        """How many events are in no checkpoint yet."""
+        return self.tree.size - (self.newest.size if self.newest else 0)

@@ -18,15 +18,17 @@ from usher.ledger.record import fragment
 from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
 from usher.ledger.sequencing import Pending, Sequencing, Turn
 
-TURN_SECONDS = 0.03
+TURN_SECONDS = 0.05
 """Between two turns of the server that leads: what is acknowledged has its place about that much later."""
 WATCH_SECONDS = 0.5
 """How often another one tries to lead."""
-GONE_SECONDS = 3.0
+GONE_SECONDS = 5.0
 """A server whose session nobody holds for that long is gone: one that only lost its connection comes back sooner."""
 LAG_SECONDS = 10.0
 """When nothing has been given its place for that long, though something waits, nothing more is acknowledged."""
 MAX_TAKEN = 4096
+MAX_UNCOVERED = 20_000
+"""Events after which there is a checkpoint before its time, so that whoever takes over has not many to read."""
 
 
 class Leader:
@@ -44,6 +46,7 @@ class Leader:
         self._good = time.monotonic()
         self._failed: str | None = None
         self._damaged: LedgerDamaged | None = None
+        self.reached = 0
         self.known: str | None = None
         """The newest checkpoint that is known to this server, which the log must hold."""
         self.newest: StoredCheckpoint | None = None
@@ -56,7 +59,7 @@ class Leader:
         """Take a last turn if it leads, with a checkpoint, and let another one lead."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(LAG_SECONDS)  # a database that hangs is left behind: the thread is a daemon
 
     def trouble(self) -> str | None:
         """None, or why nothing may be acknowledged now."""
@@ -74,6 +77,19 @@ class Leader:
         if self._failed is not None:
             raise LogFailed(self._failed)
         return self.newest is not None
+
+    def check(self, tail: Tail, reached: int) -> None:
+        """The log is no older than what was known of it to this server, which had seen it `reached` so many events,
+        before its `tail` was read. Raises `LedgerDamaged`, `LogFailed`."""
+        if self.known is not None:
+            size = known_size(self.known, tail, self._ring)
+            check_known(self.known, tail, self._log.newest_checkpoint(size), self._ring)
+        if tail.size < reached:
+            raise LedgerDamaged(
+                f"ledger: it has {tail.size} events and this server has seen {reached}: it is older, from a "
+                "backup or a replica; put the newer database back, or restart Usher to go on from this one"
+            )
+        self.reached = max(self.reached, tail.size)
 
     # From here on: the thread.
 
@@ -108,7 +124,7 @@ class Leader:
         if now >= self._look_at:
             self._end_gone(now)
             self._look_at = now + WATCH_SECONDS
-        if now >= self._due:
+        if now >= self._due or self._led().uncovered >= MAX_UNCOVERED:
             self._checkpoint()
             self._due = now + self._every
         self._good = now
@@ -127,20 +143,15 @@ class Leader:
             tree, micros = check_tail(tail, self._ring)
         except (TypeError, AttributeError) as error:
             raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
-        self._check_known(tail)
+        self.check(tail, self.reached)
         self._end = End(tail.origin, tree, micros, tail.newest, tail.mac)
         self._checkpoint()
         return True
 
     def _learn(self, newest: StoredCheckpoint) -> None:
         if self.newest is not None and newest.size < self.newest.size:
-            self._check_known(self._log.load())
+            self.check(self._log.load(), self.reached)
         self.newest, self.known = newest, newest.note
-
-    def _check_known(self, tail: Tail) -> None:
-        if self.known is not None:
-            size = known_size(self.known, tail, self._ring)
-            check_known(self.known, tail, self._log.newest_checkpoint(size), self._ring)
 
     def _watch(self) -> None:
         """See that the server that leads gives places: what waited at the last look waits no more."""
@@ -163,6 +174,7 @@ class Leader:
         if checkpoint is not None:
             end.newest = checkpoint
             self._learn(checkpoint)
+        self.reached = end.tree.size
         return len(taken)
 
     def _end_gone(self, now: float) -> None:
@@ -180,7 +192,7 @@ class Leader:
 
     def _checkpoint(self) -> None:
         end = self._led()
-        if end.uncovered:
+        if end.uncovered or end.newest is None:
             with self._log.turn(end.tree.size, end.mac) as turn:
                 end.newest = self._store(turn, end, (), asked=True)
         if end.newest is not None:
@@ -192,7 +204,7 @@ class Leader:
         opened = {row.opens: event.number for row, event in events if row.opens}
         closed = [row.closes for row, _ in events if row.closes]
         at_once = opened.keys() & set(closed)
-        checkpoint = end.signed(self._ring) if asked and end.uncovered else None
+        checkpoint = end.signed(self._ring) if asked and (end.uncovered or end.newest is None) else None
         turn.store(
             Batch(
                 end.tree.size,

@@ -15,7 +15,7 @@ from usher.ledger.exchanges import Exchanges, Step
 from usher.ledger.leader import LAG_SECONDS, Leader
 from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
-from usher.ledger.recovery import check_known, check_mac, known_size
+from usher.ledger.recovery import check_mac
 from usher.ledger.sequencing import Pending, Sequencing
 from usher.ledger.writer import Receipt, Write, Writer
 
@@ -168,7 +168,11 @@ class SharedWriter:
     def probe(self) -> None:
         """Find out if appending works again. Raises `LogFailed`, `LedgerDamaged`."""
         self._refuse_in_trouble()
-        self._drop()
+        if self._joined is not None:
+            try:
+                self._log.check()
+            except LogFailed:
+                self._drop()
         self._exchanges()
 
     def close(self) -> None:
@@ -179,17 +183,13 @@ class SharedWriter:
     def _exchanges(self) -> Exchanges:
         """Those of this server's session, held (again)."""
         if self._joined is None:
+            reached = self._leader.reached  # before the end is read: the leader goes on meanwhile
             end = self._log.join()
             check_mac(end, self._ring)
-            self._check_known(end)
+            self._leader.check(end, reached)
             self._joined = Exchanges(end.open)
             self._lost = self._held - self._joined.chats()
         return self._joined
-
-    def _check_known(self, end: Tail) -> None:
-        known = self._leader.known
-        if known is not None:
-            check_known(known, end, self._log.newest_checkpoint(known_size(known, end, self._ring)), self._ring)
 
     def _drop(self) -> None:
         if self._joined is not None:
