@@ -70,6 +70,11 @@ def something_else(case: Case) -> None:
     case.run("UPDATE events SET event = ? WHERE number = ?", value, number)
 
 
+def as_text(case: Case) -> None:
+    """The same letters, not as bytes."""
+    case.run("UPDATE events SET event = CAST(event AS TEXT) WHERE number = ?", case.event()[0])
+
+
 # Rows: their order and their number
 
 
@@ -153,7 +158,7 @@ def an_older_copy(case: Case) -> None:
 
 EVENTS: list[Act] = [
     *(flip_event, flip_leaf, another_time, another_time_mended, another_person, another_person_mended),
-    *(another_meaning_mended, something_else, remove, remove_and_close_up, remove_and_number_anew, move, swap),
+    *(another_meaning_mended, something_else, as_text, remove, remove_and_close_up, remove_and_number_anew, move, swap),
     *(swap_and_number_anew, duplicate, duplicate_and_number_anew, append, truncate, truncate_with_tree),
     *(truncate_with_all_beside, an_older_copy),
 ]

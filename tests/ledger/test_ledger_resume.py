@@ -130,6 +130,16 @@ def test_an_older_copy_is_found_each_time(original: Original, means: Means) -> N
     assert of(original.data, means).ok
 
 
+def test_nothing_is_kept_of_what_is_not_whole(original: Original, tmp_path: Path) -> None:
+    """Also where the events are: content that was changed is found each time, not only the first."""
+    means = Means(public_key=original.ring.public_key, resume=tmp_path / "state")
+    with loaded(original.data) as connection:
+        connection.execute("UPDATE content SET ciphertext = zeroblob(90) WHERE rowid = 1")
+        for _ in range(2):
+            verdict = verified(connection, means)
+            assert (verdict.ok, verdict.first_bad) == (False, min(HELD))
+
+
 def damaged(text: dict[str, Any]) -> list[bytes]:
     """A state with one thing changed each, and what is none."""
     whole = json.dumps(text).encode()

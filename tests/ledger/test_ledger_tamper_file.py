@@ -164,6 +164,16 @@ def test_a_file_that_was_cut_is_read_as_far_as_it_goes(original: Original) -> No
     assert max(reached) > min(HELD)
 
 
+def test_what_a_server_cannot_open_is_not_whole(original: Original) -> None:
+    """Though each event can still be read: the words that made a table are spoilt."""
+    data = original.data.replace(b"CREATE TABLE subjects", b"CREATE TABLX subjects")
+    assert data != original.data
+    with loaded(data) as connection:
+        verdict = verified(connection, Means(public_key=original.ring.public_key, held=original.held))
+    assert (verdict.ok, verdict.size, verdict.trusted[0].events) == (False, SIZE, max(HELD))
+    assert any("damaged" in problem for problem in verdict.problems)
+
+
 HOSTILE = [
     b"[" * 200_000,
     b'{"number":1,"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",

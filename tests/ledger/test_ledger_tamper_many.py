@@ -57,7 +57,11 @@ class Outcome:
     def holds_what_is_trusted(self, original: Original, by: tuple[str, ...]) -> bool:
         """Whether what these vouch for is there as it was."""
         most = max((trust.events for trust in self.verdict.trusted if trust.by in by), default=0)
-        return all(self.now[n][1] == original.rows[n][1] for n in range(1, most + 1))
+        return all(letters(self.now[n][1]) == original.rows[n][1] for n in range(1, most + 1))
+
+
+def letters(event: object) -> object:
+    return event.encode() if isinstance(event, str) else event
 
 
 def changed(original: Original, act: Act, seed: int) -> Outcome:
@@ -104,6 +108,20 @@ def found_up_to_the_held_one(original: Original, act: Act, seeds: range) -> None
         assert found.verdict.ok is not covered, (seed, found.verdict.problems)
         assert found.verdict.first_bad == (found.number if covered else None), (seed, found.verdict.problems)
         assert found.holds_what_is_trusted(original, ("held",)), seed
+        if any("held checkpoint: its root" in problem for problem in found.verdict.problems):
+            believed = [trust.events for trust in found.verdict.trusted if trust.by == "held"]
+            assert len(believed) == len(found.verdict.trusted), (
+                seed
+            )  # whoever signed the others signed what contradicts
+            assert found.verdict.uncovered == found.verdict.size - sum(believed), seed
+
+
+def test_a_tree_of_more_events_says_that_they_are_missing(original: Original) -> None:
+    """The first that is not there is named, though all that checkpoints cover is."""
+    with loaded(original.data) as connection:
+        connection.execute("UPDATE tree SET size = ?", (SIZE + 7,))
+        verdict = verified(connection, means(original, 0))
+    assert (verdict.ok, verdict.first_bad) == (False, SIZE + 1), verdict.problems
 
 
 @pytest.mark.parametrize("act", REWRITTEN)
