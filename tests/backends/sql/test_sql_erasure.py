@@ -10,11 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.backends.sql.sql_kit import NOW, Ports, run, staged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.backends.sql.sql_kit import NOW, Ports, in_haste, run, staged
 
 from usher.backends import sql_proposals
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing, SealBroken
+from usher.backends.sql import Database
+from usher.backends.sql_documents import version_aad
 from usher.backends.sql_erasure import PERSONAL, WRAPPED, SqlErasure
 from usher.backends.sql_proposal_tables import proposal
 from usher.backends.sql_proposals import SqlProposals
@@ -197,3 +201,58 @@ def pg_dump() -> Path:
     assert found is not None
     assert found.origin is not None
     return sorted(Path(found.origin).parent.glob("pginstall*/bin/pg_dump"))[-1]
+
+
+def test_whatever_is_done_to_a_ring_what_is_under_a_living_key_opens(tmp_path: Path) -> None:
+    """Keys in any order renewed, wrapped anew but for one, and destroyed: exactly those open whose wrapping key is
+    there, as a model says."""
+    database = Database(f"sqlite:///{tmp_path}/usher.sqlite")
+    sa.event.listen(database.engine, "connect", in_haste)
+    t.tables.create_all(database.engine)
+    bounds = {UUID(int=number): version_aad(UUID(int=number), 1) for number in range(1, 7)}
+
+    @given(st.lists(st.tuples(st.sampled_from(["stage", "renew", "rewrap", "destroy"]), st.integers(1, 6))))
+    @settings(max_examples=12, deadline=None)
+    def check(acts: list[tuple[str, int]]) -> None:
+        (tmp_path / "any.keys").unlink(missing_ok=True)
+        ring, living, current = KeyRing.create(tmp_path / "any.keys"), {0}, 0
+        under: dict[UUID, int] = {}
+        run(database.write(lambda connection: connection.execute(sa.delete(t.document_version)) and None))
+        for act, number in acts:
+            ident = UUID(int=number)
+            if act == "stage" and ident not in under:
+                put_key(database, ident, ring.wrap(b"k" * 32, bounds[ident]))
+                under[ident] = current
+            elif act == "renew":
+                ring.renew()
+                current += 1
+                living.add(current)
+            elif act == "rewrap":
+                moved = {one for one, key in under.items() if one != ident and key in living - {current}}
+                assert run(SqlErasure(database, ring).rewrap({ident})) == len(moved)
+                under |= dict.fromkeys(moved, current)
+            elif act == "destroy":
+                ring.destroy_retired()
+                living = {current}
+        wanted = {one for one, key in under.items() if key in living}
+        assert {one for one in under if opens(database, ring, one, bounds[one])} == wanted
+
+    check()
+    database.close()
+
+
+def put_key(database: Database, document: UUID, wrapped: bytes) -> None:
+    said = {"digest": "", "recipe": "", "title": "", "media_type": "", "size": 0, "chunks": 0, "sealed_text": b""}
+    row = {"document": document, "version": 1, "wrapped_key": wrapped, "created_at": NOW, **said}
+    with database.begin() as connection:
+        connection.execute(sa.insert(t.document_version).values(**row))
+
+
+def opens(database: Database, ring: KeyRing, document: UUID, bound: bytes) -> bool:
+    query = sa.select(t.document_version.c.wrapped_key).where(t.document_version.c.document == document)
+    with database.engine.connect() as connection:
+        blob = connection.execute(query).scalar_one()
+    try:
+        return ring.unwrap(blob, bound) == b"k" * 32
+    except SealBroken:
+        return False
