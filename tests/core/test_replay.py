@@ -36,7 +36,7 @@ NIGHT = Context(datetime(2026, 11, 23, 23, tzinfo=UTC))
 READ = Action.DOCUMENT_READ
 HOURS = "time:days=mon-fri;from=09:00;to=17:00;zone=UTC"
 few = settings(
-    max_examples=16,
+    max_examples=10,
     deadline=None,
     database=None,
     derandomize=True,
@@ -77,7 +77,7 @@ def test_the_same_policy_and_labels_give_what_was_decided(world: World) -> None:
         assert sorted(found) == list(readable)
 
 
-@settings(few, max_examples=6)
+@settings(few, max_examples=4)
 @given(worlds())
 def test_casbin_decides_again_as_the_judge_does(world: World) -> None:
     """Over the policy as it was written, with the groups as they were."""
