@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -179,6 +181,19 @@ def test_after_scrubbing_no_file_and_no_dump_has_a_name_or_title(ports: Ports, e
     tables = {table.name for table in PERSONAL.values()} | {"document_version", "outbox"}
     run(erasure.scrub(tables))
     assert stored(ports, user, title) == set()
+
+
+def test_scrubbing_takes_what_another_program_left_in_free_space(sql: Ports, erasure: SqlErasure) -> None:
+    """Rows that were deleted without being overwritten, before or by hand."""
+    if sql.database.engine.dialect.name != "sqlite":
+        return  # PostgreSQL never overwrites: all of the test above is about that
+    with closing(sqlite3.connect(str(sql.database.engine.url.database), isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("INSERT INTO source VALUES ('numbat-5521', 0, 0, 0)")
+        connection.execute("DELETE FROM source")
+    assert stored(sql, "numbat-5521") == {"numbat-5521"}
+    run(erasure.scrub({"source"}))
+    assert stored(sql, "numbat-5521") == set()
 
 
 def stored(ports: Ports, *words: str) -> set[str]:
