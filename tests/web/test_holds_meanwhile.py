@@ -54,8 +54,7 @@ def test_a_hold_that_comes_while_a_run_goes_on_binds_from_the_next_step(
 
 
 def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> None:
-    """One that was placed after a first look, while the step waited for its turn, keeps what it covers; and none is
-    placed between the last look and the commit."""
+    """One that was placed after a first look, while the step waited for its turn, keeps what it covers."""
     said, holds = Talk(usher), usher.services.holds
     pseudonym = bob(usher)
 
@@ -69,6 +68,23 @@ def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> Non
 
     usher.run(story())
     assert kept_of(usher, said) == [True, True, True, False]
+
+
+def test_nobody_places_a_hold_while_something_is_taken_away(usher: World) -> None:
+    """Between the last look and the commit: it waits until that is over, and binds then."""
+    holds, item = usher.services.holds, proposed(usher, on="exchange", target=str(uuid4()))
+    path = f"{HOLDS}/proposals/{item['proposal']}/approve"
+
+    async def story() -> None:
+        await holds.gate.acquire()
+        placing = asyncio.create_task(usher.asked("POST", path, "erin", json={"digest": item["digest"]}))
+        await _until(lambda: bool(holds.gate._waiters))  # it waits
+        assert await holds._store.get(UUID(item["proposal"])) is None
+        holds.gate.release()
+        assert (await placing).status_code == 200
+        assert await holds._store.get(UUID(item["proposal"])) is not None
+
+    usher.run(story())
 
 
 async def _until(true: Callable[[], bool]) -> None:

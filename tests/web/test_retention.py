@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from usher.audit import kept
 from usher.cli import app as cli
 from usher.core.retention import NO_LONGER_KEPT
 from usher.ledger.log import LedgerUnavailable
+from usher.ledger.record import Entry, EventType, Kind, Who, uuid7
 
 MONEY = "What is the travel budget of the whole company?"
 
@@ -65,6 +66,7 @@ def test_what_is_over_its_time_goes_with_the_event_that_names_it(usher: World) -
     assert counted(report) == {("talk", "chat"): 2, ("talk", "feedback"): 1, ("looked", "search"): 1}
     assert [gone(usher, one) for one in (said.first, said.second, said.search, said.money)] == [True, True, True, False]
     assert verdict(usher).problems == ()
+    usher.ask("GET", "/api/audit/denied", "dave")
     size = len(usher.events())
     assert let_go(usher)["gone"] == []
     assert len(usher.events()) == size == usher.run(usher.services.retention._store.forgotten())
@@ -123,6 +125,25 @@ def test_what_it_has_shown_still_counts(usher: World) -> None:
     before = usher.ask("GET", f"/api/audit/who-saw?document={document}", "dave").json()["entries"]
     let_go(usher)
     assert usher.ask("GET", f"/api/audit/who-saw?document={document}", "dave").json()["entries"] == before
+
+
+def test_what_showed_something_of_an_unknown_place_stays(usher: World) -> None:
+    """Whatever would keep it cannot be told: its access class, or the document itself, is not known here."""
+
+    async def recorded(passage: dict[str, object]) -> str:
+        subject, ident = await usher.services.ledger.subject("bob"), uuid7()
+        request = Entry(EventType.REQUEST, ident, Who(subject.pseudonym), {"operation": "search"})
+        found = Entry(EventType.RETRIEVAL, ident, None, {"outcome": "found", "passages": [passage]})
+        rows = [subject.conversation(ident).seal(ident, 0, Kind.QUESTION, "What?")]
+        decision = Entry(EventType.DECISION, ident, None, {"effect": "allow", "reason": "rule"})
+        await usher.services.ledger.append([request, decision, found], rows)
+        return ident
+
+    known = {"document": str(uuid4()), "access_class": 1}
+    passages = [known, {"document": str(uuid4()), "access_class": 999}, {"document": str(uuid4())}]
+    idents = [usher.run(recorded(passage)) for passage in passages]
+    let_go(usher)
+    assert [gone(usher, ident) for ident in idents] == [True, False, False]
 
 
 def test_feedback_has_a_time_of_its_own(usher: World) -> None:
