@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
+from tests.backends.sql.conversation_rows import exchange as row_of
 from tests.graph_kit import lend
-from tests.ledger.ledger_kit import exchange, run
+from tests.ledger.ledger_kit import event, exchange, opening, run
 from tests.ledger.pg_kit import server_in, sql, verified
 
 from usher import app_parts, doctor
 from usher.app import open_services
 from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_sql import SqlLog
+from usher.backends.sql import Database, migrate
+from usher.backends.sql_conversations import SqlConversations
 from usher.errors import UserError
+from usher.interrupted import end_interrupted
+from usher.ledger.record import EventType, uuid7
 from usher.settings import Settings, read_settings
 
 pytestmark = pytest.mark.slow
@@ -104,3 +111,31 @@ def test_two_servers_start_and_stop_on_one_ledger(graph: Path, pg: str, tmp_path
     kept = (tmp_path / "home.keys.checkpoint").read_text()
     assert kept in {note for (note,) in sql(pg, "SELECT note FROM checkpoints")}
     assert verified(pg, tmp_path).problems == ()
+
+
+def test_only_what_no_server_answers_is_said_to_be_interrupted(pg: str, tmp_path: Path) -> None:
+    """A server that starts, and one that runs on, leave alone what another one is answering; what a lost one left is
+    said once the ledger has ended it."""
+    database = Database(f"sqlite:///{tmp_path / 'usher.sqlite'}")
+    migrate(database)
+    index = SqlConversations(database)
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg) as ledger:
+            flowing, lost = uuid7(), uuid7()
+            await ledger.append(opening(flowing))
+            for ident in (flowing, lost):
+                assert await index.begin("alice", replace(row_of(uuid4()), id=UUID(ident)), None)
+            log = PgLog(pg)
+            assert await end_interrupted(index, log) == 1
+            assert {str(row.id): row.outcome for row in await index.newest("alice", 9)} == {
+                flowing: None,
+                lost: "interrupted",
+            }
+            await ledger.append([event(EventType.ANSWER, flowing, outcome="interrupted")])
+            assert await end_interrupted(index, log) == 1
+            assert await end_interrupted(index, log) == 0
+            log.close()
+
+    run(story())
+    database.close()
