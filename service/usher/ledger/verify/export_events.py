@@ -41,7 +41,7 @@ def read_line(data: bytes) -> Line:
         said = json.loads(raw)
         cut = isinstance(said, dict) and set(said) == {"cut", "event"}
         event = said["event"] if cut else said
-        leaf = bytes.fromhex(said["cut"]) if cut and _HEX.fullmatch(said["cut"]) else leaf_hash(raw)
+        leaf = _hash(said["cut"]) if cut else leaf_hash(raw)
         number = event["number"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BadExport("a line is no event") from None
@@ -49,6 +49,13 @@ def read_line(data: bytes) -> Line:
     if not fits or not data.endswith(b"\n"):
         raise BadExport("a line is no event")
     return Line(number, leaf, raw.decode(), event, cut)
+
+
+def _hash(text: str) -> bytes:
+    """Raises `TypeError` or `ValueError` for what is no hash in hexadecimal."""
+    if not _HEX.fullmatch(text):
+        raise ValueError("hash: not 64 hex digits")
+    return bytes.fromhex(text)
 
 
 class QueryCheck:
