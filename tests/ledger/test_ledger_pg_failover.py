@@ -198,6 +198,7 @@ def test_an_older_copy_of_the_database_is_refused(pg: str, tmp_path: Path) -> No
     run(story())
 
 
+@pytest.mark.crash  # a second copy of a database
 def test_an_older_copy_is_refused_between_checkpoints_too(pg: str, tmp_path: Path) -> None:
     """By a server that has itself seen more events, as after a replica took over that lacked the last ones."""
 
