@@ -44,6 +44,20 @@ def read_key(path: Path | None) -> bytes | None:
         raise UserError("--public-key", "is not hexadecimal", "name a file with 64 hex digits") from None
 
 
+@audit.command("public-key")
+def public_key(json: Json = False) -> None:
+    """The public key of the checkpoints, in hex: give it to whoever checks proofs and exports elsewhere."""
+    from usher.backends.keyring import KeyRing
+    from usher.master_key import master_key
+
+    settings = read_settings()
+    key = KeyRing.open(settings.keyring_path, master_key(settings)).public_key.hex()
+    if json:
+        dump({"public_key": key})
+    else:
+        say(key)
+
+
 @audit.command("events")
 def events(
     since: Annotated[str | None, typer.Option("--from", help="From this instant on, ISO 8601.")] = None,
