@@ -24,6 +24,7 @@ from tests.ledger.tamper_kit import (
 )
 from tests.ledger.tamper_rewritten import REWRITTEN
 
+from usher.ledger.checkpoint import Checkpoint, sign
 from usher.ledger.verify import Means, Verdict
 
 FEW, MANY = range(6), range(6, 210)
@@ -122,6 +123,27 @@ def test_a_tree_of_more_events_says_that_they_are_missing(original: Original) ->
         connection.execute("UPDATE tree SET size = ?", (SIZE + 7,))
         verdict = verified(connection, means(original, 0))
     assert (verdict.ok, verdict.first_bad) == (False, SIZE + 1), verdict.problems
+
+
+def test_two_changes_are_told_by_the_first(original: Original) -> None:
+    """One that shows by itself says nothing of another before it, which only a checkpoint shows."""
+    with loaded(original.data) as connection:
+        case = Case(original, connection, random.Random(1))  # noqa: S311  # a fixed sample
+        case.put(8, original.rows[8][1].replace(b'"type"', b'"k":1,"type"'), mended=True)
+        case.put(21, b"{}", mended=False)
+        verdict = verified(connection, means(original, 0))
+    assert (verdict.ok, verdict.first_bad) == (False, min(HELD) + 1), verdict.problems
+
+
+def test_a_false_checkpoint_by_the_key_holder_makes_no_event_bad(original: Original) -> None:
+    """Where a held one vouches for the events that it contradicts."""
+    with loaded(original.data) as connection:
+        case = Case(original, connection, random.Random(1))  # noqa: S311  # a fixed sample
+        ((origin,),) = case.run("SELECT origin FROM log")
+        note = sign(Checkpoint(origin, min(HELD), b"x" * 32), original.ring.signing_key)
+        case.run("UPDATE checkpoints SET note = ? WHERE size = ?", note, min(HELD))
+        verdict = verified(connection, means(original, 1))
+    assert (verdict.ok, verdict.first_bad) == (False, None), verdict.problems
 
 
 @pytest.mark.parametrize("act", REWRITTEN)
