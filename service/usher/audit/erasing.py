@@ -20,10 +20,10 @@ within one, it is done again from the first, and finds done what was done; meanw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from usher.audit.deciders import ERASE_DOCUMENT, ERASE_PERSON
@@ -47,6 +47,7 @@ GRACE = 0.5
 """Seconds that readers who fetched a key before it was wrapped anew have to open it, before the old one is destroyed:
 they open it in the same breath."""
 
+Done = Callable[[UUID], Awaitable[object]]
 _PERSONS_TABLES = (
     *("ws_ticket", "feedback", "exchange", "conversation", "api_key", "person"),
     *("proposal", "audit_case", "case_step", "outbox"),
@@ -124,17 +125,19 @@ class Erasing:
         self._data, self._holding = data, holding
         self._turn = asyncio.Lock()
 
-    async def run(self, granted: Sequence[Item], done: Callable[[UUID], Any]) -> list[Item]:
-        """Steps 1 to 10 for all of these that no hold forbids; returns those. `done` is awaited for each."""
+    async def run(self, granted: Callable[[], Awaitable[Sequence[Item]]], done: Done) -> list[Item]:
+        """Steps 1 to 10 for all that is `granted` when it is its turn, but for what a hold forbids; returns what was
+        done, `done` having been awaited for each."""
         async with self._turn, self._holding.gate:
-            free = [
-                item for item in granted if await self._recorded(item) or not await self.held(item.kind, item.parts[1])
-            ]
+            free = [item for item in await granted() if await self._recorded(item) or not await self._held(item)]
             if free:
                 await self._erase(_Targets(free, await self._names(free)))
                 for item in free:
                     await done(item.id)
             return free
+
+    async def _held(self, item: Item) -> bool:
+        return bool(await self.held(item.kind, item.parts[1]))
 
     async def held(self, kind: str, target: str) -> Sequence[str]:
         """The holds that forbid it now."""

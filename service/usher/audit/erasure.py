@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -84,8 +85,15 @@ class Erasures:
         return await self._do(item)
 
     async def finish(self) -> list[Item]:
-        """Go on with all that was granted and is not done; what a legal hold forbids waits. Returns what was done."""
-        return await self._run(await self._proposals.undone(*KINDS))
+        """Go on with all that was granted and is not done; what a legal hold forbids waits. Returns what was done.
+        Raises `Unfinished`."""
+        try:
+            return await self._erasing.run(partial(self._proposals.undone, *KINDS), self._proposals.done)
+        except UserError:
+            raise
+        except Exception as error:  # whatever it is, what was granted is finished later
+            _log.error("erasure_failed", error=error)
+            raise Unfinished(error) from error
 
     async def recover(self) -> None:
         """`finish` at a start. What fails is logged: nothing is lost meanwhile, and everybody else is served."""
@@ -116,13 +124,3 @@ class Erasures:
         if item.done_at is None and item.id not in {one.id for one in await asyncio.shield(self.finish())}:
             await self._may_begin(item.kind, item.parts)
         return await self._proposals.stored(item.id)
-
-    async def _run(self, granted: Sequence[Item]) -> list[Item]:
-        """Raises `Unfinished`."""
-        try:
-            return await self._erasing.run(granted, self._proposals.done) if granted else []
-        except UserError:
-            raise
-        except Exception as error:  # whatever it is, what was granted is finished later
-            _log.error("erasure_failed", error=error)
-            raise Unfinished(error) from error
