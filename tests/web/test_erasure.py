@@ -28,7 +28,7 @@ from tests.web.world import World
 from usher.audit import erasing
 from usher.audit.erasure import Held, Target
 from usher.audit.proposals import NotNow
-from usher.backends.keyring import KeyRing, SealBroken
+from usher.backends.keyring import KeyRing, KeyRingError, SealBroken
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.sql_documents import version_aad
 from usher.core.break_glass import BreakGlass
@@ -216,6 +216,28 @@ def test_where_nobody_may_approve_the_operator_breaks_the_glass(usher: World) ->
     said = [event for event in usher.events() if event.get("subject") == whom and event["type"] != "person"]
     assert [event.get("break_glass", event.get("rule")) for event in said[-2:]] == [True, "break_glass"]
     usher.run(usher.apply_also(*ERASERS))
+
+
+def test_what_failed_on_the_way_goes_on_when_it_is_asked_once_more(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ring that cannot be written: said as 503, everybody else is served, and then it is done."""
+
+    def failing(*_: object) -> None:
+        raise KeyRingError("key ring: it cannot be written")
+
+    whom = lives(usher)
+    item = usher.run(approved(usher, Target(user=USER)))
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRing, "destroy_retired", failing)
+        answer = usher.ask("POST", f"/api/audit/erase/{item.id}", "carol")
+        assert (answer.status_code, answer.json()["field"]) == (503, "erasure")
+        assert usher.chat(QUESTION, "alice").status_code == 200
+        assert usher.ask("GET", "/api/me", USER).status_code == 401
+    answer = usher.ask("POST", f"/api/audit/erase/{item.id}", "carol")
+    assert (answer.status_code, answer.json()["state"]) == (200, "carried_out")
+    ring = KeyRing.open(usher.folder / "home.keys")
+    assert (len(ring.wrapping), opens(usher.folder / "home", ring, whom)) == (1, [])
 
 
 def test_an_approval_that_was_lost_does_not_count(usher: World) -> None:
