@@ -99,6 +99,8 @@ class Asking:
             out = await self.outside(reach, found.through)
             if not out:
                 return found
+            if out <= hidden:
+                raise LedgerUnavailable("its index gives what it was told to leave out")
             hidden |= out
 
     async def outside(self, reach: Reach, documents: Collection[str]) -> frozenset[str]:
