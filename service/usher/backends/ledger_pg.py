@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 
-from usher.backends.ledger_pg_connection import Connection, closed, connected, failing
+from usher.backends.ledger_pg_connection import Connection, closed, connected, failing, reading
 from usher.backends.ledger_pg_sequencing import PgSequencing
-from usher.backends.ledger_pg_tables import LOCK, SCHEMA, prepare
+from usher.backends.ledger_pg_tables import LOCK, prepare
 from usher.backends.ledger_reads import LedgerReads
 from usher.backends.ledger_tables import EventPage
 from usher.ledger.log import LogFailed, OpenExchange, Room, SubjectRow, Tail
@@ -65,8 +65,8 @@ class PgLog(LedgerReads):
         self._url = url
         self._connection: Connection | None = None
         self._session = self._backend = 0
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), pool_pre_ping=True)
-        event.listen(engine, "connect", _on_schema)
+        # Connected by libpq's own reading of the URL, which knows several hosts, services and password files.
+        engine = create_engine("postgresql+psycopg://", creator=lambda: reading(url), pool_pre_ping=True)
         super().__init__(engine)
 
     def prepare(self) -> None:
@@ -203,11 +203,6 @@ class PgLog(LedgerReads):
         if self._connection is None or self._connection.closed:
             raise LogFailed("PostgreSQL: the connection is lost")
         return self._connection
-
-
-def _on_schema(connection: Any, _record: object) -> None:
-    connection.execute(f"SET search_path = {SCHEMA}")
-    connection.commit()
 
 
 def _one(connection: Connection, query: str) -> tuple[Any, ...]:

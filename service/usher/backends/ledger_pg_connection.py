@@ -33,15 +33,26 @@ SET idle_in_transaction_session_timeout = '3s'; SET idle_session_timeout = '{{id
 def connected(url: str, idle_seconds: int) -> Connection:
     """A connection of one's own, in autocommit mode, which PostgreSQL ends when it is idle for so long. Advisory locks
     are held on it, so a pooler between must be in session mode. Raises `psycopg.Error`."""
-    plain = url.replace("postgresql+psycopg:", "postgresql:", 1)
-    lost = f"connect_timeout={CONNECT_SECONDS} {_LOST} application_name='usher ledger'"
-    connection = psycopg.connect(make_conninfo(plain, **conninfo_to_dict(lost)), autocommit=True)
+    connection = psycopg.connect(_conninfo(url), autocommit=True)
     try:
         connection.execute(_SETTINGS.format(idle=idle_seconds))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def reading(url: str) -> Connection:
+    """A connection for short reads. Raises `psycopg.Error`."""
+    connection = psycopg.connect(_conninfo(url))
+    connection.execute(f"SET search_path = {SCHEMA}")
+    connection.commit()
+    return connection
+
+
+def _conninfo(url: str) -> str:
+    lost = conninfo_to_dict(f"connect_timeout={CONNECT_SECONDS} {_LOST} application_name='usher ledger'")
+    return make_conninfo(url.replace("postgresql+psycopg:", "postgresql:", 1), **lost)
 
 
 def closed(connection: Connection | None) -> None:
