@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.audit.cases import Cases
 from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
 from usher.audit.holds import Holds
 from usher.audit.narrowed import Comparison
-from usher.audit.cases import Cases
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.replay import Replays
-from usher.audit.retention import RetentionRuns
 from usher.audit.report import Reports
+from usher.audit.retention import RetentionRuns
 from usher.audit.review import Review
 from usher.audit.unseal import Unsealing
 from usher.authority import Authority

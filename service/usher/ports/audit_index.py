@@ -46,7 +46,8 @@ class Within:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which events: about a document (its own events, and all of each entry that found it), by or about somebody's
-    `pseudonym`, uses of `break_glass`, readings of the log (`uses`); of these types and outcome. All that is given must hold."""
+    `pseudonym`, uses of `break_glass`, readings of the log (`uses`); of these types and outcome. All that is given must
+    hold."""
 
     document: UUID | None = None
     pseudonym: str | None = None

@@ -1,5 +1,5 @@
-"""`/api/audit/narrowed`: what one policy version allowed that another would not. `/api/audit/break-glass`: what was done
-by one person alone."""
+"""`/api/audit/narrowed`: what one policy version allowed that another would not. `/api/audit/break-glass`: what one
+person did alone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""`POST /api/audit/unseal`: the content of one exchange, for a typed reason. `/api/audit/uses`: who looked at the log.
-"""
+"""`POST /api/audit/unseal`: what one exchange said, for a typed reason. `/api/audit/uses`: who looked at the log."""
 
 from __future__ import annotations
 
