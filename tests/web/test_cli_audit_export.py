@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from litestar import Litestar
 from tests.web.export_kit import public_key, something_happens
 from tests.web.world import World, world
 from typer.testing import CliRunner, Result
@@ -31,13 +32,18 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def operator(usher: World) -> Litestar:
+    return create_operator_app(usher.services)
+
+
 @pytest.fixture
-def command(usher: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def command(usher: World, operator: Litestar, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """The command line, on a machine without the data folder; its road leads to the world's operator app."""
 
     @asynccontextmanager
     async def road(settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.ASGITransport(cast(Any, create_operator_app(usher.services)))
+        transport = httpx.ASGITransport(cast(Any, operator))
         async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
             yield client
 
