@@ -15,7 +15,7 @@ from usher.cli import app
 from usher.cli_audit_verify import told
 from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
-from usher.ledger.verify import Verdict
+from usher.ledger.verify import Trust, Verdict
 
 VERDICT: dict[str, Any] = {
     "ok": True,
@@ -40,6 +40,13 @@ ALONE = {"content": "unchecked", "signatures": "own"}
         (ALONE | {"uncovered": 2}, ["nothing vouches for the last 2 events"], ["is whole"]),
         (ALONE | {"signatures": "given"}, ["is whole", "content was not checked"], ["own key"]),
         (ALONE | {"ok": False, "first_bad": 3}, ["is NOT whole", "first bad event: 3", "own key only"], []),
+        ({"ok": False, "first_bad": 1}, ["nothing vouches for any of its events"], ["as they were recorded"]),
+        (
+            {"ok": False, "first_bad": 8, "trusted": (Trust(5, "held", "note"), Trust(7, "stored", "note"))},
+            ["events 1 to 5 are as they were recorded, by the checkpoint that you hold", "events 1 to 7", "its key"],
+            ["nothing vouches"],
+        ),
+        ({"pending": 4}, ["is whole", "4 events are acknowledged and wait for their place: they were not checked"], []),
     ],
 )
 def test_the_words_claim_what_was_checked(facts: dict[str, Any], said: list[str], unsaid: list[str]) -> None:
