@@ -213,13 +213,15 @@ def test_the_operators_routes(usher: World) -> None:
 
 
 def test_the_operator_approves_nothing(usher: World) -> None:
-    """Nor refuses, or reviews."""
-    item = usher.run(usher.services.erasures.propose(OPERATOR, Target(user="bob"), REASON))
+    """Nor refuses: neither what a person has proposed, nor what the operator has; nor reviews."""
 
     async def tried() -> None:
-        proposals = usher.services.proposals
-        for trying in (proposals.approve(item.id, item.stands.digest, OPERATOR), proposals.refuse(item.id, OPERATOR)):
-            with pytest.raises(NotPermitted):
-                await trying
+        erasures, proposals = usher.services.erasures, usher.services.proposals
+        for by in (OPERATOR, await reviewer(usher, "carol")):
+            target = Target(pseudonym=await usher.services.ledger.pseudonym("bob"))
+            item = await erasures.propose(by, target, REASON)
+            for act in (proposals.approve(item.id, item.stands.digest, OPERATOR), proposals.refuse(item.id, OPERATOR)):
+                with pytest.raises(NotPermitted):
+                    await act
 
     usher.run(tried())
