@@ -294,3 +294,16 @@ def test_what_is_asked_once_more_inherits_also_what_is_shown_after(tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "audit-index.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM about WHERE access_class = 2").fetchone()[0] == 2
     index.close()
+
+
+def test_an_exchange_out_of_reach_is_not_named_by_a_later_one(tmp_path: Path) -> None:
+    """Neither among what stood in its prompt, nor in its event."""
+    out = Act("chat", 0, [{**chat(1).passages[0], "access_class": 2}], ())
+    history = told(out, chat(0), chat(0, earlier=[0, 1]))
+    index = index_of(history, tmp_path)
+    mine = index.saw(PEOPLE[0], Between(0, 9), within(1)).entries
+    assert [entry.earlier for entry in mine] == [(), (history.exchanges[1],)]
+    assert index.saw(PEOPLE[0], Between(0, 9)).entries[2].earlier == tuple(history.exchanges[:2])
+    generation = index.events(Wanted(types=frozenset({"generation"})), Between(0, 9), within(1)).entries[-1]
+    assert generation["history"] == [history.exchanges[1]]
+    index.close()
