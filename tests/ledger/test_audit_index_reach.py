@@ -257,6 +257,8 @@ def test_events_are_found_by_document_and_by_person(tmp_path: Path) -> None:
     assert numbers(Wanted(document=DOCUMENTS[0]), within(1)) == [*range(1, 6), *range(11, 16), 19]
     assert numbers(Wanted(), within(2)) == [16]
     assert numbers(Wanted(), within(2, hidden=[DOCUMENTS[0]])) == []
+    assert numbers(Wanted(document=DOCUMENTS[0]), within(1, hidden=[DOCUMENTS[0]])) == []
+    assert numbers(Wanted(document=DOCUMENTS[1]), within(1, hidden=[DOCUMENTS[0]])) == list(range(6, 16))
     index.close()
 
 
