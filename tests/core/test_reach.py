@@ -25,6 +25,7 @@ CLASSES = {
     5: frozenset({"readers:" + "0" * 64}),
 }
 NOW = Context(datetime(2026, 3, 30, 8, 30, tzinfo=UTC))
+EVERYWHERE = Permission("group:staff", "sys:audit", Action.AUDIT_READ, Effect.ALLOW, "always")
 RULES = st.lists(
     st.builds(
         Permission,
@@ -68,9 +69,10 @@ def by_hand(rules: Collection[Permission], action: Action) -> Reach:
 
 
 @settings(max_examples=60, deadline=None)
-@given(RULES)
-def test_the_reach_of_a_right_is_what_the_rules_say(rules: list[Permission]) -> None:
+@given(RULES, st.booleans())
+def test_the_reach_of_a_right_is_what_the_rules_say(rules: list[Permission], everywhere: bool) -> None:
     """Of each right by itself; of two together what is within both."""
+    rules = [*rules, EVERYWHERE] if everywhere else rules
     read, identify = (reached(rules, action) for action in (Action.AUDIT_READ, Action.AUDIT_IDENTIFY))
     assert read == by_hand(rules, Action.AUDIT_READ)
     assert identify == by_hand(rules, Action.AUDIT_IDENTIFY)

@@ -65,6 +65,7 @@ def test_a_path_out_of_reach_is_no_path(usher: World, story: Story) -> None:
     """Asking by name tells not whether there is such a document."""
     answers = [asked(usher, "who-saw", "frank", path=path) for path in ("board/merger.md", "board/nothing.md")]
     assert answers[0] == answers[1]
+    assert [event["document"] for event in usher.events()[-2:]] == [None, None]
     named = asked(usher, "who-saw", "frank", path="finance/budget.md", names="true")
     assert {entry["user"] for entry in named["entries"]} == {"alice"}
     assert [name["path"] for name in named["documents"].values()] == ["finance/budget.md"]
