@@ -47,7 +47,7 @@ def compiled(rules: Rules) -> Snapshot:
     return compile_snapshot(1, rules, CATALOG)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(RULES, RULES, st.frozensets(st.sampled_from(GROUPS)), st.sampled_from(PURPOSES), st.sampled_from(OBJECTS))
 def test_a_certain_verdict_is_that_of_every_way_to_fill_the_gaps(
     before: Rules, after: Rules, groups: frozenset[str], purpose: str | None, target: str

@@ -125,7 +125,7 @@ LIMITED = (st.lists(ACTS, max_size=12), REACHES, LABELS, st.sampled_from([1, 2, 
 
 
 @pytest.mark.usefixtures("road")
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(*LIMITED)
 def test_a_limited_answer_is_the_answer_about_what_is_within_reach(
     database: Database, acts: list[Act], reach: Reach, labels: Labels, limit: int
