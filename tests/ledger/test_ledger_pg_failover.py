@@ -114,6 +114,29 @@ def test_what_a_lost_server_left_open_ends(pg: str, tmp_path: Path, monkeypatch:
     assert verified(pg, tmp_path).problems == ()
 
 
+def test_a_session_that_is_held_is_not_ended(pg: str, tmp_path: Path) -> None:
+    """It does not count as free, and should somebody try to end it all the same, nothing happens."""
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg) as ledger:
+            await ledger.append(opening(uuid7()))
+            await ledger.checkpoint()
+            ((session,),) = sql(pg, "SELECT id FROM sessions")
+            other = PgLog(pg)
+            sequencing = other.sequencing()
+            tail = sequencing.load()
+            assert sequencing.unheld() == frozenset()
+            with sequencing.turn(tail.size, tail.mac) as turn:
+                assert turn.end([session]) is None
+            assert sql(pg, "SELECT id FROM sessions") == [(session,)]
+            lost_session(ledger)
+            await until(lambda: sequencing.unheld() == {session})
+            sequencing.release()
+            other.close()
+
+    run(story())
+
+
 def test_a_leader_that_is_cut_off_is_replaced_and_nothing_is_lost(pg: str, tmp_path: Path) -> None:
     """Four times while two servers record: each acknowledged event is there once, within five seconds each time."""
 
