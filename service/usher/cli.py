@@ -19,6 +19,7 @@ from usher import (
     cli_audit_export,
     cli_audit_hold,
     cli_audit_proof,
+    cli_audit_proposals,
     cli_audit_replay,
     cli_audit_report,
     cli_audit_verify,
@@ -64,6 +65,7 @@ cli_audit.audit.command("replay")(cli_audit_replay.replay)
 cli_audit.audit.add_typer(cli_audit_case.case, name="case")
 cli_audit_hold.add_to(cli_audit.audit)
 cli_audit_erase.add_to(cli_audit.audit)
+cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 
 

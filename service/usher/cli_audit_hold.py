@@ -1,4 +1,4 @@
-"""`usher audit hold`, `release`, `approve-hold` as the person whose key it is; `holds`, `retention` as the operator."""
+"""`usher audit hold`, `release`: propose it, as the person whose key it is; `holds`, `retention` as the operator."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from usher.cli_audit_proposals import Own, Reason, ask, tell
 from usher.cli_output import Json, dump, progress, say, table
-from usher.cli_road import Refused, ask_operator, headers, key_of, refused, road, run
-from usher.errors import UserError
+from usher.cli_road import Refused, headers, key_of, refused, road, run
 from usher.settings import Settings, read_settings
 
-Key = Annotated[str | None, typer.Option("--key", envvar="USHER_KEY", help="The key to act with.", show_envvar=True)]
-Reason = Annotated[str, typer.Option(help="Why; it is kept sealed, and shown to those who decide.")]
 COLUMNS = ("id", "on", "target", "since", "until", "placed_at", "released_at", "reason")
 GONE = ("rule", "type", "count", "oldest", "newest")
-_HOLDS = "/api/audit/holds"
 
 
 def hold(
@@ -26,39 +23,19 @@ def hold(
     user: Annotated[str | None, typer.Option(help="A person by name, instead; takes audit.identify.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="Only what happened from this instant on.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Only what happened before this instant.")] = None,
-    key: Key = None,
+    key: Own = None,
     json: Json = False,
 ) -> None:
     """Propose a legal hold. It binds once somebody else has approved it."""
     body = {"on": on, "reason": reason, "target": target, "user": user, "since": since, "until": until}
-    _proposed(_ask("POST", _HOLDS, key, body), json)
+    tell(ask("POST", "/holds", key_of(key), body), json)
 
 
 def release(
-    hold: Annotated[str, typer.Argument(help="The hold's id.")], reason: Reason, key: Key = None, json: Json = False
+    hold: Annotated[str, typer.Argument(help="The hold's id.")], reason: Reason, key: Own = None, json: Json = False
 ) -> None:
     """Propose to release a hold. It binds until somebody else has approved that."""
-    _proposed(_ask("POST", f"{_HOLDS}/{hold}/release", key, {"reason": reason}), json)
-
-
-def approve_hold(
-    proposal: Annotated[str, typer.Argument(help="The proposal of a hold or of a release.")],
-    digest: Annotated[str | None, typer.Option(help="The digest that stands beside what was proposed.")] = None,
-    carry_out: Annotated[
-        bool, typer.Option("--carry-out", help="Do what was approved, where that was cut off.")
-    ] = False,
-    key: Key = None,
-    json: Json = False,
-) -> None:
-    """Approve what somebody else has proposed: it is done with that."""
-    if (digest is None) is not carry_out:
-        raise UserError("--digest", "and --carry-out are two ways", "give one of the two")
-    step = ("carry-out", None) if digest is None else ("approve", {"digest": digest})
-    done = _ask("POST", f"{_HOLDS}/proposals/{proposal}/{step[0]}", key, step[1])
-    if json:
-        dump(done)
-    else:
-        say(f"{done['kind']} {done['state']}: " + " ".join(part for part in done["parts"] if part))
+    tell(ask("POST", f"/holds/{hold}/release", key_of(key), {"reason": reason}), json)
 
 
 def holds(
@@ -69,7 +46,7 @@ def holds(
     """Legal holds, the newest first, released ones too. This reading is itself recorded."""
     given = {"after": after, "limit": str(limit)}
     params = {name: value for name, value in given.items() if value is not None}
-    page = run(ask_operator(read_settings(), "GET", "/operator/audit/holds", params=params))
+    page = ask("GET", "/holds", None, params=params)
     if json:
         dump(page)
         return
@@ -115,23 +92,9 @@ async def _walked(settings: Settings, dry_run: bool, *, bar: bool) -> dict[str, 
     raise Refused({"detail": "the server ended before the report; run the command again, it goes on where it was"})
 
 
-def _ask(method: str, path: str, key: str | None, body: object) -> dict[str, Any]:
-    answer: dict[str, Any] = run(ask_operator(read_settings(), method, path, body=body, key=key_of(key)))
-    return answer
-
-
-def _proposed(item: dict[str, Any], json: bool) -> None:
-    if json:
-        dump(item)
-        return
-    say(f"proposed {item['kind']} {item['proposal']}: " + " ".join(part for part in item["parts"] if part))
-    say(f"somebody else approves it: usher audit approve-hold {item['proposal']} --digest {item['digest']}")
-
-
 def add_to(audit: typer.Typer) -> None:
     """The commands of this group."""
     audit.command("hold")(hold)
     audit.command("release")(release)
-    audit.command("approve-hold")(approve_hold)
     audit.command("holds")(holds)
     audit.command("retention")(retention)

@@ -13,7 +13,7 @@ from usher.backends.keyring import KeyRing
 from usher.ledger.record import is_dropped
 from usher.ledger.verify import Verdict, verify
 
-HOLDS = "/api/audit/holds"
+HOLDS, PROPOSALS = "/api/audit/holds", "/api/audit/proposals"
 RIGHTS = ("audit.hold", "audit.read", "audit.identify", "audit.review")
 LEGAL = POLICY + "".join(f"p, role:legal, sys:audit, {right}, allow, always\n" for right in RIGHTS)
 LEGAL += "g, user:dave, role:legal\ng, user:erin, role:legal\n"
@@ -62,7 +62,7 @@ def proposed(usher: World, who: str = "dave", **body: Any) -> dict[str, Any]:
 
 
 def approved(usher: World, item: dict[str, Any], who: str = "erin") -> dict[str, Any]:
-    path = f"{HOLDS}/proposals/{item['proposal']}/approve"
+    path = f"{PROPOSALS}/{item['id']}/approve"
     response = usher.ask("POST", path, who, json={"digest": item["digest"]})
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
@@ -71,7 +71,7 @@ def approved(usher: World, item: dict[str, Any], who: str = "erin") -> dict[str,
 
 def held(usher: World, **body: Any) -> str:
     """A hold, placed by two people: its id."""
-    return str(approved(usher, proposed(usher, **body))["proposal"])
+    return str(approved(usher, proposed(usher, **body))["id"])
 
 
 def released(usher: World, hold: str) -> None:

@@ -54,16 +54,10 @@ RIGHTS: Mapping[tuple[str, str], Sequence[Try]] = {
     ("GET", HOLDS): [Try()],
     ("POST", HOLDS): [Try(json={"on": "exchange", "target": "ID", "reason": "I want to know"}, of="exchange")],
     ("POST", f"{HOLDS}/{{hold:str}}/release"): [Try("exchange", path=f"{HOLDS}/ID/release", json={"reason": "why"})],
-    ("POST", f"{HOLDS}/proposals/{{proposal:str}}/approve"): [
-        Try("exchange", path=f"{HOLDS}/proposals/ID/approve", json={"digest": "0" * 64})
-    ],
-    ("POST", f"{HOLDS}/proposals/{{proposal:str}}/carry-out"): [
-        Try("exchange", path=f"{HOLDS}/proposals/ID/carry-out")
-    ],
     ("GET", PROPOSALS): [Try(), Try(query={"names": "true"})],
     **{
         ("POST", f"{PROPOSALS}/{{proposal:str}}/{act}"): [Try("exchange", path=f"{PROPOSALS}/ID/{act}")]
-        for act in ("refuse", "withdraw", "review")
+        for act in ("refuse", "withdraw", "carry-out", "review")
     },
     ("POST", f"{PROPOSALS}/{{proposal:str}}/approve"): [
         Try("exchange", path=f"{PROPOSALS}/ID/approve", json={"digest": "0" * 64})
@@ -72,7 +66,6 @@ RIGHTS: Mapping[tuple[str, str], Sequence[Try]] = {
         Try(json={"user": ALICE, "reason": "I want it gone"}),
         Try(json={"document": "ID", "reason": "I want it gone"}, of="document"),
     ],
-    ("POST", f"{ERASE}/{{proposal:str}}"): [Try("exchange", path=f"{ERASE}/ID")],
 }
 """Routes about everybody's things."""
 
@@ -103,6 +96,6 @@ OPERATORS = {
     ("GET", "/operator/audit/proposals"),
     ("POST", "/operator/audit/proposals/{proposal:str}/withdraw"),
     ("POST", "/operator/audit/erase"),
-    ("POST", "/operator/audit/erase/{proposal:str}"),
+    ("POST", "/operator/audit/proposals/{proposal:str}/carry-out"),
 }
 """The same and more, for whoever reaches the operator's socket."""

@@ -230,11 +230,14 @@ def test_what_failed_on_the_way_goes_on_when_it_is_asked_once_more(
     item = usher.run(approved(usher, Target(user=USER)))
     with monkeypatch.context() as patch:
         patch.setattr(KeyRing, "destroy_retired", failing)
-        answer = usher.ask("POST", f"/api/audit/erase/{item.id}", "carol")
+        answer = usher.ask("POST", f"/api/audit/proposals/{item.id}/carry-out", "carol")
         assert (answer.status_code, answer.json()["field"]) == (503, "erasure")
         assert usher.chat(QUESTION, "alice").status_code == 200
         assert usher.ask("GET", "/api/me", USER).status_code == 401
-    answer = usher.ask("POST", f"/api/audit/erase/{item.id}", "carol")
+    usher.run(usher.apply_also(*ERASERS, "p, user:alice, sys:audit, audit.review, allow, always"))
+    assert usher.ask("POST", f"/api/audit/proposals/{item.id}/carry-out", "alice").status_code == 403
+    usher.run(usher.apply_also(*ERASERS))
+    answer = usher.ask("POST", f"/api/audit/proposals/{item.id}/carry-out", "carol")
     assert (answer.status_code, answer.json()["state"]) == (200, "carried_out")
     ring = KeyRing.open(usher.folder / "home.keys")
     assert (len(ring.wrapping), opens(usher.folder / "home", ring, whom)) == (1, [])
@@ -257,7 +260,7 @@ def test_a_legal_hold_overrides_it(usher: World) -> None:
     item = usher.run(approved(usher, Target(user=USER)))
     hold = {"on": "person", "target": whom, "reason": "There is a lawsuit."}
     placed = usher.ask("POST", "/api/audit/holds", "carol", json=hold).json()
-    path = f"/api/audit/proposals/{placed['proposal']}/approve"
+    path = f"/api/audit/proposals/{placed['id']}/approve"
     assert usher.ask("POST", path, "dave", json={"digest": placed["digest"]}).status_code == 200
     with pytest.raises(Held):
         usher.run(usher.services.erasures.carry_out(item.id, OPERATOR))

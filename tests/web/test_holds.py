@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from tests.web.holds_kit import (
     HOLDS,
+    PROPOSALS,
     Talk,
     approved,
     bob,
@@ -23,12 +23,8 @@ from tests.web.holds_kit import (
     verdict,
 )
 from tests.web.world import World, world
-from typer.testing import CliRunner
 
-from usher import cli_audit_hold
-from usher.app import create_operator_app
 from usher.audit.reviewers import Reviewer
-from usher.cli import app as cli
 from usher.viewing import NotPermitted
 
 
@@ -87,18 +83,18 @@ def test_it_takes_two_people_and_both_are_recorded(usher: World) -> None:
     before = len(usher.events())
     item = proposed(usher, on="person", user="bob")
     let_go(usher, dry=True)
-    own = usher.ask("POST", f"{HOLDS}/proposals/{item['proposal']}/approve", "dave", json={"digest": item["digest"]})
+    own = usher.ask("POST", f"{PROPOSALS}/{item['id']}/approve", "dave", json={"digest": item["digest"]})
     assert own.status_code == 403
-    wrong = usher.ask("POST", f"{HOLDS}/proposals/{item['proposal']}/approve", "erin", json={"digest": "0" * 64})
+    wrong = usher.ask("POST", f"{PROPOSALS}/{item['id']}/approve", "erin", json={"digest": "0" * 64})
     assert wrong.status_code == 409
-    early = usher.ask("POST", f"{HOLDS}/proposals/{item['proposal']}/carry-out", "erin")
+    early = usher.ask("POST", f"{PROPOSALS}/{item['id']}/carry-out", "erin")
     assert early.status_code == 409
     assert usher.ask("GET", HOLDS, "dave").json()["holds"] == []
     assert approved(usher, item)["state"] == "carried_out"
     [event] = [event for event in usher.events()[before:] if event["type"] == "hold"]
     assert (event["op"], event["hold"], event["on"], event["target"]) == (
         "place",
-        item["proposal"],
+        item["id"],
         "person",
         bob(usher),
     )
@@ -146,8 +142,8 @@ def test_without_the_right_there_is_nothing_to_propose_or_approve(usher: World) 
         for method, path, body in (
             ("GET", HOLDS, None),
             ("POST", HOLDS, {"on": "exchange", "target": str(uuid4()), "reason": "x"}),
-            ("POST", f"{HOLDS}/proposals/{item['proposal']}/approve", {"digest": item["digest"]}),
-            ("POST", f"{HOLDS}/proposals/{item['proposal']}/carry-out", None),
+            ("POST", f"{PROPOSALS}/{item['id']}/approve", {"digest": item["digest"]}),
+            ("POST", f"{PROPOSALS}/{item['id']}/carry-out", None),
             ("POST", f"{HOLDS}/{uuid4()}/release", {"reason": "x"}),
         ):
             assert usher.ask(method, path, who, json=body).status_code == 403
@@ -189,37 +185,3 @@ def test_a_hold_that_cannot_be_is_400(usher: World) -> None:
     for field, body in BAD.items():
         response = usher.ask("POST", HOLDS, "dave", json={"reason": "why", **body})
         assert (response.status_code, response.json()["field"]) == (400, field)
-
-
-def test_the_commands_propose_approve_and_list(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the people whose keys they are; the list is the operator's."""
-    said = Talk(usher)
-    operator = create_operator_app(usher.services)
-
-    def through(_: object, method: str, path: str, *, body: object = None, key: str | None = None, **more: Any) -> Any:
-        async def asked() -> Any:
-            transport = httpx.ASGITransport(cast(Any, operator))
-            headers = {} if key is None else {"authorization": f"Bearer {key}"}
-            async with httpx.AsyncClient(transport=transport, base_url="http://operator", headers=headers) as client:
-                response = await client.request(method, path, json=body, **more)
-                assert response.is_success, response.text
-                return response.json()
-
-        return asked()
-
-    monkeypatch.setattr(cli_audit_hold, "ask_operator", through)
-    monkeypatch.setattr(cli_audit_hold, "run", usher.run)
-
-    def invoke(*words: str, who: str | None = None) -> str:
-        result = CliRunner().invoke(cli, ["audit", *words, *(["--key", usher.keys[who]] if who else [])])
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    item = json.loads(invoke("hold", "exchange", said.first, "--reason", "why", "--json", who="dave"))
-    assert "carried_out" in invoke("approve-hold", item["proposal"], "--digest", item["digest"], who="erin")
-    assert item["proposal"] in invoke("holds")
-    again = invoke("release", item["proposal"], "--reason", "over", who="erin")
-    assert f"usher audit approve-hold {json.loads(invoke('holds', '--json'))['holds'][0]['id']}" not in again
-    assert "approve-hold" in again
-    bad = CliRunner().invoke(cli, ["audit", "approve-hold", item["proposal"], "--key", usher.keys["dave"]])
-    assert bad.exit_code != 0

@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from tests.web.holds_kit import HOLDS, Talk, bob, counted, held, kept_of, let_go, proposed, released, start_over
+from tests.web.holds_kit import (
+    HOLDS,
+    PROPOSALS,
+    Talk,
+    bob,
+    counted,
+    held,
+    kept_of,
+    let_go,
+    proposed,
+    released,
+    start_over,
+)
 from tests.web.world import World, world
 
 from usher.audit import kept
@@ -73,16 +85,16 @@ def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> Non
 def test_nobody_places_a_hold_while_something_is_taken_away(usher: World) -> None:
     """Between the last look and the commit: it waits until that is over, and binds then."""
     holds, item = usher.services.holds, proposed(usher, on="exchange", target=str(uuid4()))
-    path = f"{HOLDS}/proposals/{item['proposal']}/approve"
+    path = f"{PROPOSALS}/{item['id']}/approve"
 
     async def story() -> None:
         await holds.gate.acquire()
         placing = asyncio.create_task(usher.asked("POST", path, "erin", json={"digest": item["digest"]}))
         await _until(lambda: bool(holds.gate._waiters))  # it waits
-        assert await holds._store.get(UUID(item["proposal"])) is None
+        assert await holds._store.get(UUID(item["id"])) is None
         holds.gate.release()
         assert (await placing).status_code == 200
-        assert await holds._store.get(UUID(item["proposal"])) is not None
+        assert await holds._store.get(UUID(item["id"])) is not None
 
     usher.run(story())
 
@@ -111,12 +123,12 @@ def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: py
 
     with monkeypatch.context() as patched:
         patched.setattr(holds._store, "place", killed)
-        path = f"{HOLDS}/proposals/{item['proposal']}/approve"
+        path = f"{PROPOSALS}/{item['id']}/approve"
         assert usher.ask("POST", path, "erin", json={"digest": item["digest"]}).status_code == 500
-        assert item["proposal"] in [hold.id for hold in usher.run(holds.binding())]
+        assert item["id"] in [hold.id for hold in usher.run(holds.binding())]
     assert counted(let_go(usher)) == {("all", "chat"): 2, ("all", "search"): 1}
     assert kept_of(usher, said) == [True, False, False, False]
-    assert usher.ask("GET", HOLDS, "erin").json()["holds"][0]["id"] == item["proposal"]
+    assert usher.ask("GET", HOLDS, "erin").json()["holds"][0]["id"] == item["id"]
 
 
 def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:

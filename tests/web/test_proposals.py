@@ -55,7 +55,7 @@ def test_from_proposal_to_done(usher: World) -> None:
     assert (first["kind"], first["parts"]) == ("erase_person", ["person", whom])
     status, second = approve(usher, first)
     assert (status, second["state"], second["approved_by"]) == (200, "open", [dave])
-    done = usher.ask("POST", f"{ERASE}/{first['id']}", "carol").json()
+    done = act(usher, first, "carry-out", "carol")[1]
     assert (done["state"], done["reason"]) == ("carried_out", None)
     assert done["done_at"] is not None
     told = [event for event in usher.events() if event.get("proposal") == first["id"]]
@@ -64,7 +64,7 @@ def test_from_proposal_to_done(usher: World) -> None:
     assert all(event["rules"] for event in told[:3])
     assert told[-1]["rule"] == "two_people"
     assert "okapi" not in str(usher.events())
-    assert usher.ask("POST", f"{ERASE}/{first['id']}", "dave").json() == done
+    assert act(usher, first, "carry-out", "dave")[1] == done
 
 
 def test_nobody_decides_on_their_own(usher: World) -> None:
@@ -81,20 +81,20 @@ def test_what_was_not_shown_is_not_approved(usher: World) -> None:
     first = propose(usher)
     assert act(usher, first, "approve", "dave", digest="0" * 64)[0] == 409
     assert act(usher, first, "refuse", "dave")[1]["state"] == "refused"
-    assert usher.ask("POST", f"{ERASE}/{first['id']}", "dave").status_code == 409
+    assert act(usher, first, "carry-out", "dave")[0] == 409
 
 
 def test_who_holds_no_right_learns_nothing(usher: World) -> None:
     """The same answer for what is there and what is not, on every route."""
     first = propose(usher)
     absent = first | {"id": "01a204f7-b543-7fcc-ad7b-354f8602e626"}
-    for what in ("approve", "refuse", "withdraw", "review"):
+    for what in ("approve", "refuse", "withdraw", "carry-out", "review"):
         answers = [act(usher, one, what, "alice", digest="0" * 64) for one in (first, absent)]
         assert answers[0] == answers[1]
         assert answers[0][0] == 403
     assert usher.ask("GET", PROPOSALS, "alice").status_code == 403
     assert usher.ask("POST", ERASE, "alice", json={"user": "bob", "reason": "x"}).status_code == 403
-    for what in ("approve", "refuse", "withdraw"):
+    for what in ("approve", "refuse", "withdraw", "carry-out"):
         assert act(usher, absent, what, "dave", digest="0" * 64)[0] == 404
 
 
@@ -202,7 +202,7 @@ def test_the_operators_routes(usher: World) -> None:
         made = usher.ask("POST", "/operator/audit/erase", None, json=body).json()
         assert (made["state"], made["proposer"][:9]) == ("open", "operator:")
         assert usher.ask("POST", "/operator/audit/erase", None, json=body | {"alone": True}).status_code == 403
-        assert usher.ask("POST", f"/operator/audit/erase/{made['id']}", None).status_code == 409
+        assert usher.ask("POST", f"/operator/audit/proposals/{made['id']}/carry-out", None).status_code == 409
         listed = usher.ask("GET", "/operator/audit/proposals", None, params={"names": "true"}).json()["proposals"]
         assert [one["user"] for one in listed if one["id"] == made["id"]] == ["bob"]
         gone = usher.ask("POST", f"/operator/audit/proposals/{made['id']}/withdraw", None).json()

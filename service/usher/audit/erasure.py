@@ -79,6 +79,7 @@ class Erasures:
         item = await self._proposals.known(proposal, by)
         if item.kind not in KINDS:
             raise NoSuchProposal
+        await self._proposals.may_act(item.kind, by)
         if not item.granted:
             await self._may_begin(item.kind, item.parts)
             item = await self._proposals.carry_out(proposal, by)
@@ -106,10 +107,10 @@ class Erasures:
         if sum(one is not None for one in (target.user, target.pseudonym, target.document)) != 1:
             raise UserError("target", "is none, or more than one", "name a user, a pseudonym or a document")
         if target.document is None:
-            await self._proposals.may_propose(ERASE_PERSON, by, naming=target.user is not None)
+            await self._proposals.may_act(ERASE_PERSON, by, naming=target.user is not None)
             subject = await self._proposals.subject_of(target.user, target.pseudonym)
             return ERASE_PERSON, ("person", subject), subject
-        await self._proposals.may_propose(ERASE_DOCUMENT, by)
+        await self._proposals.may_act(ERASE_DOCUMENT, by)
         if await self._data.erasable.version_keys(target.document) is None:
             raise UserError("document", "is none that ever was in", "give the id that stands in the record")
         return ERASE_DOCUMENT, ("document", str(target.document)), None

@@ -108,7 +108,7 @@ class Holds:
         if not item.granted:
             item = await self._proposals.carry_out(proposal, by)
         await self._do(item)
-        return item
+        return await self._proposals.stored(proposal)
 
     async def settle(self) -> None:
         """Do what was granted and then cut off."""

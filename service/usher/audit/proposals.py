@@ -226,8 +226,8 @@ class Proposals:
                 return await self.stored(ident)
         raise Changing("proposal", "is changing all the time", "look at it again in a while")
 
-    async def may_propose(self, kind: str, by: Reviewer, *, naming: bool = False) -> None:
-        """Raises `NotPermitted` for whoever may not propose such an act, or, `naming` a person, not identify them."""
+    async def may_act(self, kind: str, by: Reviewer, *, naming: bool = False) -> None:
+        """Raises `NotPermitted` for whoever has no part in such acts, or, `naming` a person, may not identify them."""
         for right in (RIGHTS[kind], *([Action.AUDIT_IDENTIFY] if naming else [])):
             await self._deciders.judged(by, right)
 

@@ -1,4 +1,4 @@
-"""`/api/audit/erase`: a person or a document is erased: proposed, approved by somebody else, carried out."""
+"""`/api/audit/erase`: propose to erase a person or a document."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from uuid import UUID
 
 from litestar import Router, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
 from usher.audit.erasure import Target
 from usher.authority import Grant
 from usher.errors import UserError
 from usher.services import Services
 from usher.web.audit import TARGET
-from usher.web.audit_proposals import STANDS, Shown, operator, proposal_id, reviewer
+from usher.web.audit_proposals import Shown, operator, reviewer
 from usher.web.auth import OPERATOR, needs
 from usher.web.operator_act import OperatorRequest
 from usher.web.schema import BY_KEY, PROBLEMS
@@ -42,16 +42,8 @@ class OperatorEraseBody(EraseBody):
 async def propose(
     services: NamedDependency[Services], grant: NamedDependency[Grant], data: JSONBody[EraseBody]
 ) -> Shown:
-    """It takes the approval of somebody else with `audit.erase`."""
+    """It takes the approval of somebody else with `audit.erase`, and is then carried out, which is final."""
     return Shown.of(await services.erasures.propose(reviewer(grant), _target(data), data.reason))
-
-
-@post("/{proposal:str}", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Erase what was approved")
-async def carry_out(
-    services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]
-) -> Shown:
-    """Answers when it is done. Cut off, it goes on at the next start, or when this is asked once more."""
-    return Shown.of(await services.erasures.carry_out(proposal_id(proposal), reviewer(grant)))
 
 
 @post("", status_code=201)
@@ -60,13 +52,6 @@ async def operator_propose(
 ) -> Shown:
     ask = services.erasures.alone if data.alone else services.erasures.propose
     return Shown.of(await ask(operator(request), _target(data), data.reason))
-
-
-@post("/{proposal:str}", status_code=200)
-async def operator_carry_out(
-    services: NamedDependency[Services], request: OperatorRequest, proposal: FromPath[str]
-) -> Shown:
-    return Shown.of(await services.erasures.carry_out(proposal_id(proposal), operator(request)))
 
 
 def _target(data: EraseBody) -> Target:
@@ -79,14 +64,14 @@ def _target(data: EraseBody) -> Target:
 
 router = Router(
     "/api/audit/erase",
-    route_handlers=[propose, carry_out],
+    route_handlers=[propose],
     opt={"access": needs(Action.AUDIT_ERASE, TARGET)},
     security=BY_KEY,
     tags=["audit"],
 )
 operator_router = Router(
     "/operator/audit/erase",
-    route_handlers=[operator_propose, operator_carry_out],
+    route_handlers=[operator_propose],
     opt={"access": OPERATOR},
     include_in_schema=False,
 )

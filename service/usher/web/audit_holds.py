@@ -17,20 +17,19 @@ from litestar.response import Stream
 from usher.audit.holds import Holds, Listed, Wanted
 from usher.audit.reviewers import Reviewer
 from usher.authority import Grant
-from usher.core.approval import Proposal
 from usher.errors import UserError
-from usher.ports.proposals import Item
 from usher.services import Services
 from usher.web.audit import TARGET, instant
+from usher.web.audit_proposals import Shown, operator, reviewer
 from usher.web.audit_questions import NO_STORE
 from usher.web.auth import OPERATOR, needs
-from usher.web.operator_act import OperatorRequest, operator_of
+from usher.web.operator_act import OperatorRequest
 from usher.web.problems import members_of
 from usher.web.schema import BY_KEY, PROBLEMS, problems
 from usher_policy.vocabulary import Action
 
 DEFAULT_LIMIT = 50
-_STANDS = problems({404: "There is no such proposal or hold", 409: "As the proposal stands, this cannot be done"})
+_BINDS = problems({404: "There is no such hold, or it does not bind any more"})
 After = Annotated[str | None, QueryParameter(description="`next` of the page before")]
 Limit = Annotated[int, QueryParameter(description="How many, from 1 to 500")]
 
@@ -51,26 +50,6 @@ class HoldBody:
 @dataclass(frozen=True, slots=True)
 class ReasonBody:
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DigestBody:
-    """The `digest` that stands beside what was proposed: what is approved is exactly that."""
-
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedHold:
-    """`kind` is hold or release. `parts` are what is to be done: on what, target, from, to; or the hold's id. `state`:
-    open, or how it ended."""
-
-    proposal: UUID
-    kind: str
-    parts: list[str]
-    digest: str
-    approvals: int
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,50 +81,26 @@ async def holds(
     after: After = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response[HoldPage]:
-    return await _page(services.holds, _reviewer(grant), after, limit)
+    return await _page(services.holds, reviewer(grant), after, limit)
 
 
 @post("", status_code=201, responses=PROBLEMS, summary="Propose a legal hold")
 async def propose(
     services: NamedDependency[Services], grant: NamedDependency[Grant], data: JSONBody[HoldBody]
-) -> ProposedHold:
+) -> Shown:
     """It binds once somebody else has approved it."""
-    return _told(await services.holds.propose(_reviewer(grant), _wanted(data), data.reason))
+    return Shown.of(await services.holds.propose(reviewer(grant), _wanted(data), data.reason))
 
 
-@post("/{hold:str}/release", status_code=201, responses={**PROBLEMS, **_STANDS}, summary="Propose a hold's release")
+@post("/{hold:str}/release", status_code=201, responses={**PROBLEMS, **_BINDS}, summary="Propose a hold's release")
 async def release(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
     hold: FromPath[str],
     data: JSONBody[ReasonBody],
-) -> ProposedHold:
+) -> Shown:
     """It binds until somebody else has approved that."""
-    return _told(await services.holds.propose_release(_reviewer(grant), _id("hold", hold), data.reason))
-
-
-@post("/proposals/{proposal:str}/approve", status_code=200, responses={**PROBLEMS, **_STANDS}, summary="Approve it")
-async def approve(
-    services: NamedDependency[Services],
-    grant: NamedDependency[Grant],
-    proposal: FromPath[str],
-    data: JSONBody[DigestBody],
-) -> ProposedHold:
-    """By somebody else than proposed it. It is done with that."""
-    ident = _id("proposal", proposal)
-    return _told(await services.holds.approve(ident, data.digest, _reviewer(grant)))
-
-
-@post(
-    "/proposals/{proposal:str}/carry-out",
-    status_code=200,
-    responses={**PROBLEMS, **_STANDS},
-    summary="Do what was approved, where that was cut off",
-)
-async def carry_out(
-    services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]
-) -> ProposedHold:
-    return _told(await services.holds.carry_out(_id("proposal", proposal), _reviewer(grant)))
+    return Shown.of(await services.holds.propose_release(reviewer(grant), _id("hold", hold), data.reason))
 
 
 @get("/holds")
@@ -155,7 +110,7 @@ async def operator_holds(
     after: FromQuery[str | None] = None,
     limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> Response[HoldPage]:
-    return await _page(services.holds, _operator(request), after, limit)
+    return await _page(services.holds, operator(request), after, limit)
 
 
 @post("/retention", status_code=200)
@@ -163,7 +118,7 @@ async def retention(
     services: NamedDependency[Services], request: OperatorRequest, dry_run: FromQuery[bool] = False
 ) -> Stream:
     """One JSON line for each step, the report last, or `{"event": "error", …}` with what was wrong."""
-    by = _operator(request)
+    by = operator(request)
     events = services.retention.preview(by) if dry_run else services.retention.run(by.actor)
     return Stream(_lines(events), media_type="application/jsonl")
 
@@ -189,37 +144,20 @@ def _shown(listed: Listed) -> HoldShown:
     return HoldShown(hold.id, hold.on.value, hold.target, *when, listed.reason)
 
 
-def _told(item: Item) -> ProposedHold:
-    stands = item.stands
-    given = len(stands.approvals) if isinstance(stands, Proposal) else 0
-    end = stands.end if isinstance(stands, Proposal) else None
-    state = end.outcome.value if end is not None else "open"
-    return ProposedHold(item.id, item.kind, list(item.parts), stands.digest, given, state)
-
-
 def _wanted(data: HoldBody) -> Wanted:
     return Wanted(data.on, data.target, data.user, instant("since", data.since), instant("until", data.until))
-
-
-def _reviewer(grant: Grant) -> Reviewer:
-    return Reviewer(grant, grant.credential.kind)
-
-
-def _operator(request: OperatorRequest) -> Reviewer:
-    by = operator_of(request)
-    return Reviewer(None, f"{by.kind}:{by.id}")
 
 
 def _id(name: str, text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise UserError(name, "is not an id", "copy it from a list of holds or proposals") from None
+        raise UserError(name, "is not an id", "copy it from the list of holds") from None
 
 
 router = Router(
     "/api/audit/holds",
-    route_handlers=[holds, propose, release, approve, carry_out],
+    route_handlers=[holds, propose, release],
     opt={"access": needs(Action.AUDIT_HOLD, TARGET)},
     security=BY_KEY,
     tags=["audit"],

@@ -98,12 +98,11 @@ async def approve(
     proposal: FromPath[str],
     data: JSONBody[YesBody],
 ) -> Shown:
-    """By somebody else than proposed it. A hold, or its release, is done with that."""
+    """By somebody else than proposed it. A hold, or its release, is done with that; an erasure, which is final, waits
+    to be carried out."""
     ident, by = proposal_id(proposal), reviewer(grant)
-    item = await services.proposals.known(ident, by)
-    if item.kind in (HOLD, RELEASE):
-        return Shown.of(await services.holds.approve(ident, data.digest, by))
-    return Shown.of(await services.proposals.approve(ident, data.digest, by))
+    approved = (services.holds if await _is_hold(services, ident, by) else services.proposals).approve
+    return Shown.of(await approved(ident, data.digest, by))
 
 
 @post("/{proposal:str}/refuse", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Refuse what is proposed")
@@ -118,6 +117,14 @@ async def withdraw(
 ) -> Shown:
     """By whoever proposed it: it is over."""
     return Shown.of(await services.proposals.withdraw(proposal_id(proposal), reviewer(grant)))
+
+
+@post("/{proposal:str}/carry-out", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Do what was approved")
+async def carry_out(
+    services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]
+) -> Shown:
+    """Answers when it is done. Cut off, it goes on at the next start, or when this is asked once more."""
+    return await _carried_out(services, proposal, reviewer(grant))
 
 
 @post("/{proposal:str}/review", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Close a break-glass review")
@@ -142,6 +149,24 @@ async def operator_withdraw(
     services: NamedDependency[Services], request: OperatorRequest, proposal: FromPath[str]
 ) -> Shown:
     return Shown.of(await services.proposals.withdraw(proposal_id(proposal), operator(request)))
+
+
+@post("/{proposal:str}/carry-out", status_code=200)
+async def operator_carry_out(
+    services: NamedDependency[Services], request: OperatorRequest, proposal: FromPath[str]
+) -> Shown:
+    return await _carried_out(services, proposal, operator(request))
+
+
+async def _carried_out(services: Services, proposal: str, by: Reviewer) -> Shown:
+    ident = proposal_id(proposal)
+    acts = services.holds if await _is_hold(services, ident, by) else services.erasures
+    return Shown.of(await acts.carry_out(ident, by))
+
+
+async def _is_hold(services: Services, proposal: UUID, by: Reviewer) -> bool:
+    """Whether it is of a hold or of a release. Raises `NoSuchProposal` where they may not know of it."""
+    return (await services.proposals.known(proposal, by)).kind in (HOLD, RELEASE)
 
 
 async def _page(proposals: Proposals, by: Reviewer, after: str | None, limit: int) -> Response[ProposalPage]:
@@ -174,14 +199,14 @@ def _name(user: str) -> str:
 
 router = Router(
     "/api/audit/proposals",
-    route_handlers=[proposals, approve, refuse, withdraw, review],
+    route_handlers=[proposals, approve, refuse, withdraw, carry_out, review],
     opt={"access": needs(Action.AUDIT_ERASE, TARGET, Action.AUDIT_HOLD, Action.AUDIT_REVIEW)},
     security=BY_KEY,
     tags=["audit"],
 )
 operator_router = Router(
     "/operator/audit/proposals",
-    route_handlers=[operator_proposals, operator_withdraw],
+    route_handlers=[operator_proposals, operator_withdraw, operator_carry_out],
     opt={"access": OPERATOR},
     include_in_schema=False,
 )

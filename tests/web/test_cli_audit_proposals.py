@@ -1,4 +1,4 @@
-"""`usher audit erase`, `proposals`, `approve`, `refuse`, `withdraw`: as the operator, and as the person of a key."""
+"""`usher audit erase`, `hold`, `release`, and the one road of what they propose: as the operator, and by a key."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from litestar import Litestar
-from tests.web.erasure_kit import ERASERS, company, pseudonym
+from tests.web.erasure_kit import ERASERS, company, pseudonym, reviewer
 from tests.web.world import World
 from typer.testing import CliRunner, Result
 
-from usher import cli_audit_erase, cli_road
+from usher import cli_audit_proposals, cli_road
 from usher.app import create_operator_app
 from usher.audit import erasing
 from usher.cli import app
@@ -49,7 +50,7 @@ def command(usher: World, operators: Litestar, monkeypatch: pytest.MonkeyPatch) 
         return CliRunner().invoke(app, ["audit", *words, *given])
 
     monkeypatch.setattr(cli_road, "road", road)
-    monkeypatch.setattr(cli_audit_erase, "run", usher.run)
+    monkeypatch.setattr(cli_audit_proposals, "run", usher.run)
     return command
 
 
@@ -69,8 +70,8 @@ def test_the_operator_asks_and_a_person_approves(usher: World, command: Run) -> 
     assert (listed["user"], listed["subject"], listed["reason"]) == ("leaver", whom, "They left.")
     assert shown(command("proposals", "--json", key="dave"))["proposals"][0]["user"] is None
     said = command("approve", listed["id"], listed["digest"], key="dave").output
-    assert f"usher audit erase carry-out {listed['id']}" in said
-    assert "carried_out and done" in command("erase", "carry-out", listed["id"]).output
+    assert f"usher audit carry-out {listed['id']}" in said
+    assert "carried_out and done" in command("carry-out", listed["id"]).output
     assert "carried_out" in command("proposals", "--limit", "1").output
 
 
@@ -81,7 +82,48 @@ def test_a_person_asks_and_another_refuses(usher: World, command: Run) -> None:
     assert shown(command("refuse", made["id"], "--json", key="dave"))["state"] == "refused"
     again = shown(command("erase", "person", "--pseudonym", whom, "--reason", "A mistake.", "--json", key="carol"))
     assert shown(command("withdraw", again["id"], "--json", key="carol"))["state"] == "withdrawn"
-    assert isinstance(command("erase", "carry-out", made["id"]).exception, cli_road.Refused)
+    assert isinstance(command("carry-out", made["id"]).exception, cli_road.Refused)
+
+
+@pytest.fixture
+def holding(usher: World) -> Iterator[None]:
+    """Whoever may erase may hold too."""
+    usher.run(usher.apply_also(*ERASERS, "p, role:eraser, sys:audit, audit.hold, allow, always"))
+    yield
+    usher.run(usher.apply_also(*ERASERS))
+
+
+@pytest.mark.usefixtures("holding")
+def test_a_hold_and_its_release_go_the_same_road(command: Run) -> None:
+    """Each leads on to the same command, is done when it is approved, and is listed with what it does."""
+    exchange = str(uuid4())
+    said = command("hold", "exchange", exchange, "--reason", "why", key="carol").output
+    [hold] = shown(command("proposals", "--limit", "1", "--json"))["proposals"]
+    assert f"usher audit approve {hold['id']} {hold['digest']}" in said
+    assert f"exchange, {exchange}, -, -" in command("proposals", "--limit", "1").output
+    assert (
+        "hold " + hold["id"] + ": carried_out and done"
+        in command("approve", hold["id"], hold["digest"], key="dave").output
+    )
+    assert hold["id"] in command("holds").output
+    release = shown(command("release", hold["id"], "--reason", "over", "--json", key="dave"))
+    assert (release["kind"], release["state"], release["parts"]) == ("release", "open", [hold["id"]])
+    assert shown(command("approve", release["id"], release["digest"], "--json", key="carol"))["done_at"] is not None
+    assert shown(command("holds", "--json"))["holds"][0]["released_at"] is not None
+
+
+@pytest.mark.usefixtures("holding")
+def test_a_hold_that_was_approved_and_cut_off_is_carried_out_by_the_operator(usher: World, command: Run) -> None:
+    """By the command that carries out whatever was approved; not before it was."""
+    hold = shown(command("hold", "exchange", str(uuid4()), "--reason", "why", "--json", key="carol"))
+    assert isinstance(command("carry-out", hold["id"]).exception, cli_road.Refused)
+
+    async def approved() -> None:
+        await usher.services.proposals.approve(UUID(hold["id"]), hold["digest"], await reviewer(usher, "dave"))
+
+    usher.run(approved())
+    assert "carried_out and done" in command("carry-out", hold["id"]).output
+    assert shown(command("holds", "--json"))["holds"][0]["id"] == hold["id"]
 
 
 def test_breaking_the_glass_is_for_the_operator_where_nobody_may_approve(usher: World, command: Run) -> None:
