@@ -16,7 +16,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> SqlLog:
-    """28 events, one a second from the start on: four exchanges, a search, five acts of the operator."""
+    """28 events, a second or two apart from the start on: four exchanges, a search, five acts of the operator."""
     folder, ticks = tmp_path_factory.mktemp("log"), iter(range(1000))
 
     def clock() -> int:
@@ -67,12 +67,13 @@ def test_filters_by_type_and_outcome(log: SqlLog) -> None:
 @pytest.mark.parametrize("limit", [3, 50])
 def test_times_bound_a_page(log: SqlLog, limit: int) -> None:
     """`since` is included and `until` excluded; bounds outside the log bound nothing; an empty span is empty."""
-    second = [START + timedelta(seconds=n) for n in range(40)]
+    second = [datetime.fromisoformat(str(event["time"])) for _, event in log.events(0, 50).events]
+    second.append(second[-1] + timedelta(seconds=10))
     assert numbers(log.events(0, 50, since=second[3], until=second[6])) == [4, 5, 6]
     assert numbers(log.events(4, limit, since=second[3], until=second[6])) == [5, 6]
     assert log.events(0, 50, since=second[3], until=second[6]).next is None
-    assert len(numbers(log.events(0, 50, since=second[0], until=second[39]))) == 28
-    assert numbers(log.events(0, 50, since=second[39])) == []
+    assert len(numbers(log.events(0, 50, since=second[0], until=second[-1]))) == 28
+    assert numbers(log.events(0, 50, since=second[-1])) == []
     assert numbers(log.events(0, 50, until=second[0])) == []
     assert numbers(log.events(0, 50, since=second[6], until=second[3])) == []
     assert log.events(0, 50, since=second[6], until=second[3]).next is None
