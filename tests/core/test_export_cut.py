@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from usher.core.export_cut import cut
+from usher.core.export_cut import cut, documents_in
 from usher.core.reach import Reach
 
 MINE, OTHER = 3, 4
-EVERYTHING = Reach(True, frozenset({MINE, OTHER}))
+EVERYTHING = Reach(True, frozenset({MINE, OTHER}), whole=True)
 BUT_ONE = Reach(True, frozenset({MINE}))
 ONE = Reach(False, frozenset({MINE}))
 
@@ -27,8 +27,22 @@ def test_all_of_it_is_the_very_event() -> None:
 
 
 def test_what_is_of_a_forbidden_collection_is_left_out() -> None:
-    """And nothing else."""
-    assert cut(event(MINE, OTHER, None), BUT_ONE) == event(MINE, None)
+    """With what may tell of it: counts, what is of no known class, an event that is about nothing else."""
+    assert cut(event(MINE, OTHER, None), BUT_ONE) == {k: v for k, v in event(MINE).items() if k != "stale"}
+    assert cut(event(OTHER), BUT_ONE) is None
+    for kind in ("request", "answer", "case", "hold", "audit_read"):
+        assert cut({"number": 1, "type": kind, "exchange": "x", "document": f"d{OTHER}"}, BUT_ONE) is None
+
+
+def test_an_event_about_one_document_is_within_reach_as_it_is() -> None:
+    """By its class, known and not out of reach by now; without who did it."""
+    put = {"number": 1, "type": "document", "op": "put", "document": "d", "by": "carol"}
+    assert cut(put | {"access_class": MINE}, BUT_ONE) == {k: v for k, v in put.items() if k != "by"} | {
+        "access_class": MINE
+    }
+    for number, hidden in ((OTHER, ()), (None, ()), (MINE, ("d",))):
+        assert cut(put | {"access_class": number}, BUT_ONE, hidden) is None
+    assert list(documents_in(put)) == ["d"]
 
 
 def test_within_some_collections_an_event_is_only_about_their_documents() -> None:

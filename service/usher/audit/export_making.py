@@ -134,8 +134,9 @@ class Export:
             return
         unknown = await asyncio.to_thread(lambda: choice.unknown(self._stored(first)))
         classes = await self._parts.documents.current_classes(sorted(_uuids(unknown)))
-        now = {str(document): all(map(self.plan.reach.covers, found)) for document, found in classes.items()}
-        choice.hide(document for document in unknown if not now.get(document, self.plan.reach.everything))
+        reach = self.plan.reach
+        near = {str(document) for document, found in classes.items() if found and reach.classes.issuperset(found)}
+        choice.hide(unknown - near)
 
     def _stored(self, first: int) -> list[StoredEvent]:
         last = min(first + BATCH - 1, self.plan.last)
