@@ -11,7 +11,7 @@ from usher.cli_output import Json, dump, say, warn
 from usher.cli_road import ask_operator, run
 from usher.settings import read_settings
 
-CONTRADICTS = "contradicts the record"
+AGREES, CONTRADICTS = "agrees", "contradicts the record"
 
 
 def replay(
@@ -48,25 +48,58 @@ def told(answer: Mapping[str, Any]) -> Iterator[str]:
     yield f"{decision['action']} on {decision['object']}: recorded {_word(decision['recorded'])}"
     yield f"  then {_word(decision['then'])} ({decision['agreement']}), now {_word(decision['now'])}"
     yield from _changes(decision["changes"], answer["rules"])
-    for passage in answer["passages"]:
-        yield from _passage(passage, answer)
+    yield from _documents(answer)
     yield f"deciding again as of then: {answer['agreement']}"
     yield from (f"  {name}: {words}" for name, words in answer["basis"].items())
 
 
-def _passage(passage: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
-    name = answer["documents"].get(passage["document"])
-    shown = f"{name['path']} " if name else ""
-    way = f"{passage['how']} by way of {passage['via']}" if passage["via"] else passage["how"]
-    yield f"document {shown}{passage['document']}, {way}: {_readable(passage['then'])} then, " + (
-        f"{_readable(passage['now'])} now ({passage['agreement']})"
+def _documents(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The passages: those of one document with one verdict together, and first what is not as it was."""
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for passage in sorted(answer["passages"], key=_sameness):
+        verdict = (passage["document"], *_verdict(passage, answer["rules"]))
+        alike.setdefault(verdict, []).append(passage)
+    for (document, first, *more), passages in alike.items():
+        name = answer["documents"].get(document)
+        shown = f"{name['path']} " if name else ""
+        count = f" ({len(passages)} passages)" if len(passages) > 1 else ""
+        yield f"document {shown}{document}{count}, {_ways(passages)}: {first}"
+        yield from more
+
+
+def _sameness(passage: Mapping[str, Any]) -> int:
+    """0 for what contradicts the record, and the more the less there is to look at."""
+    signs = (
+        passage["agreement"] == CONTRADICTS,
+        passage["then"]["readable"] != passage["now"]["readable"],
+        passage["agreement"] != AGREES,
+        passage["changes"] or passage["required_no_more"] or passage["required_since"],
     )
+    return next((rank for rank, sign in enumerate(signs) if sign), len(signs))
+
+
+def _ways(passages: list[Mapping[str, Any]]) -> str:
+    """How they came into the answer, each way once."""
+    ways: dict[str, dict[str, None]] = {}
+    for passage in passages:
+        ways.setdefault(passage["how"], {}).update({passage["via"]: None} if passage["via"] else {})
+    return ", ".join(how + _by_way_of(list(via)) for how, via in ways.items())
+
+
+def _by_way_of(via: list[str]) -> str:
+    if not via:
+        return ""
+    return f" by way of {via[0] if len(via) == 1 else f'{len(via)} exchanges'}"
+
+
+def _verdict(passage: Mapping[str, Any], rules: Mapping[str, str]) -> Iterator[str]:
+    yield f"{_readable(passage['then'])} then, {_readable(passage['now'])} now ({passage['agreement']})"
     for side in ("then", "now"):
         for requirement, ruling in passage[side]["requirements"].items():
             yield f"  {side} {requirement}: {_word(ruling)}"
     yield from (f"  required no more: {name}" for name in passage["required_no_more"])
     yield from (f"  required since: {name}" for name in passage["required_since"])
-    yield from _changes(passage["changes"], answer["rules"])
+    yield from _changes(passage["changes"], rules)
 
 
 def _changes(changes: list[dict[str, Any]], rules: Mapping[str, str]) -> Iterator[str]:
