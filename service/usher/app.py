@@ -9,10 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from usher.app_erasure import open_erasures
+from usher.app_audit import open_audit
 from usher.app_parts import (
     newest_known,
-    open_audit_index,
     open_database,
     open_log,
     open_model,
@@ -20,18 +19,6 @@ from usher.app_parts import (
     open_sinks,
     open_store,
 )
-from usher.app_retention import open_retention
-from usher.audit.asking import Asking, Names
-from usher.audit.cases import Cases
-from usher.audit.export import Exports
-from usher.audit.narrowed import Comparison
-from usher.audit.proof import Proofs
-from usher.audit.questions import Questions
-from usher.audit.replay import Replays, Sources
-from usher.audit.report import Reports
-from usher.audit.review import Review
-from usher.audit.reviewers import Reviewers
-from usher.audit.unseal import Unsealing
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
@@ -55,7 +42,6 @@ from usher.backends.sql import Database
 from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
-from usher.backends.sql_names import SqlNames
 from usher.backends.sql_outbox import SqlOutbox
 from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
@@ -137,8 +123,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(_ended, watching)
         ending = keep_ending(SqlConversations(database), log)
         stack.push_async_callback(_ended, asyncio.create_task(ending))
-        stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
-        stack.push_async_callback(_ended, asyncio.create_task(services.retention.daily()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.audit.questions.follower.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.audit.retention.daily()))
         yield services
 
 
@@ -168,17 +154,11 @@ async def _wired(
     limits = Limits(settings)
     chat = Chat(ledger, retrieve, model, threads, watch, limits)
     policy = PolicyAdmin(policies, authority, directory, courier)
-    index, names = open_audit_index(settings, log), SqlNames(database)
-    asking = Asking(index, ledger, Reviewers(authority, ledger), documents)
-    who_and_what = Names(asking, names)
-    questions = Questions(asking, who_and_what, authority)
-    sources = Sources(policies, directory, keys, documents)
-    proposals, holds, retention = open_retention(database, ring, log, ledger, documents, directory, authority, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
-    erasures = open_erasures(settings, database, ring, log, ledger, people, ingest, proposals, holds)
+    audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest)
     await end_interrupted(conversations, log)
     await ingest.recover()
-    await erasures.recover()
+    await audit.erasures.recover()
     await _first_policy(settings, policies, policy)
     return Services(
         settings=settings,
@@ -198,19 +178,7 @@ async def _wired(
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
-        review=Review(log, asking, who_and_what),
-        proofs=Proofs(log, ledger, Reviewers(authority, ledger)),
-        proposals=proposals,
-        holds=holds,
-        erasures=erasures,
-        retention=retention,
-        questions=questions,
-        comparison=Comparison(asking, who_and_what, authority, policies),
-        unsealing=Unsealing(asking, who_and_what, SqlFeedback(database)),
-        replays=Replays(log, index, asking, who_and_what, authority, sources),
-        cases=Cases(sql_cases.SqlCases(database, ring), index, asking, who_and_what, questions, courier),
-        exports=Exports(log, ledger, Reviewers(authority, ledger), SqlNames(database), documents, ring.signing_key),
-        reports=Reports(log, index, asking, who_and_what, authority),
+        audit=audit,
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks),
     )

@@ -41,6 +41,25 @@ CHECKPOINT_SINK = "checkpoint sink"
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """What reviewers do with the log, and what two people do to it."""
+
+    review: Review
+    proofs: Proofs
+    proposals: Proposals
+    holds: Holds
+    erasures: Erasures
+    retention: RetentionRuns
+    questions: Questions
+    comparison: Comparison
+    unsealing: Unsealing
+    replays: Replays
+    cases: Cases
+    exports: Exports
+    reports: Reports
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
 
@@ -62,17 +81,5 @@ class Services:
     limits: Limits
     conversations: Conversations
     feedback: Feedback
-    review: Review
-    proofs: Proofs
-    proposals: Proposals
-    holds: Holds
-    erasures: Erasures
-    retention: RetentionRuns
-    questions: Questions
-    comparison: Comparison
-    unsealing: Unsealing
-    replays: Replays
-    cases: Cases
-    exports: Exports
-    reports: Reports
+    audit: Audit
     ready: Callable[[], Awaitable[dict[str, str]]]

@@ -158,7 +158,8 @@ class Settings(BaseSettings):
     disk_reserve: ByteSize = Field(
         ByteSize(256 * 1024**2),
         ge=0,
-        description="Free space that is kept for recording how things end, and administration: below it nothing is answered.",
+        description="Free space that is kept for recording how things end, and administration: below it nothing is "
+        "answered.",
     )
     checkpoint_sink: Sink | None = Field(
         None,

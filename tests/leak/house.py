@@ -86,7 +86,7 @@ async def recorded_documents(services: Services) -> list[tuple[str, str]]:
     after: int | None = 0
     reviewer = Reviewer(None, "operator:uid:0")
     while after is not None:
-        page = await services.review.events(reviewer, EventQuery(Range(after, 500), "retrieval"))
+        page = await services.audit.review.events(reviewer, EventQuery(Range(after, 500), "retrieval"))
         for event in page.entries:
             found += [(event["who"]["pseudonym"], passage["document"]) for passage in event["passages"]]
         after = page.next

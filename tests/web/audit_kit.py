@@ -59,5 +59,5 @@ def asked(usher: World, question: str, who: str, **query: Any) -> dict[str, Any]
 
 def document_of(usher: World, path: str) -> str:
     """The id of a document, as the operator may know it."""
-    found = usher.run(usher.services.questions._names._documents.at(path, None))
+    found = usher.run(usher.services.audit.questions._names._documents.at(path, None))
     return str(found[0])

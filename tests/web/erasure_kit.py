@@ -48,12 +48,12 @@ async def reviewer(usher: World, user: str, *, names: bool = False) -> Reviewer:
 
 async def approved(usher: World, target: Target, reason: str = "They asked for it.") -> Item:
     """Proposed by the operator, approved by carol."""
-    item = await usher.services.erasures.propose(OPERATOR, target, reason)
-    return await usher.services.proposals.approve(item.id, item.stands.digest, await reviewer(usher, "carol"))
+    item = await usher.services.audit.erasures.propose(OPERATOR, target, reason)
+    return await usher.services.audit.proposals.approve(item.id, item.stands.digest, await reviewer(usher, "carol"))
 
 
 async def erased(usher: World, target: Target) -> Item:
-    return await usher.services.erasures.carry_out((await approved(usher, target)).id, OPERATOR)
+    return await usher.services.audit.erasures.carry_out((await approved(usher, target)).id, OPERATOR)
 
 
 def pseudonym(usher: World, user: str) -> str:

@@ -30,14 +30,14 @@ OPERATOR = Reviewer(None, "operator:uid:0")
 async def set_rules(usher: World, rules: str = RULES, days: int = DAYS) -> None:
     """The policy with legal's rights and these rules; the runs believe that so many days have gone by."""
     await usher.apply(LEGAL, **{"retention.yaml": rules})
-    usher.services.retention._clock = lambda: datetime.now(UTC) + timedelta(days=days)
+    usher.services.audit.retention._clock = lambda: datetime.now(UTC) + timedelta(days=days)
 
 
 def let_go(usher: World, *, dry: bool = False) -> dict[str, Any]:
     """The report of a run, or of a preview."""
 
     async def walked() -> dict[str, Any]:
-        runs = usher.services.retention
+        runs = usher.services.audit.retention
         return [event async for event in (runs.preview(OPERATOR) if dry else runs.run(OPERATOR.actor))][-1]
 
     return usher.run(walked())
@@ -86,7 +86,7 @@ def verdict(usher: World) -> Verdict:
 
 def start_over(usher: World) -> World:
     """One rule for all, no holds, and nothing over its time."""
-    with usher.services.holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
+    with usher.services.audit.holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
         connection.exec_driver_sql("DELETE FROM hold")
     usher.run(set_rules(usher, "rules: [{name: all, days: 30}]"))
     let_go(usher)

@@ -26,7 +26,7 @@ def test_whoever_loses_the_right_meanwhile_sees_and_changes_nothing(
     """The rights are judged again before a case is given."""
     case = opened(usher)
     add(usher, case, [exchange(usher)])
-    asking = usher.services.questions.follower
+    asking = usher.services.audit.questions.follower
     real = asking.caught_up
 
     async def meanwhile() -> bool:

@@ -98,7 +98,7 @@ def test_a_log_that_is_shorter_proves_nothing(usher: World, size: str, status: i
 def test_a_beginning_that_was_changed_is_not_shown(usher: World) -> None:
     """A stored leaf that does not lead to the signed root is told, not served; put right, it is shown again."""
     ((leaf,),) = query(ledger_file(usher), "SELECT hex(leaf) FROM events WHERE number = 2")
-    usher.services.proofs._prover.forget()
+    usher.services.audit.proofs._prover.forget()
     change(ledger_file(usher), "UPDATE events SET leaf = zeroblob(32) WHERE number = 2")
     assert usher.ask("GET", "/api/audit/consistency?size=3", "dave").status_code == 500
     change(ledger_file(usher), f"UPDATE events SET leaf = x'{leaf}' WHERE number = 2")  # noqa: S608  # a test's own

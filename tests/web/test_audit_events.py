@@ -113,7 +113,7 @@ def test_whoever_loses_the_right_while_the_page_is_read_does_not_get_it(
     usher: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page is judged again before it is given."""
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     real = log.events
 
     def meanwhile(*query: Any, **more: Any) -> Any:

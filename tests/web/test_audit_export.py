@@ -147,7 +147,7 @@ def test_one_checkpoint_covers_what_grows_meanwhile(usher: World, document: str,
     """Events that are recorded while it is made are after it."""
 
     async def made() -> bytes:
-        begun = await usher.services.exports.begin(Reviewer(None, "operator:uid:0"), ExportQuery(table=True))
+        begun = await usher.services.audit.exports.begin(Reviewer(None, "operator:uid:0"), ExportQuery(table=True))
         parts = []
         async for part in begun.chunks():
             parts.append(part)
@@ -231,7 +231,7 @@ def test_whoever_loses_the_right_meanwhile_gets_no_more(usher: World, document: 
     async def made() -> bytes:
         grant = await usher.services.authority.admit(usher.keys["dave"])
         assert grant is not None
-        begun = await usher.services.exports.begin(Reviewer(grant, "key"), ExportQuery())
+        begun = await usher.services.audit.exports.begin(Reviewer(grant, "key"), ExportQuery())
         parts: list[bytes] = []
         with pytest.raises(NotPermitted):
             await taken(begun, parts)

@@ -262,7 +262,7 @@ def test_another_checkpoint_is_found(given: Given, tmp_path: Path) -> None:
     swapped = given.resigned(given.files, checkpoint=other)
     assert any("root" in told or "proof" in told for told in verified(tmp_path, swapped, given.key).problems)
     origin, size, _ = other.split("\n")[:3]
-    ring_key = given.usher.services.exports._parts.signing_key
+    ring_key = given.usher.services.audit.exports._parts.signing_key
     split = sign(Checkpoint(origin, int(size), b"\0" * 32), ring_key)
     assert not verified(tmp_path, given.all, given.key, split).ok
     assert verified(tmp_path, given.all, given.key, other).ok
@@ -285,7 +285,7 @@ def test_that_something_was_left_out_by_its_server_cannot_be_found(given: Given,
     lines = lines_of(given.all)
     kept = [line for line in lines if json.loads(line)["number"] != 5]
     size = int(json.loads(given.all["manifest.json"])["checkpoint"].split("\n")[1])
-    proof = Multiproof(given.usher.services.exports._parts.prover.over(size), size)
+    proof = Multiproof(given.usher.services.audit.exports._parts.prover.over(size), size)
     hashes = []
     for line in kept:
         event = line.removesuffix(b"\n")

@@ -158,7 +158,7 @@ def test_whoever_loses_a_part_meanwhile_gets_the_rest(
     usher: World, story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read under the right of before is read anew under that of now."""
-    asking = usher.services.questions._asking
+    asking = usher.services.audit.questions._asking
     real, lost = asking.found, []
 
     async def meanwhile(*given: Any) -> Any:

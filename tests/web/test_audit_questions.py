@@ -191,7 +191,7 @@ def test_whoever_loses_the_right_meanwhile_gets_no_answer(
     usher: World, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rights are judged again before it is given."""
-    follower = usher.services.questions.follower
+    follower = usher.services.audit.questions.follower
     real = follower.caught_up
 
     async def meanwhile() -> bool:

@@ -253,7 +253,7 @@ def test_a_version_that_is_not_there_cannot_be_asked_for(usher: World) -> None:
 def test_whoever_loses_the_right_meanwhile_gets_no_answer(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rights are judged again before it is given."""
     ident = exchange(usher)
-    follower = usher.services.questions.follower
+    follower = usher.services.audit.questions.follower
     real = follower.caught_up
 
     async def meanwhile() -> None:

@@ -59,8 +59,8 @@ def figures(usher: World, first: int, last: int, width: int = DAY) -> Figures:
     markings = {"mark:mnpi": marked(usher)}
 
     async def read() -> Figures:
-        await usher.services.questions.follower.caught_up()
-        index = usher.services.reports._index
+        await usher.services.audit.questions.follower.caught_up()
+        index = usher.services.audit.reports._index
         return await asyncio.to_thread(index.figures, first, last, width, markings)
 
     return usher.run(read())
@@ -230,14 +230,14 @@ def test_whoever_loses_the_right_meanwhile_gets_no_page(
     usher: World, document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is judged again before the page is given."""
-    real = usher.services.reports._report
+    real = usher.services.audit.reports._report
 
     async def meanwhile(*asked: Any) -> Any:
         made = await real(*asked)
         await usher.apply(POLICY.replace("g, user:dave, role:auditor\n", ""))
         return made
 
-    monkeypatch.setattr(type(usher.services.reports), "_report", lambda _, *asked: meanwhile(*asked))
+    monkeypatch.setattr(type(usher.services.audit.reports), "_report", lambda _, *asked: meanwhile(*asked))
     assert usher.ask("GET", PATH, "dave").status_code == 403
     monkeypatch.undo()
     usher.run(usher.apply_also(*RIGHTS))

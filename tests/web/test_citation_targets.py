@@ -127,7 +127,7 @@ def test_the_record_says_which_version_and_passage_were_shown(usher: World, cant
 def test_what_cannot_be_recorded_is_not_shown(usher: World, canteen: tuple[str, str]) -> None:
     """503, and nothing of the text."""
     document, passage = canteen
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():
@@ -190,7 +190,7 @@ def test_a_key_that_is_revoked_meanwhile_is_told_so(
 def test_a_document_that_is_changing_is_nobodys_until_it_has_changed(usher: World, canteen: tuple[str, str]) -> None:
     """A change that could not be recorded hides the old text and the new; the next change completes it."""
     document, passage = canteen
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

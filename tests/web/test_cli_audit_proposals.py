@@ -119,7 +119,7 @@ def test_a_hold_that_was_approved_and_cut_off_is_carried_out_by_the_operator(ush
     assert isinstance(command("carry-out", hold["id"]).exception, cli_road.Refused)
 
     async def approved() -> None:
-        await usher.services.proposals.approve(UUID(hold["id"]), hold["digest"], await reviewer(usher, "dave"))
+        await usher.services.audit.proposals.approve(UUID(hold["id"]), hold["digest"], await reviewer(usher, "dave"))
 
     usher.run(approved())
     assert "carried_out and done" in command("carry-out", hold["id"]).output

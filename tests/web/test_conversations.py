@@ -239,7 +239,7 @@ def test_a_deleted_conversation_is_gone_everywhere(usher: World, pat: Talker) ->
 def test_a_deletion_that_cannot_be_recorded_holds_and_is_recorded_later(usher: World, pat: Talker) -> None:
     """503 that says so; gone at once; one event when the ledger can write again."""
     conversation = pat.ask(HOLIDAYS)[0].conversation
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

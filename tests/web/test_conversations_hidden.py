@@ -175,7 +175,7 @@ def test_a_view_is_recorded_before_it_is_shown(usher: World, pat: Talker, what: 
 def test_without_its_ledger_nothing_is_shown(usher: World, pat: Talker, what: str) -> None:
     """503, and none of the words."""
     path = READS[what][0](pat.ask(BUDGET)[0].conversation)
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

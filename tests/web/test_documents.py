@@ -130,7 +130,7 @@ def test_what_is_not_there_is_no_view(usher: World) -> None:
 def test_without_its_ledger_nothing_is_listed(usher: World) -> None:
     """503 for the list and for a document."""
     ident = usher.ask("GET", "/api/documents").json()["documents"][0]["id"]
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

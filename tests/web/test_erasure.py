@@ -89,7 +89,7 @@ def test_no_copy_that_was_taken_meanwhile_opens(usher: World, monkeypatch: pytes
     item = usher.run(approved(usher, Target(user=USER)))
     with monkeypatch.context() as patch:
         patch.setattr(SqlLog, "commit", copied)
-        usher.run(usher.services.erasures.carry_out(item.id, OPERATOR))
+        usher.run(usher.services.audit.erasures.carry_out(item.id, OPERATOR))
     ring, taken = KeyRing.open(usher.folder / "home.keys"), sorted(copies.iterdir())
     assert len(taken) > 3
     assert [copy.name for copy in taken if opens(copy, ring, whom)] == []
@@ -144,7 +144,7 @@ def test_a_reviewer_who_meets_the_erased_is_answered(usher: World) -> None:
     assert {entry["user"] for entry in found} == {None}
     assert usher.ask("GET", "/api/feedback", "dave").json()["feedback"] == []
     with pytest.raises(UserError, match="nobody whom the record knows"):
-        usher.run(usher.services.erasures.propose(OPERATOR, Target(user=USER), "Once more."))
+        usher.run(usher.services.audit.erasures.propose(OPERATOR, Target(user=USER), "Once more."))
 
 
 def test_of_an_erased_document_nothing_opens_and_old_answers_are_judged_as_before(usher: World) -> None:
@@ -188,7 +188,7 @@ def test_nobody_erases_alone_where_somebody_may_approve(usher: World) -> None:
     lives(usher)
 
     async def tried() -> None:
-        erasures, target = usher.services.erasures, Target(user=USER)
+        erasures, target = usher.services.audit.erasures, Target(user=USER)
         with pytest.raises(NotPermitted):
             await erasures.alone(OPERATOR, target, "Nobody is here.")
         with pytest.raises(NotPermitted):
@@ -199,7 +199,7 @@ def test_nobody_erases_alone_where_somebody_may_approve(usher: World) -> None:
                 await erasures.carry_out(item.id, who)
         own = await erasures.propose(await reviewer(usher, "carol"), Target(pseudonym=item.subject), "They asked.")
         with pytest.raises(NotPermitted):
-            await usher.services.proposals.approve(own.id, own.stands.digest, await reviewer(usher, "carol"))
+            await usher.services.audit.proposals.approve(own.id, own.stands.digest, await reviewer(usher, "carol"))
 
     usher.run(tried())
     assert usher.ask("GET", "/api/me", USER).status_code == 200
@@ -209,7 +209,7 @@ def test_where_nobody_may_approve_the_operator_breaks_the_glass(usher: World) ->
     """At once, with an event that says so, and a review that stays open."""
     whom = lives(usher)
     usher.run(usher.apply_also())
-    item = usher.run(usher.services.erasures.alone(OPERATOR, Target(pseudonym=whom), "Nobody is here to ask."))
+    item = usher.run(usher.services.audit.erasures.alone(OPERATOR, Target(pseudonym=whom), "Nobody is here to ask."))
     assert isinstance(item.stands, BreakGlass)
     assert item.done_at is not None
     assert item.stands.reviewed is None
@@ -249,7 +249,7 @@ def test_an_approval_that_was_lost_does_not_count(usher: World) -> None:
     item = usher.run(approved(usher, Target(user=USER)))
     usher.run(usher.apply_also(*ERASERS[:2], "g, user:dave, role:eraser"))
     with pytest.raises(NotNow, match="may no longer"):
-        usher.run(usher.services.erasures.carry_out(item.id, OPERATOR))
+        usher.run(usher.services.audit.erasures.carry_out(item.id, OPERATOR))
     usher.run(usher.apply_also(*ERASERS))
 
 
@@ -263,5 +263,5 @@ def test_a_legal_hold_overrides_it(usher: World) -> None:
     path = f"/api/audit/proposals/{placed['id']}/approve"
     assert usher.ask("POST", path, "dave", json={"digest": placed["digest"]}).status_code == 200
     with pytest.raises(Held):
-        usher.run(usher.services.erasures.carry_out(item.id, OPERATOR))
+        usher.run(usher.services.audit.erasures.carry_out(item.id, OPERATOR))
     assert usher.ask("GET", "/api/conversations", USER).json()["conversations"]

@@ -92,10 +92,10 @@ def cut_off(usher: World, user: str, at: int) -> bool:
     with cutting(at) as cutter:
 
         async def carried() -> bool:
-            granted = await usher.services.proposals.carry_out(item.id, OPERATOR)
+            granted = await usher.services.audit.proposals.carry_out(item.id, OPERATOR)
             cutter.armed = True
             try:
-                await usher.services.erasures.carry_out(granted.id, OPERATOR)
+                await usher.services.audit.erasures.carry_out(granted.id, OPERATOR)
             except Unfinished:
                 return True
             finally:

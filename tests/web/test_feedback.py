@@ -164,7 +164,7 @@ def test_a_list_is_recorded_before_it_is_given(usher: World) -> None:
     assert (event["type"], event["actor"], event["limit"], event["after"]) == ("audit_read", "key", 1, None)
     assert event["feedback"] == [{"feedback": ident, "words": True}]
     assert event["who"]["roles"] == ["role:board", "role:employee", "role:reviewer"]
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

@@ -149,7 +149,24 @@ def test_without_the_right_there_is_nothing_to_propose_or_approve(usher: World) 
             assert usher.ask(method, path, who, json=body).status_code == 403
     grant = usher.run(usher.services.authority.admit(usher.keys["carol"]))
     with pytest.raises(NotPermitted, match="some collections"):
-        usher.run(usher.services.holds.page(Reviewer(grant, "key"), None, 10))
+        usher.run(usher.services.audit.holds.page(Reviewer(grant, "key"), None, 10))
+
+
+def test_whom_a_hold_is_on_does_not_decide_on_it(usher: World) -> None:
+    """Neither that it is placed nor, by refusing it, that it is not; nor on its release."""
+    erin = usher.run(usher.services.ledger.pseudonym("erin"))
+    item = proposed(usher, on="person", target=erin)
+    for what, body in (("approve", {"digest": item["digest"]}), ("refuse", {})):
+        refused = usher.ask("POST", f"{PROPOSALS}/{item["id"]}/{what}", "erin", json=body)
+        assert (refused.status_code, refused.json()["field"]) == (403, "proposal")
+
+
+def test_a_right_that_is_denied_on_a_collection_is_not_one_everywhere(usher: World) -> None:
+    """A hold may be on that collection, or on what showed its documents."""
+    usher.run(usher.apply(LIMITED + "p, user:alice, coll:board, audit.hold, deny, always\n"))
+    body = {"on": "collection", "target": "board", "reason": "x"}
+    assert usher.ask("POST", HOLDS, "alice", json=body).status_code == 403
+    assert usher.ask("GET", HOLDS, "alice").status_code == 403
 
 
 def test_to_hold_a_person_by_name_takes_the_right_to_identify(usher: World) -> None:

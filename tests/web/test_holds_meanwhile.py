@@ -53,10 +53,10 @@ def test_a_hold_that_comes_while_a_run_goes_on_binds_from_the_next_step(
     monkeypatch.setattr(kept, "PAGE", 5)
 
     async def walked() -> None:
-        steps = usher.services.retention.run("operator:uid:0")
+        steps = usher.services.audit.retention.run("operator:uid:0")
         while not gone_now(await usher.services.ledger.content(said.first)):
             await anext(steps)
-        await usher.services.holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
+        await usher.services.audit.holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
         async for _ in steps:
             pass
 
@@ -67,7 +67,7 @@ def test_a_hold_that_comes_while_a_run_goes_on_binds_from_the_next_step(
 
 def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> None:
     """One that was placed after a first look, while the step waited for its turn, keeps what it covers."""
-    said, holds = Talk(usher), usher.services.holds
+    said, holds = Talk(usher), usher.services.audit.holds
     pseudonym = bob(usher)
 
     async def story() -> None:
@@ -84,7 +84,7 @@ def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> Non
 
 def test_nobody_places_a_hold_while_something_is_taken_away(usher: World) -> None:
     """Between the last look and the commit: it waits until that is over, and binds then."""
-    holds, item = usher.services.holds, proposed(usher, on="exchange", target=str(uuid4()))
+    holds, item = usher.services.audit.holds, proposed(usher, on="exchange", target=str(uuid4()))
     path = f"{PROPOSALS}/{item['id']}/approve"
 
     async def story() -> None:
@@ -108,13 +108,13 @@ async def _until(true: Callable[[], bool]) -> None:
 
 
 async def _walk(usher: World) -> None:
-    async for _ in usher.services.retention.run("operator:uid:0"):
+    async for _ in usher.services.audit.retention.run("operator:uid:0"):
         pass
 
 
 def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is placed, which the next run does."""
-    said, holds = Talk(usher), usher.services.holds
+    said, holds = Talk(usher), usher.services.audit.holds
     held(usher, on="exchange", target=str(uuid4()))
     item = proposed(usher, on="exchange", target=said.first)
 
@@ -133,7 +133,7 @@ def test_a_hold_that_was_granted_and_cut_off_binds(usher: World, monkeypatch: py
 
 def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:
     """Of a person also by way of what they asked and were shown; of a document by way of its collection."""
-    said, holds = Talk(usher), usher.services.holds
+    said, holds = Talk(usher), usher.services.audit.holds
     alice = usher.run(usher.services.ledger.pseudonym("alice"))
 
     def stopped() -> list[bool]:

@@ -114,7 +114,7 @@ def over(rules: list[Rule], asked: Asked, days: int) -> bool:
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_goes_that_is_held_or_not_over_its_time(house: World, seed: int) -> None:
     """And all goes that neither is, run by run; the record is whole after each history."""
-    random, holds = Random(seed), house.services.holds  # noqa: S311  # a history, no secret
+    random, holds = Random(seed), house.services.audit.holds  # noqa: S311  # a history, no secret
     everything = house.run(_asked(house, random))
     binding: list[Hold] = []
     left = set()
@@ -149,6 +149,6 @@ def test_nothing_goes_that_is_held_or_not_over_its_time(house: World, seed: int)
 
 
 async def _asked(usher: World, random: Random) -> list[Asked]:
-    names = SqlNames(usher.services.holds._store._database)  # type: ignore[attr-defined]  # SQL's
+    names = SqlNames(usher.services.audit.holds._store._database)  # type: ignore[attr-defined]  # SQL's
     papers = {path: str((await names.at(path, None))[0]) for path in SHELVES}
     return [await ask(usher, random, papers) for _ in range(12)]

@@ -196,7 +196,7 @@ def test_what_widens_or_does_not_concern_the_answer_lets_it_flow(usher: World) -
 
 def test_a_ledger_that_fails_in_the_middle_stops_the_flow(usher: World) -> None:
     """Nothing unrecorded is shown; the error says so, and a later answer works again."""
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
 
     async def fill() -> None:

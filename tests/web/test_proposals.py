@@ -126,6 +126,31 @@ def test_the_list_is_recorded_and_names_take_their_own_right(usher: World) -> No
     usher.run(usher.apply_also(*ERASERS))
 
 
+def test_nobody_decides_on_what_is_about_themselves(usher: World) -> None:
+    """A colleague may take their traces away, or not; they themselves neither approve that nor refuse it."""
+    first = propose(usher, pseudonym=pseudonym(usher, "dave"))
+    before = len(usher.events())
+    assert approve(usher, first)[0] == act(usher, first, "refuse", "dave")[0] == 403
+    assert len(usher.events()) == before
+    assert act(usher, first, "withdraw", "carol")[0] == 200
+
+
+def test_what_somebody_may_not_know_of_takes_no_place_on_their_pages(usher: World) -> None:
+    """Whoever may only place holds finds them behind however many erasures."""
+    usher.run(usher.apply_also(*ERASERS, "p, user:alice, sys:audit, audit.hold, allow, always"))
+    hold = {"on": "exchange", "target": "01a204f7-b543-7fcc-ad7b-354f8602e626", "reason": "x"}
+    held = [usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["proposal"]]
+    propose(usher)
+    held.append(usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["proposal"])
+    propose(usher)
+    found, after = [], None
+    for _ in held:
+        page = usher.ask("GET", PROPOSALS, "alice", params={"limit": 1} | ({"after": after} if after else {})).json()
+        found, after = found + [one["id"] for one in page["proposals"]], page["next"]
+    assert found == held[::-1]
+    usher.run(usher.apply_also(*ERASERS))
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -157,7 +182,7 @@ def test_of_those_who_race_one_decides(usher: World) -> None:
     """An approval and a refusal at once, again and again: one state, and one event for each that was told done."""
 
     async def race(item: Item) -> int:
-        proposals = usher.services.proposals
+        proposals = usher.services.audit.proposals
         dave, carol = await reviewer(usher, "dave"), await reviewer(usher, "carol")
         acts = [
             proposals.approve(item.id, item.stands.digest, dave),
@@ -171,7 +196,7 @@ def test_of_those_who_race_one_decides(usher: World) -> None:
 
     for _ in range(3):
         target = Target(pseudonym=pseudonym(usher, "bob"))
-        item = usher.run(usher.services.erasures.propose(OPERATOR, target, REASON))
+        item = usher.run(usher.services.audit.erasures.propose(OPERATOR, target, REASON))
         told = usher.run(race(item))
         events = [event["act"] for event in usher.events() if event.get("proposal") == str(item.id)]
         assert len(events) == told + 1
@@ -184,7 +209,7 @@ def test_a_review_of_what_was_done_alone_is_closed_by_somebody_else_later(usher:
     usher.run(usher.add("loner"))
     usher.run(usher.services.ledger.pseudonym("loner"))
     usher.run(usher.apply_also())
-    alone = usher.run(usher.services.erasures.alone(OPERATOR, Target(user="loner"), "Nobody is here."))
+    alone = usher.run(usher.services.audit.erasures.alone(OPERATOR, Target(user="loner"), "Nobody is here."))
     usher.run(usher.apply_also(*ERASERS))
     shown = {"id": str(alone.id)}
     assert act(usher, shown, "review", "alice")[0] == 403
@@ -216,7 +241,7 @@ def test_the_operator_approves_nothing(usher: World) -> None:
     """Nor refuses: neither what a person has proposed, nor what the operator has; nor reviews."""
 
     async def tried() -> None:
-        erasures, proposals = usher.services.erasures, usher.services.proposals
+        erasures, proposals = usher.services.audit.erasures, usher.services.audit.proposals
         for by in (OPERATOR, await reviewer(usher, "carol")):
             target = Target(pseudonym=await usher.services.ledger.pseudonym("bob"))
             item = await erasures.propose(by, target, REASON)

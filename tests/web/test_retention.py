@@ -69,7 +69,7 @@ def test_what_is_over_its_time_goes_with_the_event_that_names_it(usher: World) -
     usher.ask("GET", "/api/audit/denied", "dave")
     size = len(usher.events())
     assert let_go(usher)["gone"] == []
-    assert len(usher.events()) == size == usher.run(usher.services.retention._store.forgotten())
+    assert len(usher.events()) == size == usher.run(usher.services.audit.retention._store.forgotten())
 
 
 def test_a_preview_tells_what_would_go_and_takes_nothing(usher: World) -> None:
@@ -193,7 +193,7 @@ def test_what_is_kept_beside_the_record_is_forgotten_by_the_next_run(
 ) -> None:
     """Where a run was cut off between its event and that: meanwhile the text is gone all the same."""
     said = Said(usher)
-    store = usher.services.retention._store
+    store = usher.services.audit.retention._store
 
     async def killed(number: int, exchanges: Sequence[UUID], *_: object) -> None:
         if exchanges:
@@ -221,7 +221,7 @@ def test_no_byte_of_what_has_gone_is_left_in_the_data_folder(usher: World) -> No
     sealed = [
         row.ciphertext for one in (said.first, said.second, said.search) for row in usher.run(ledger.content(one))
     ]
-    with usher.services.retention._store._database.engine.connect() as connection:  # type: ignore[attr-defined]  # SQL's
+    with usher.services.audit.retention._store._database.engine.connect() as connection:  # type: ignore[attr-defined]  # SQL's
         for query in ("SELECT sealed FROM feedback", "SELECT sealed_title FROM conversation WHERE user = 'bob'"):
             sealed += [row[0] for row in connection.exec_driver_sql(query) if row[0]]
     assert len(sealed) >= 7
@@ -264,7 +264,7 @@ def test_the_command_shows_what_would_go_and_lets_it_go(usher: World, monkeypatc
 
 def test_the_daily_task_runs_once_a_day(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first look that finds none of the last day, nor one of the future."""
-    runs = usher.services.retention
+    runs = usher.services.audit.retention
     assert not usher.run(runs._is_time())
     clock = runs._clock
     usher.run(set_rules(usher, RULES, DAYS + 1))

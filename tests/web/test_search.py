@@ -131,7 +131,7 @@ def test_a_store_that_does_not_answer_is_a_503(usher: World, monkeypatch: pytest
 
 def test_without_its_ledger_nothing_is_answered(usher: World) -> None:
     """503 on search and chat, also in a stream, and `/health/ready` says so; then it all works again."""
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     before = len(usher.events())
     log.full = True

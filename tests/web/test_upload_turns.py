@@ -152,7 +152,7 @@ def test_a_run_of_ingest_waits_for_a_change_that_is_being_made(usher: World) -> 
 
 def test_an_upload_that_cannot_be_recorded_is_nobodys_until_it_is(usher: World) -> None:
     """503; once it is recorded it is there whole."""
-    log = usher.services.review._log
+    log = usher.services.audit.review._log
     assert isinstance(log, FailingLog)
     log.full = True
     with structlog.testing.capture_logs():

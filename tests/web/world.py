@@ -224,7 +224,7 @@ async def _open(
     )
     watching = asyncio.create_task(services.watch.run())
     stack.push_async_callback(_ended, watching)
-    stack.push_async_callback(_ended, asyncio.create_task(services.questions.follower.run()))
+    stack.push_async_callback(_ended, asyncio.create_task(services.audit.questions.follower.run()))
     return World(folder, runner, services, wiring.create_app(services))
 
 

@@ -28,5 +28,5 @@ case_step = sa.Table(
     sa.Column("sealed", sa.LargeBinary),
     sa.Column("active", sa.Boolean, nullable=False),
 )
-"""`by` is a pseudonym or the operator, `exchanges` are audit ids, `subjects` whose they are, by pseudonym; `active` once the step stands in the ledger. The key
-makes that of two steps upon the same version one is refused."""
+"""`by` is a pseudonym or the operator, `exchanges` are audit ids, `subjects` whose they are, by pseudonym; `active`
+once the step stands in the ledger. The key makes that of two steps upon the same version one is refused."""

@@ -51,7 +51,7 @@ async def events(
     them."""
     ident = None if document is None else known("document", document)
     query = EventQuery(part, kind, outcome, ident, person, pseudonym)
-    answer = await services.review.events(reviewer, query)
+    answer = await services.audit.review.events(reviewer, query)
     page = EventPage([dict(event) for event in answer.entries], answer.next, answer.complete)
     return Response(page, headers=NO_STORE)
 

@@ -102,7 +102,7 @@ async def list_cases(
     limit: Annotated[int, QueryParameter(description="How many, from 1 to 100")] = DEFAULT_LIMIT,
 ) -> Response[CasePage]:
     """Those with an exchange that your rights reach, and those that you opened. This reading is itself recorded."""
-    cases, following = await services.cases.page(reviewer, after, limit)
+    cases, following = await services.audit.cases.page(reviewer, after, limit)
     return Response(CasePage(cases, following), headers=NO_STORE)
 
 
@@ -111,14 +111,14 @@ async def show_case(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], case: FromPath[str]
 ) -> Response[CaseTold]:
     """The exchanges that your rights reach; what others typed only where they reach all. Itself recorded."""
-    return Response(await services.cases.show(reviewer, case), headers=NO_STORE)
+    return Response(await services.audit.cases.show(reviewer, case), headers=NO_STORE)
 
 
 @post("/cases", responses=PROBLEMS, summary="Open a case")
 async def open_case(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], data: JSONBody[NewCase]
 ) -> Changed:
-    return await services.cases.open(reviewer, data.title)
+    return await services.audit.cases.open(reviewer, data.title)
 
 
 @post("/cases/{case:str}/exchanges", status_code=200, responses=_CHANGING, summary="Add exchanges to a case")
@@ -132,8 +132,8 @@ async def add_exchanges(
     if (data.exchanges is None) == (data.query is None):
         raise UserError("exchanges", "and a query are two ways to add", "give one of the two")
     if data.query is None:
-        return await services.cases.add(reviewer, case, data.version, data.exchanges or [])
-    return await services.cases.add_found(reviewer, case, data.version, _query(data.query))
+        return await services.audit.cases.add(reviewer, case, data.version, data.exchanges or [])
+    return await services.audit.cases.add_found(reviewer, case, data.version, _query(data.query))
 
 
 @post("/cases/{case:str}/notes", status_code=200, responses=_CHANGING, summary="Write a note in a case")
@@ -141,7 +141,7 @@ async def add_note(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], case: FromPath[str], data: JSONBody[Note]
 ) -> Changed:
     """Kept sealed, and in no event."""
-    return await services.cases.note(reviewer, case, data.version, data.text)
+    return await services.audit.cases.note(reviewer, case, data.version, data.text)
 
 
 @post("/cases/{case:str}/decision", status_code=200, responses=_CHANGING, summary="Decide a case")
@@ -152,7 +152,7 @@ async def decide_case(
     data: JSONBody[Decision],
 ) -> Changed:
     """`fine` and `violation` close it, `needs_more` opens it again. Nobody decides on an exchange of their own."""
-    return await services.cases.decide(reviewer, case, data.version, data.decision, data.text)
+    return await services.audit.cases.decide(reviewer, case, data.version, data.decision, data.text)
 
 
 def _query(asked: CaseQuery) -> Query:

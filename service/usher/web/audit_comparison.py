@@ -31,7 +31,7 @@ async def narrowed(
 ) -> Response[NarrowedAnswer]:
     """For each person by their name and the roles that were recorded. Their groups of then are not recorded, nor the
     purpose of their key: what hangs on these is `unknown`. `limit` is how many entries are looked at."""
-    return Response(await services.comparison.narrowed(reviewer, version, than, part), headers=NO_STORE)
+    return Response(await services.audit.comparison.narrowed(reviewer, version, than, part), headers=NO_STORE)
 
 
 @get("/break-glass", responses=PROBLEMS, summary="What one person did alone because nobody could be waited for")
@@ -39,7 +39,7 @@ async def break_glass(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], part: NamedDependency[Range]
 ) -> Response[EventPage]:
     """The events of such uses, and of their reviews."""
-    answer = await services.review.break_glass(reviewer, part)
+    answer = await services.audit.review.break_glass(reviewer, part)
     page = EventPage([dict(event) for event in answer.entries], answer.next, answer.complete)
     return Response(page, headers=NO_STORE)
 

@@ -43,14 +43,14 @@ async def propose(
     services: NamedDependency[Services], grant: NamedDependency[Grant], data: JSONBody[EraseBody]
 ) -> Shown:
     """It takes the approval of somebody else with `audit.erase`, and is then carried out, which is final."""
-    return Shown.of(await services.erasures.propose(reviewer(grant), _target(data), data.reason))
+    return Shown.of(await services.audit.erasures.propose(reviewer(grant), _target(data), data.reason))
 
 
 @post("", status_code=201)
 async def operator_propose(
     services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[OperatorEraseBody]
 ) -> Shown:
-    ask = services.erasures.alone if data.alone else services.erasures.propose
+    ask = services.audit.erasures.alone if data.alone else services.audit.erasures.propose
     return Shown.of(await ask(operator(request), _target(data), data.reason))
 
 

@@ -69,7 +69,7 @@ async def export(
         table=format == "csv",
         held=held,
     )
-    chunks = (await services.exports.begin(reviewer, query)).chunks()
+    chunks = (await services.audit.exports.begin(reviewer, query)).chunks()
     return ClosingStream(chunks, chunks.aclose, media_type=ZIP, headers=_HEADERS)
 
 

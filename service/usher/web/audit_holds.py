@@ -81,7 +81,7 @@ async def holds(
     after: After = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response[HoldPage]:
-    return await _page(services.holds, reviewer(grant), after, limit)
+    return await _page(services.audit.holds, reviewer(grant), after, limit)
 
 
 @post("", status_code=201, responses=PROBLEMS, summary="Propose a legal hold")
@@ -89,7 +89,7 @@ async def propose(
     services: NamedDependency[Services], grant: NamedDependency[Grant], data: JSONBody[HoldBody]
 ) -> Shown:
     """It binds once somebody else has approved it."""
-    return Shown.of(await services.holds.propose(reviewer(grant), _wanted(data), data.reason))
+    return Shown.of(await services.audit.holds.propose(reviewer(grant), _wanted(data), data.reason))
 
 
 @post("/{hold:str}/release", status_code=201, responses={**PROBLEMS, **_BINDS}, summary="Propose a hold's release")
@@ -100,7 +100,7 @@ async def release(
     data: JSONBody[ReasonBody],
 ) -> Shown:
     """It binds until somebody else has approved that."""
-    return Shown.of(await services.holds.propose_release(reviewer(grant), _id("hold", hold), data.reason))
+    return Shown.of(await services.audit.holds.propose_release(reviewer(grant), _id("hold", hold), data.reason))
 
 
 @get("/holds")
@@ -110,7 +110,7 @@ async def operator_holds(
     after: FromQuery[str | None] = None,
     limit: FromQuery[int] = DEFAULT_LIMIT,
 ) -> Response[HoldPage]:
-    return await _page(services.holds, operator(request), after, limit)
+    return await _page(services.audit.holds, operator(request), after, limit)
 
 
 @post("/retention", status_code=200)
@@ -119,7 +119,7 @@ async def retention(
 ) -> Stream:
     """One JSON line for each step, the report last, or `{"event": "error", …}` with what was wrong."""
     by = operator(request)
-    events = services.retention.preview(by) if dry_run else services.retention.run(by.actor)
+    events = services.audit.retention.preview(by) if dry_run else services.audit.retention.run(by.actor)
     return Stream(_lines(events), media_type="application/jsonl")
 
 

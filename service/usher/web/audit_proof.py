@@ -80,14 +80,14 @@ Old = Annotated[int, QueryParameter(name="size", description="The size of the ch
 async def proof(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], number: FromPath[str], size: Size = None
 ) -> EventProof:
-    return EventProof.of(await services.proofs.of(_number(number), size, reviewer))
+    return EventProof.of(await services.audit.proofs.of(_number(number), size, reviewer))
 
 
 @get("/consistency", responses={**PROBLEMS, **_CONSISTENT}, summary="Proof that the audit log begins as it did")
 async def consistency(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], size: Old
 ) -> ConsistencyProof:
-    return ConsistencyProof.of(await services.proofs.consistency(size, reviewer))
+    return ConsistencyProof.of(await services.audit.proofs.consistency(size, reviewer))
 
 
 def _number(text: str) -> int:

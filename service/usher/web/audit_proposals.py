@@ -88,7 +88,7 @@ async def proposals(
     names: Names = False,
 ) -> Response[ProposalPage]:
     """Of the kinds that you may decide on; all, by `audit.review`."""
-    return await _page(services.proposals, reviewer(grant, names), after, limit)
+    return await _page(services.audit.proposals, reviewer(grant, names), after, limit)
 
 
 @post("/{proposal:str}/approve", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Approve what is proposed")
@@ -101,14 +101,14 @@ async def approve(
     """By somebody else than proposed it. A hold, or its release, is done with that; an erasure, which is final, waits
     to be carried out."""
     ident, by = proposal_id(proposal), reviewer(grant)
-    approved = (services.holds if await _is_hold(services, ident, by) else services.proposals).approve
+    approved = (services.audit.holds if await _is_hold(services, ident, by) else services.audit.proposals).approve
     return Shown.of(await approved(ident, data.digest, by))
 
 
 @post("/{proposal:str}/refuse", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Refuse what is proposed")
 async def refuse(services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]) -> Shown:
     """By whoever might approve it: it is over."""
-    return Shown.of(await services.proposals.refuse(proposal_id(proposal), reviewer(grant)))
+    return Shown.of(await services.audit.proposals.refuse(proposal_id(proposal), reviewer(grant)))
 
 
 @post("/{proposal:str}/withdraw", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Withdraw a proposal")
@@ -116,7 +116,7 @@ async def withdraw(
     services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]
 ) -> Shown:
     """By whoever proposed it: it is over."""
-    return Shown.of(await services.proposals.withdraw(proposal_id(proposal), reviewer(grant)))
+    return Shown.of(await services.audit.proposals.withdraw(proposal_id(proposal), reviewer(grant)))
 
 
 @post("/{proposal:str}/carry-out", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Do what was approved")
@@ -130,7 +130,7 @@ async def carry_out(
 @post("/{proposal:str}/review", status_code=200, responses={**PROBLEMS, **STANDS}, summary="Close a break-glass review")
 async def review(services: NamedDependency[Services], grant: NamedDependency[Grant], proposal: FromPath[str]) -> Shown:
     """By somebody with `audit.review`, once the time of what was done alone is over."""
-    return Shown.of(await services.proposals.review(proposal_id(proposal), reviewer(grant)))
+    return Shown.of(await services.audit.proposals.review(proposal_id(proposal), reviewer(grant)))
 
 
 @get("")
@@ -141,14 +141,14 @@ async def operator_proposals(
     limit: FromQuery[int] = DEFAULT_LIMIT,
     names: FromQuery[bool] = False,
 ) -> Response[ProposalPage]:
-    return await _page(services.proposals, operator(request, names), after, limit)
+    return await _page(services.audit.proposals, operator(request, names), after, limit)
 
 
 @post("/{proposal:str}/withdraw", status_code=200)
 async def operator_withdraw(
     services: NamedDependency[Services], request: OperatorRequest, proposal: FromPath[str]
 ) -> Shown:
-    return Shown.of(await services.proposals.withdraw(proposal_id(proposal), operator(request)))
+    return Shown.of(await services.audit.proposals.withdraw(proposal_id(proposal), operator(request)))
 
 
 @post("/{proposal:str}/carry-out", status_code=200)
@@ -160,19 +160,19 @@ async def operator_carry_out(
 
 async def _carried_out(services: Services, proposal: str, by: Reviewer) -> Shown:
     ident = proposal_id(proposal)
-    acts = services.holds if await _is_hold(services, ident, by) else services.erasures
+    acts = services.audit.holds if await _is_hold(services, ident, by) else services.audit.erasures
     return Shown.of(await acts.carry_out(ident, by))
 
 
 async def _is_hold(services: Services, proposal: UUID, by: Reviewer) -> bool:
     """Whether it is of a hold or of a release. Raises `NoSuchProposal` where they may not know of it."""
-    return (await services.proposals.known(proposal, by)).kind in (HOLD, RELEASE)
+    return (await services.audit.proposals.known(proposal, by)).kind in (HOLD, RELEASE)
 
 
 async def _page(proposals: Proposals, by: Reviewer, after: str | None, limit: int) -> Response[ProposalPage]:
     before = None if after is None else proposal_id(after)
     items = await proposals.page(by, before, limit)
-    shown = [Shown.of(item, await proposals.user_of(item) if by.names else None) for item in items]
+    shown = [Shown.of(item, user) for item, user in zip(items, await proposals.users_of(items, by), strict=True)]
     return Response(ProposalPage(shown, items[-1].id if len(items) == limit else None), headers=NO_STORE)
 
 

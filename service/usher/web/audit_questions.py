@@ -44,7 +44,7 @@ async def who_saw(
     """Directly, or inherited: from an earlier exchange that stood in the prompt, was asked again, or viewed."""
     named = _named(document, path, source)
     chunk = None if passage is None else known("passage", passage)
-    return Response(await services.questions.who_saw(reviewer, named, version, chunk, part), headers=NO_STORE)
+    return Response(await services.audit.questions.who_saw(reviewer, named, version, chunk, part), headers=NO_STORE)
 
 
 @get("/saw", responses=PROBLEMS, summary="What somebody was shown")
@@ -56,14 +56,14 @@ async def saw(
     pseudonym: Pseudonym = None,
 ) -> Response[SeenAnswer]:
     """Questions, searches and views. A name that nobody has was shown nothing."""
-    return Response(await services.questions.saw(reviewer, person, pseudonym, part), headers=NO_STORE)
+    return Response(await services.audit.questions.saw(reviewer, person, pseudonym, part), headers=NO_STORE)
 
 
 @get("/denied", responses=PROBLEMS, summary="What was denied or refused, and why")
 async def denied(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], part: NamedDependency[Range]
 ) -> Response[DeniedAnswer]:
-    return Response(await services.questions.denied(reviewer, part), headers=NO_STORE)
+    return Response(await services.audit.questions.denied(reviewer, part), headers=NO_STORE)
 
 
 @get("/by-adapter", responses=PROBLEMS, summary="Every answer of an adapter")
@@ -73,7 +73,7 @@ async def by_adapter(
     part: NamedDependency[Range],
     adapter: Adapter,
 ) -> Response[SeenAnswer]:
-    return Response(await services.questions.by_adapter(reviewer, adapter, part), headers=NO_STORE)
+    return Response(await services.audit.questions.by_adapter(reviewer, adapter, part), headers=NO_STORE)
 
 
 @get("/touched", responses=PROBLEMS, summary="Everything that touched a marking")
@@ -84,7 +84,7 @@ async def touched(
     marking: Marking,
 ) -> Response[SeenAnswer]:
     """Whatever found, showed or inherited a document that had the marking then."""
-    return Response(await services.questions.touched(reviewer, marking, part), headers=NO_STORE)
+    return Response(await services.audit.questions.touched(reviewer, marking, part), headers=NO_STORE)
 
 
 def _named(document: str | None, path: str | None, source: str | None) -> Named:

@@ -33,7 +33,7 @@ async def replay(
     what was recorded: `problems` then say what. `basis` says what is recorded and what is assumed. The rules' text
     comes with `policy.read` or `audit.identify`.
     """
-    return Response(await services.replays.of(reviewer, audit_id, policy), headers=NO_STORE)
+    return Response(await services.audit.replays.of(reviewer, audit_id, policy), headers=NO_STORE)
 
 
 router = people([replay])

@@ -35,7 +35,7 @@ async def report(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], since: From = None, until: To = None
 ) -> Response[str]:
     """Takes `audit.read` on all of the log; who looked at the log is told to holders of `audit.review`."""
-    page = await services.reports.page(reviewer, Span(instant("from", since), instant("to", until)))
+    page = await services.audit.reports.page(reviewer, Span(instant("from", since), instant("to", until)))
     return Response(page, media_type=MediaType.HTML, headers=_HEADERS)
 
 

@@ -44,7 +44,7 @@ async def unseal(
 ) -> Response[Content]:
     """Recorded before anything is opened, and listed with its reason to those who hold `audit.review`. Every document
     that the exchange showed must be within the reach of the right."""
-    content = await services.unsealing.content(reviewer, known("exchange", data.exchange), data.reason)
+    content = await services.audit.unsealing.content(reviewer, known("exchange", data.exchange), data.reason)
     return Response(content, headers=NO_STORE)
 
 
@@ -53,7 +53,7 @@ async def uses(
     services: NamedDependency[Services], reviewer: NamedDependency[Reviewer], part: NamedDependency[Range]
 ) -> Response[UsesAnswer]:
     """Every reading of the log, this one too. With `audit.review` on collections only, the uses about these."""
-    return Response(await services.unsealing.uses(reviewer, part), headers=NO_STORE)
+    return Response(await services.audit.unsealing.uses(reviewer, part), headers=NO_STORE)
 
 
 unseal_router = people([unseal], Action.AUDIT_UNSEAL)
