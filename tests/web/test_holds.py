@@ -157,7 +157,7 @@ def test_whom_a_hold_is_on_does_not_decide_on_it(usher: World) -> None:
     erin = usher.run(usher.services.ledger.pseudonym("erin"))
     item = proposed(usher, on="person", target=erin)
     for what, body in (("approve", {"digest": item["digest"]}), ("refuse", {})):
-        refused = usher.ask("POST", f"{PROPOSALS}/{item["id"]}/{what}", "erin", json=body)
+        refused = usher.ask("POST", f"{PROPOSALS}/{item['id']}/{what}", "erin", json=body)
         assert (refused.status_code, refused.json()["field"]) == (403, "proposal")
 
 

@@ -139,9 +139,9 @@ def test_what_somebody_may_not_know_of_takes_no_place_on_their_pages(usher: Worl
     """Whoever may only place holds finds them behind however many erasures."""
     usher.run(usher.apply_also(*ERASERS, "p, user:alice, sys:audit, audit.hold, allow, always"))
     hold = {"on": "exchange", "target": "01a204f7-b543-7fcc-ad7b-354f8602e626", "reason": "x"}
-    held = [usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["proposal"]]
+    held = [usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["id"]]
     propose(usher)
-    held.append(usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["proposal"])
+    held.append(usher.ask("POST", "/api/audit/holds", "alice", json=hold).json()["id"])
     propose(usher)
     found, after = [], None
     for _ in held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from usher.audit.reviewers import AUDIT, Reviewer
+from usher.audit.reviewers import AUDIT, Reviewer, reach_of
 from usher.authority import Authority
 from usher.core.approval import Proposal
 from usher.ledger.sealing import SealBroken
@@ -51,6 +51,8 @@ class Deciders:
         decision = None if right is None else grant.may(right, AUDIT)
         if decision is not None and not decision.allowed:
             raise NotPermitted("key", f"may not do {right} ({decision.reason})", "ask your administrator")
+        if right in RIGHTS.values() and not reach_of(grant, right).whole:
+            raise NotPermitted("key", f"may do {right} in some collections only", "ask your administrator")
         pseudonym = await self._ledger.pseudonym(grant.credential.user)
         rules = () if decision is None else decision.rules
         return Acting(Principal(typed("user", pseudonym)), pseudonym, right=True, rules=rules)

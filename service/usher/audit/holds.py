@@ -163,8 +163,7 @@ class Holds:
     async def _person(self, by: Reviewer, wanted: Wanted) -> str:
         if (wanted.user is None) == (wanted.target is None):
             raise UserError("user", "and a pseudonym are two ways to name a person", "give one of the two")
-        if wanted.user is not None:
-            await self._judged(replace(by, names=True))
+        await self._proposals.may_act(HOLD, by, naming=wanted.user is not None)
         return await self._proposals.subject_of(wanted.user, wanted.target)
 
     async def _admitted(self, by: Reviewer, asked: Mapping[str, Any]) -> None:
@@ -174,7 +173,7 @@ class Holds:
     async def _judged(self, by: Reviewer) -> None:
         """A hold may be on anything: the right to it is needed everywhere in the log."""
         within = await self._reviewers.judged(replace(by, right=Action.AUDIT_HOLD))
-        if not within.everything:
+        if not within.whole:
             problem = f"may do {Action.AUDIT_HOLD} in some collections only"
             raise NotPermitted("key", problem, "ask your administrator for it on sys:audit")
 

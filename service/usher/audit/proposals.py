@@ -53,6 +53,8 @@ _WORDS: Mapping[Denial, tuple[str, str]] = {
     Denial.RIGHT_LOST: ("was approved by somebody who may no longer", "ask another person who holds the right"),
     Denial.STILL_OPEN: ("is still open", "review it when its time is over"),
 }
+_OTHERS = frozenset({"approved", "refused", "reviewed"})
+"""What nobody decides on an act that is about themselves: it may take their own traces away, or keep them."""
 _FORBIDDEN = frozenset({Denial.NO_PERSON, Denial.NO_RIGHT, Denial.SAME_PERSON, Denial.NOT_PROPOSER})
 
 
@@ -165,16 +167,23 @@ class Proposals:
         it was read is recorded."""
         if not 1 <= limit <= MAX_LIMIT:
             raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIMIT}")
-        await self._deciders.kinds(by)
+        kinds = await self._deciders.kinds(by)
         acting = await self._deciders.judged(by, Action.AUDIT_IDENTIFY if by.names else None)
         grant = by.grant
         reader = None if grant is None else who(grant, acting.name)
         asked = {"actor": by.actor, "question": "proposals", "limit": limit, "before": before and str(before)}
         await self._ledger.append([Entry(EventType.AUDIT_READ, who=reader, body={**asked, "names": by.names})])
         await self._courier.recover()
-        found = await self._store.page(RIGHTS, before, limit)
+        found = await self._store.page(sorted(kinds), before, limit)
         kinds = await self._deciders.kinds(by)
         return [item for item in found if item.kind in kinds]
+
+    async def users_of(self, items: Sequence[Item], by: Reviewer) -> list[str | None]:
+        """The names of whom they are about, if they are asked for; who may identify is judged once they are read."""
+        users = [await self.user_of(item) if by.names else None for item in items]
+        if by.names:
+            await self._deciders.judged(by, Action.AUDIT_IDENTIFY)
+        return users
 
     async def user_of(self, item: Item) -> str | None:
         """The name of whom it is about; None where that opens no more, or it is about nobody."""
@@ -216,6 +225,8 @@ class Proposals:
             acting = await self._deciders.judged(by, right or RIGHTS[item.kind])
             if isinstance(item.stands, BreakGlass) is not (act == "reviewed"):
                 raise NoSuchProposal
+            if item.subject == acting.name and act in _OTHERS:
+                raise NotPermitted("proposal", "is about yourself", "somebody else who holds the right must decide")
             now = self._clock()
             decided = decide(item.stands, acting, now)
             if isinstance(decided, Denial):
