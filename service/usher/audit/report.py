@@ -29,7 +29,7 @@ T = TypeVar("T")
 _MARK = "mark:"
 _TOLD = ("question", "version", "digest", "exchange", "document", "subject", "rule", "proposal", "case", "outcome")
 MOST_LOOKS = 100_000
-"""Readings of the log that are looked at, the newest."""
+"""Readings of the log, of those that name no exchange, that are counted: the newest."""
 
 
 class ReportIndex(Protocol):
@@ -45,6 +45,16 @@ class Span:
 
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a report lists of the log's acts."""
+
+    changes: Sequence[Act]
+    break_glass: Sequence[Act]
+    unseals: Sequence[Act]
+    looks: Sequence[Looks]
 
 
 class Reports:
@@ -90,7 +100,7 @@ class Reports:
         await self._asking.follower.caught_up()
         markings = await self._markings()
         figures = await self._asking.reading(lambda: self._index.figures(first, last, width, markings))
-        events = await self._read(lambda: self._events(figures.acts))
+        listed = await self._read(lambda: self._listed(figures))
         report = Report(
             origin=checkpoint.note.partition("\n")[0],
             key=checkpoint.key,
@@ -104,10 +114,10 @@ class Reports:
             times=(times[0], times[1]) if times else None,
             width=width,
             figures=figures,
-            changes=_acts(event for event in events if event["type"] == EventType.POLICY),
-            break_glass=_acts(event for event in events if _alone(event)),
-            unseals=_acts(event for event in events if event.get("question") == UNSEAL),
-            looks=_looks(events) if await self._may_review(reviewer) else None,
+            changes=listed.changes,
+            break_glass=listed.break_glass,
+            unseals=listed.unseals,
+            looks=listed.looks if await self._may_review(reviewer) else None,
         )
         return await self._named(report) if reviewer.names else report
 
@@ -129,12 +139,17 @@ class Reports:
                     markings.setdefault(name, []).append(number)
         return markings
 
-    def _events(self, numbers: Sequence[int]) -> list[Mapping[str, Any]]:
-        """Some events, the newest `MOST_LOOKS` of them. Raises `LogFailed`."""
-        found: list[Mapping[str, Any]] = []
-        for first, last in _runs(numbers[-MOST_LOOKS:]):
-            found += [said(one) for one in self._log.stored(first, last)]
-        return found
+    def _listed(self, figures: Figures) -> _Listed:
+        """However often the log was looked at, every other act is listed. Raises `LogFailed`."""
+        events: list[Mapping[str, Any]] = []
+        for first, last in _runs(sorted((*figures.acts, *figures.looks[-MOST_LOOKS:]))):
+            events += [said(one) for one in self._log.stored(first, last)]
+        return _Listed(
+            changes=_acts(event for event in events if event["type"] == EventType.POLICY),
+            break_glass=_acts(event for event in events if _alone(event)),
+            unseals=_acts(event for event in events if event.get("question") == UNSEAL),
+            looks=_looks(events),
+        )
 
     async def _may_review(self, reviewer: Reviewer) -> bool:
         """Whether they may know who looked at the log."""

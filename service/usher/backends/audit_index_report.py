@@ -54,9 +54,10 @@ SELECT e.policy_version AS version, min(e.number) AS first, max(e.number) AS las
   max(e.time) AS until, count(*) AS count
 FROM entries e WHERE {_SPAN} AND e.policy_version IS NOT NULL GROUP BY 1 ORDER BY 1
 """  # noqa: S608  # constants only
+_LOOK = f"type = '{EventType.AUDIT_READ}' AND node IS NULL AND NOT break_glass"
 _ACTS = f"""
-SELECT number FROM acts e WHERE {_SPAN} AND (type IN ('{EventType.POLICY}', '{EventType.AUDIT_READ}') OR break_glass)
-ORDER BY number
+SELECT number, {_LOOK} AS look FROM acts e
+WHERE {_SPAN} AND (type IN ('{EventType.POLICY}', '{EventType.AUDIT_READ}') OR break_glass) ORDER BY number
 """  # noqa: S608  # constants only
 
 
@@ -70,6 +71,7 @@ def figures(
     def rows(query: str) -> list[sqlite3.Row]:
         return index.execute(query, span).fetchall()
 
+    acts = rows(_ACTS)
     return Figures(
         indexed=progress[0] if progress else 0,
         activity=[(row["bucket"], row["state"], row["count"]) for row in rows(_ACTIVITY)],
@@ -82,7 +84,8 @@ def figures(
         documents=[DocumentShown(**dict(row)) for row in rows(_DOCUMENTS)],
         exposures=[_exposures(index, name, classes, span) for name, classes in sorted(markings.items())],
         policies=[PolicyUse(**dict(row)) for row in rows(_POLICIES)],
-        acts=[row["number"] for row in rows(_ACTS)],
+        acts=[row["number"] for row in acts if not row["look"]],
+        looks=[row["number"] for row in acts if row["look"]],
     )
 
 

@@ -90,7 +90,9 @@ class Figures:
     exposures: Sequence[Exposures]
     policies: Sequence[PolicyUse]
     acts: Sequence[int]
-    """The numbers of `policy` and `audit_read` events, and of uses of break-glass."""
+    """The numbers of `policy` events, of uses of break-glass, and of readings that name an exchange."""
+    looks: Sequence[int] = ()
+    """The numbers of other readings of the log."""
 
 
 @dataclass(frozen=True, slots=True)
