@@ -1,6 +1,6 @@
 """What the ledger takes, beside the same bytes inserted bare in the same run.
 
-    make bench-ledger    (options: --exchanges N, --seconds N, --million N)
+    make bench-ledger    (options: --exchanges N, --seconds N, --events N)
 
 The last line is `RESULT {json}` with every figure by name.
 """
@@ -20,6 +20,7 @@ from statistics import median, quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import audit_million
 import ledger_mix as mix
 from ledger_floor import fsyncs, pg_floor, sqlite_floor
 from tests.ledger.pg_kit import pg_server
@@ -41,12 +42,15 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--exchanges", type=int, default=10_000)
     options.add_argument("--seconds", type=float, default=20.0)
+    options.add_argument("--events", type=int, default=audit_million.EVENTS, help="0: no reviewers' questions")
     given = options.parse_args()
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         figures |= _timed("sqlite", lambda: sqlite(home, given.exchanges, given.seconds))
         figures |= _timed("postgresql", lambda: postgresql(home, given.exchanges, given.seconds))
+    if given.events:
+        figures |= _timed("the reviewers' questions", lambda: audit_million.measure(given.events))
     print("RESULT", json.dumps(figures))
 
 
