@@ -1,4 +1,4 @@
-"""`usher audit hold`, `release`: propose it, as the person whose key it is; `holds`, `retention` as the operator."""
+"""`usher audit hold`, `release`: propose it, as the person whose key it is; and `holds`, `retention`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from usher.cli_audit_proposals import Own, Reason, ask, tell
+from usher.cli_audit_proposals import Key, Own, Reason, ask, tell
 from usher.cli_output import Json, dump, progress, say, table
 from usher.cli_road import Refused, headers, key_of, refused, road, run
 from usher.settings import Settings, read_settings
@@ -41,12 +41,13 @@ def release(
 def holds(
     after: Annotated[str | None, typer.Option(help="Go on after this hold.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    key: Key = None,
     json: Json = False,
 ) -> None:
     """Legal holds, the newest first, released ones too. This reading is itself recorded."""
     given = {"after": after, "limit": str(limit)}
     params = {name: value for name, value in given.items() if value is not None}
-    page = ask("GET", "/holds", None, params=params)
+    page = ask("GET", "/holds", key, params=params)
     if json:
         dump(page)
         return

@@ -61,7 +61,8 @@ def withdraw(proposal: Proposal, key: Key = None, json: Json = False) -> None:
 
 
 def carry_out(proposal: Proposal, key: Key = None, json: Json = False) -> None:
-    """Do what was approved, or go on where that was cut off. Returns when it is done."""
+    """Do what was approved, or go on where that was cut off: as the operator, or by the key of anybody who might
+    approve such an act, whoever proposed it too. Returns when it is done."""
     tell(ask("POST", f"/proposals/{proposal}/carry-out", key), json)
 
 

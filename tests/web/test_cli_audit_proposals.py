@@ -106,6 +106,7 @@ def test_a_hold_and_its_release_go_the_same_road(command: Run) -> None:
         in command("approve", hold["id"], hold["digest"], key="dave").output
     )
     assert hold["id"] in command("holds").output
+    assert shown(command("holds", "--json", key="dave"))["holds"][0]["id"] == hold["id"]
     release = shown(command("release", hold["id"], "--reason", "over", "--json", key="dave"))
     assert (release["kind"], release["state"], release["parts"]) == ("release", "open", [hold["id"]])
     assert shown(command("approve", release["id"], release["digest"], "--json", key="carol"))["done_at"] is not None
