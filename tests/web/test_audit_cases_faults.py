@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from tests.web.case_kit import NOTE, PATH, RULES, add, change, exchange, opened, shown
+from tests.web.case_kit import HOLIDAY, NOTE, PATH, RULES, add, change, exchange, opened, shown
 from tests.web.chat_kit import FailingLog
 from tests.web.world import World, world
+
+from usher.audit import cases
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,37 @@ def test_a_step_that_could_not_be_recorded_is_seen_once_it_is(usher: World, monk
     assert [(step["op"], step["text"]) for step in shown(usher, case)["steps"]][1:] == [("note", NOTE)]
     recorded = [event["version"] for event in usher.events() if event["type"] == "case" and event["case"] == case]
     assert recorded == [1, 2]
+
+
+def test_a_page_ends_at_a_case_that_its_reader_may_know_of(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at one out of reach, whose id would tell when it was opened, and that there is one."""
+    near, far = exchange(usher), exchange(usher, "bob", HOLIDAY)
+    made = [opened(usher) for _ in range(4)]
+    for case, found in zip(made, (near, far, near, far), strict=True):
+        add(usher, case, [found])
+
+    def page(**query: object) -> tuple[list[str], str | None]:
+        told = usher.ask("GET", PATH, "fred", params={"limit": 1, **query}).json()
+        return [one["id"] for one in told["cases"]], told["next"]
+
+    assert page() == ([made[2]], made[2])
+    assert page(after=made[2])[0] == [made[0]]
+    monkeypatch.setattr(cases, "SCAN", 1)
+    assert page(after=made[2]) == ([], made[0])  # two are read at once
+
+
+def test_a_case_takes_so_many_steps_and_then_decisions(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lists cases reads them all."""
+    monkeypatch.setattr(cases, "MAX_STEPS", 3)
+    case = opened(usher)
+    add(usher, case, [exchange(usher)])
+    assert change(usher, case, "notes", text="x").status_code == 200
+    full = change(usher, case, "notes", text="x")
+    assert (full.status_code, full.json()["field"]) == (409, "case")
+    assert add(usher, case, [exchange(usher)]).status_code == 409
+    assert change(usher, case, "decision", decision="needs_more").status_code == 200
+    monkeypatch.setattr(cases, "MAX_DECIDED", 4)
+    assert change(usher, case, "decision", decision="fine").status_code == 409
 
 
 def test_what_went_with_somebody_is_not_written_again(usher: World) -> None:

@@ -8,6 +8,7 @@ of the case is, since it may tell of the rest.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -22,7 +23,9 @@ from usher.audit.ranges import Range
 from usher.audit.reviewers import Reviewer
 from usher.authority import Clock, utc_now
 from usher.core.cases import (
+    MAX_DECIDED,
     MAX_NOTE,
+    MAX_STEPS,
     MAX_TITLE,
     Erased,
     Op,
@@ -31,6 +34,7 @@ from usher.core.cases import (
     case_of,
     check_decision,
     check_open,
+    check_room,
     check_seen,
     checked_text,
     newly,
@@ -47,6 +51,8 @@ from usher_policy.vocabulary import Action
 T = TypeVar("T")
 
 MAX_LIST = 100
+SCAN = 1_000
+"""Cases that one page of a list looks at, so that it takes bounded time."""
 MAX_AT_ONCE = 500
 """Exchanges that one step adds."""
 
@@ -117,6 +123,7 @@ class Cases:
         """A review decision, with a reason if one is typed: it closes the case, or opens it again."""
         shown = await self._shown(reviewer, await self._judged(reviewer), ident)
         check_seen(seen, shown.record.steps[-1])
+        check_room(shown.case, MAX_DECIDED)
         text = None if text is None else _checked_note(shown.record, text)
         person = None if reviewer.grant is None else await self._by(reviewer)
         check_decision(shown.case, person, all_seen=shown.whole)
@@ -137,14 +144,25 @@ class Cases:
             raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIST}")
         asked = {"after": after and str(after), "limit": limit}
         reach = await self._asking.reviewers.admitted(reviewer, "cases", asked, Action.AUDIT_REVIEW)
-        page = await self._store.page(after, limit + 1)
+        await self._asking.follower.caught_up()
+        return await self._judged_again(reviewer, reach, lambda reach: self._page(reviewer, reach, after, limit))
 
-        async def read(reach: Reach) -> list[CaseTold]:
-            seen = [await self._seen(reviewer, reach, record) for record in page[:limit]]
-            return [listed(one, await self._by(reviewer)) for one in seen if one is not None]
-
-        cases = await self._judged_again(reviewer, reach, read)
-        return cases, page[limit - 1].id if len(page) > limit else None
+    async def _page(
+        self, reviewer: Reviewer, reach: Reach, after: UUID | None, limit: int
+    ) -> tuple[list[CaseTold], UUID | None]:
+        """To go on after a case that they may know of, unless there are `SCAN` others in a row."""
+        cases: list[CaseTold] = []
+        by, looked_at = await self._by(reviewer), 0
+        while records := await self._store.page(after, limit + 1):
+            for record in records:
+                seen = await self._seen(reviewer, reach, record, wait=False)
+                if seen is not None and len(cases) == limit:
+                    return cases, cases[-1].id
+                cases += [] if seen is None else [listed(seen, by)]
+            after, looked_at = records[-1].id, looked_at + len(records)
+            if looked_at >= SCAN:
+                return cases, after
+        return cases, None
 
     async def _judged_again(self, reviewer: Reviewer, reach: Reach, read: Callable[[Reach], Awaitable[T]]) -> T:
         """What is read as far as the rights go, which are judged again before it is given."""
@@ -163,6 +181,7 @@ class Cases:
         shown = await self._shown(reviewer, reach, ident)
         check_seen(seen, shown.record.steps[-1])
         check_open(shown.case)
+        check_room(shown.case, MAX_STEPS)
         return shown
 
     async def _shown(self, reviewer: Reviewer, reach: Reach, ident: str) -> Seen:
@@ -173,16 +192,15 @@ class Cases:
             raise _absent()
         return shown
 
-    async def _seen(self, reviewer: Reviewer, reach: Reach, record: CaseRecord) -> Seen | None:
+    async def _seen(self, reviewer: Reviewer, reach: Reach, record: CaseRecord, *, wait: bool = True) -> Seen | None:
         """None where it does not exist for this reader."""
         case = case_of(record.steps)
-        some = await exchanges(self._asking, self._index, case.exchanges)
+        some = await exchanges(self._asking, self._index, case.exchanges, wait=wait)
         nearness = await Nearness.of(self._asking, reach, some)
-        near = tuple(filter(nearness.exchange, some))
+        near, entirely = await asyncio.to_thread(nearness.of_all, some)
         if not near and not reach.everything and case.opener != await self._by(reviewer):
             return None
-        whole = len(some) == len(case.exchanges) and all(map(nearness.entirely, some))
-        return Seen(record, case, near, whole)
+        return Seen(record, case, near, len(some) == len(case.exchanges) and entirely)
 
     async def _near(self, reach: Reach, audit_ids: Sequence[str]) -> list[Exchange]:
         """Those of them that are there, and within reach."""

@@ -51,7 +51,7 @@ class Deciders:
         decision = None if right is None else grant.may(right, AUDIT)
         if decision is not None and not decision.allowed:
             raise NotPermitted("key", f"may not do {right} ({decision.reason})", "ask your administrator")
-        if right in RIGHTS.values() and not reach_of(grant, right).whole:
+        if right is not None and right in RIGHTS.values() and not reach_of(grant, right).whole:
             raise NotPermitted("key", f"may do {right} in some collections only", "ask your administrator")
         pseudonym = await self._ledger.pseudonym(grant.credential.user)
         rules = () if decision is None else decision.rules

@@ -65,13 +65,16 @@ class SqlCases:
     async def page(self, before: UUID | None, limit: int) -> list[CaseRecord]:
         opened = sa.exists().where(_S.case == _C.id, _S.active)
         cases = sa.select(audit_case).where(opened).order_by(_C.id.desc()).limit(limit)
-        return await self._records(cases if before is None else cases.where(_C.id < before))
+        return await self._records(cases if before is None else cases.where(_C.id < before), titles_only=True)
 
-    async def _records(self, cases: sa.Select[Any]) -> list[CaseRecord]:
+    async def _records(self, cases: sa.Select[Any], *, titles_only: bool = False) -> list[CaseRecord]:
         def work(connection: sa.Connection) -> list[CaseRecord]:
             rows = connection.execute(cases).all()
             steps: dict[UUID, list[AnyRow]] = defaultdict(list)
             wanted = sa.select(case_step).where(_S.case.in_([row.id for row in rows]), _S.active)
+            if titles_only:  # what is typed may be very much
+                unsealed = sa.case((_S.version == 1, _S.sealed), else_=None).label("sealed")
+                wanted = wanted.with_only_columns(*(c for c in _S if c is not _S.sealed), unsealed)
             for step in connection.execute(wanted.order_by(_S.version)):
                 steps[step.case].append(step)
             return [self._record(row, steps[row.id]) for row in rows if row.id in steps]

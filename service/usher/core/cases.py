@@ -19,6 +19,8 @@ from usher.errors import UserError
 
 MAX_EXCHANGES = 2_000
 """In one case."""
+MAX_STEPS, MAX_DECIDED = 1_000, 1_100
+"""Steps of one case; the last ones are for decisions alone."""
 MAX_TITLE, MAX_NOTE = 200, 10_000
 """Characters."""
 
@@ -126,6 +128,12 @@ def check_open(case: Case) -> None:
     """Raises `Closed` where a decision stands."""
     if case.closed:
         raise Closed("case", f"is decided ({case.review})", "decide `needs_more` to open it again")
+
+
+def check_room(case: Case, most: int) -> None:
+    """Raises `Closed` where a case takes no more steps: whoever reads it, or a list of cases, reads all of them."""
+    if case.version >= most:
+        raise Closed("case", f"has {case.version} steps", "decide it, and open another for the rest")
 
 
 def newly(case: Case, audit_ids: Iterable[str]) -> tuple[str, ...]:

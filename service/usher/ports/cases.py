@@ -35,4 +35,4 @@ class CaseStore(Protocol):
     async def read(self, case: UUID) -> CaseRecord | None: ...
 
     async def page(self, before: UUID | None, limit: int) -> list[CaseRecord]:
-        """Newest first; `before` is the id of the last one of the page before."""
+        """Newest first, with their titles alone; `before` is the id of the last one of the page before."""

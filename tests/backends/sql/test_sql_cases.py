@@ -155,7 +155,10 @@ def test_what_was_typed_about_a_person_goes_with_them(sql: Ports) -> None:
             assert await forget == expected
         other, theirs = await shelf.store.page(None, 9)
         assert (len(theirs.steps), dict(theirs.texts), theirs.erased) == (3, {}, True)
-        assert (dict(other.texts), other.erased) == ({1: "The title", 3: "A note"}, False)
+        assert (dict(other.texts), other.erased) == ({1: "The title"}, False)  # a list has no more
+        whole = await shelf.store.read(other.id)
+        assert whole is not None
+        assert dict(whole.texts) == {1: "The title", 3: "A note"}
         assert await shelf.store.put(theirs.id, Step(4, Op.NOTE, "p-2", NOW), "Another", 1) is None
         assert isinstance(await shelf.store.put(theirs.id, Step(4, Op.DECIDE, "p-2", NOW), None, 1), Change)
         with sql.database.engine.connect() as connection:
