@@ -13,7 +13,8 @@ from usher.ports.audit_exchanges import Exchange, Exchanges, Showing
 async def exchanges(
     asking: Asking, index: Exchanges, audit_ids: Sequence[str], *, wait: bool = True
 ) -> Sequence[Exchange]:
-    """Those that there are, once the index has what came before (not to `wait`: what it has). Raises `LedgerUnavailable`."""
+    """Those that there are, once the index has what came before; or, not to `wait`, what it has. Raises
+    `LedgerUnavailable`."""
     if not audit_ids:
         return ()
     if wait:
