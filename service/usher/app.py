@@ -147,7 +147,7 @@ async def _wired(
     authority = Authority(identity_keys.SqlIdentity(database), policies)
     intake = sql_intake.SqlIntake(database, ring)
     limit = settings.max_file_size
-    ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit)
+    ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
     retrieve = Retrieve(authority, ledger, store, embedder, documents)
     conversations = SqlConversations(database)
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)

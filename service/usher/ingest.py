@@ -26,6 +26,7 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest_commit import Committer
 from usher.ingest_take_in import Report, Run, TakeIn, Work
+from usher.ledger.log import Room
 from usher.outbox import Courier
 from usher.ports import (
     BadFile,
@@ -86,13 +87,14 @@ class Ingest:
         courier: Courier,
         open_folder: Callable[[Path], Folder],
         max_file_size: int,
+        room: Callable[[], Room],
         clock: Clock = utc_now,
     ) -> None:
         self._intake = intake
         self._authority = authority
         self._open_folder = open_folder
         self._clock = clock
-        self.committer = Committer(intake, store, courier, clock)
+        self.committer = Committer(intake, store, courier, clock, room)
         self.take_in = TakeIn(embedder, converter, self.committer, max_file_size)
         self.turn = asyncio.Lock()
         self._running = asyncio.Lock()

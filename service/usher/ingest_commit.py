@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from usher.authority import Clock
+from usher.errors import UserError
+from usher.ledger.log import Room
 from usher.outbox import Courier
 from usher.ports import Intake, LabelChange, Point, Staged, Store, StoreBatch
+
+
+class DiskShort(UserError):
+    """No new document is taken in: what is left of the disk is kept for the record. Labels and deletions go on."""
+
+    status = 503
+    retry_after = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +39,38 @@ class Prepared:
 
 
 class Committer:
-    """Carries batches of changes through the order of commitment."""
+    """Carries batches of changes through the order of commitment. `room` is what the ledger's disk has left."""
 
-    def __init__(self, intake: Intake, store: Store, courier: Courier, clock: Clock) -> None:
+    def __init__(self, intake: Intake, store: Store, courier: Courier, clock: Clock, room: Callable[[], Room]) -> None:
         self._intake = intake
         self._store = store
         self._courier = courier
         self._clock = clock
+        self._room = room
         self._carrying = asyncio.Lock()
         self._unnamed: set[tuple[UUID, int | None]] | None = None
         """Versions that are staged and that no change names; None while an earlier process may have left some."""
 
     async def put(self, batch: Sequence[Prepared], by: str) -> None:
-        """Take new versions in, all or (after a failure, at the next `recover`) none of them half."""
+        """Take new versions in, all or (after a failure, at the next `recover`) none of them half. Raises
+        `DiskShort`."""
+        await self._has_room()
         await _to_its_end(self._put(batch, by))
 
     async def stage(self, batch: Sequence[Prepared]) -> None:
-        """Only the first half of `put`: in nobody's scope, and forgotten by `recover` unless a change names it."""
+        """Only the first half of `put`: in nobody's scope, and forgotten by `recover` unless a change names it. Raises
+        `DiskShort`."""
+        await self._has_room()
         await _to_its_end(self._stage(batch))
 
     async def label(self, changes: Sequence[LabelChange], by: str) -> None:
         """Bring label changes into force and carry them to the store."""
         await _to_its_end(self._label(changes, by))
+
+    async def _has_room(self) -> None:
+        if await asyncio.to_thread(self._room) is not Room.AMPLE:
+            remedy = "make room, then send it again: what was taken in before stays"
+            raise DiskShort("disk", "has less free than USHER_DISK_RESERVE, so nothing new is taken in", remedy)
 
     async def _put(self, batch: Sequence[Prepared], by: str) -> None:
         await self._stage(batch)

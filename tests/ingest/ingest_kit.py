@@ -204,6 +204,7 @@ class House:
             courier,
             open_folder,
             limit,
+            log.room,
         )
         return Rooms(
             database=database,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.ingest.faults import Killed, Plan
 from tests.ingest.ingest_kit import OPERATOR, House, Rooms
 
+from usher import ingest_take_in
 from usher.backends.folder import RealFolder
+from usher.backends.ledger_sql import SqlLog
 from usher.errors import UserError
 from usher.ingest import IngestOptions
+from usher.ingest_commit import DiskShort
 from usher.ports import BadFile, FileRefused
 
 
@@ -233,6 +236,37 @@ def test_a_second_run_beside_a_first_is_refused(house: House) -> None:
         return report
 
     assert house.using(story)["added"] == 1
+
+
+@pytest.mark.slow
+def test_an_ingest_stops_where_the_reserve_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two batches, with the reason: what is in stays, deletions go on, and with room again so does the rest."""
+    monkeypatch.setattr(ingest_take_in, "BATCH_DOCUMENTS", 1)
+    house.write("gone.md", "word gone")
+    told: dict[str, Any] = {"source": "docs", "collection": "open", "sync": True, "allow_mass_delete": True}
+
+    async def fills_up(rooms: Rooms) -> None:
+        async for _ in rooms.ingest.run(IngestOptions(house.docs, **told), OPERATOR):
+            cast("SqlLog", rooms.ledger._log)._reserve = 2**62
+
+    async def story(rooms: Rooms) -> None:
+        await rooms.take_in(house.docs, **told)
+        new = {house.write(f"{n}.md", f"word {n}") for n in range(6)}
+        with pytest.raises(DiskShort, match="USHER_DISK_RESERVE"):
+            await fills_up(rooms)
+        known = (await rooms.seen(house.keys))["bob"].keys()
+        waiting = {file for file in new if f"docs/{file.name}" not in known}
+        assert 2 <= len(waiting) <= 5
+        for file in {*waiting, house.docs / "gone.md"}:
+            file.unlink()
+        assert (await rooms.take_in(house.docs, **told))["deleted"] == 1
+        cast("SqlLog", rooms.ledger._log)._reserve = 0
+        for file in waiting:
+            house.write(file.name, "word")
+        assert (await rooms.take_in(house.docs, **told))["added"] == len(waiting)
+
+    house.using(story)
+    house.check_whole()
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from tests.web.upload_kit import PATH, RIGHTS, TEXT, added, during, found, ident, listed, put, shelves, state, told
 from tests.web.world import OPERATOR, POLICY, World
+
+from usher.backends.ledger_sql import SqlLog
 
 BOARD, LETTER = "board/merger.md", "letters/alice.md"
 
@@ -198,6 +200,19 @@ def test_a_deleted_document_is_found_no_more(usher: World) -> None:
     assert usher.ask("DELETE", f"{PATH}/{document}").status_code == 200
     assert document not in found(usher, "alice", "yak")
     assert usher.ask("DELETE", f"{PATH}/{document}").status_code == 404
+
+
+def test_nothing_is_uploaded_into_the_reserve(usher: World) -> None:
+    """While the disk is short, a file is refused with the reason and nothing of it stays; a deletion is not."""
+    document = added(usher, "bob", TEXT, name())
+    before, log = state(usher), cast("SqlLog", usher.services.ledger._log)
+    log._reserve = 2**62
+    refused = put(usher, "bob", TEXT, name())
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
+    assert "USHER_DISK_RESERVE" in refused.text
+    assert state(usher) == before
+    assert usher.ask("DELETE", f"{PATH}/{document}").status_code == 200
+    log._reserve = 0
 
 
 LOSSES = {

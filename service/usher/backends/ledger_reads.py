@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from usher.backends import ledger_tables as tables
 from usher.backends.ledger_tables import EventPage
-from usher.ledger.log import StoredCheckpoint, StoredEvent, SubjectRow, Tail
+from usher.ledger.log import Room, StoredCheckpoint, StoredEvent, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
 
 TAIL_EVENTS = 256
@@ -28,6 +28,10 @@ class LedgerReads(ABC):
     @abstractmethod
     def _failing(self) -> AbstractContextManager[None]:
         """Any failure of the storage as `LogFailed`."""
+
+    def room(self) -> Room:
+        """How much space is left; ample where a server of its own looks after its disk. Raises nothing."""
+        return Room.AMPLE
 
     def content(self, audit_id: str) -> tuple[ContentRow, ...]:
         """The content rows of an exchange, in order."""
