@@ -123,7 +123,7 @@ class Unsealing:
         Raises `NotWithin`, `Gone`.
         """
         reason = _typed(reason)
-        exposed = await self._within(reviewer, await self._reach(reviewer), exchange)
+        exposed = await self._within(await self._reach(reviewer), exchange)
         rows = await self._asking.opened(self._asking.ledger.content(str(exchange)))
         key = await self._key(exposed.pseudonym, rows)
         use = str(uuid4())
@@ -133,18 +133,20 @@ class Unsealing:
             raise Gone("was erased", "its events stay, and an `erasure` event says when and under which rule")
         content = await self._opened(exchange, key, rows, use)
         now = await self._asking.reviewers.again(reviewer, Action.AUDIT_UNSEAL)
-        await self._within(reviewer, now, exchange)
+        await self._within(now, exchange)
         return content
 
     async def uses(self, reviewer: Reviewer, part: Range | None = None) -> UsesAnswer:
         """Who looked at the log, what for, and why they opened content, for holders of `audit.review`. A limited right
-        shows the uses that were about a document or an exchange within its reach."""
+        shows the uses that were about a document or an exchange within its reach; the reason, which may tell of all
+        that the exchange was about, where all of that is within it."""
         part = part or Range()
         between, index = part.between(), self._asking.index
         reviewer = replace(reviewer, right=Action.AUDIT_REVIEW)
 
         async def told(found: Answered[Mapping[str, Any]]) -> UsesAnswer:
-            uses = [await self._use(event) for event in found.entries]
+            reach = await self._asking.reviewers.judged(reviewer)
+            uses = [await self._use(event, reach) for event in found.entries]
             if reviewer.names:
                 people = await self._names.of_people(use.pseudonym for use in uses)
                 uses = [replace(use, user=people.get(use.pseudonym or "")) for use in uses]
@@ -157,7 +159,7 @@ class Unsealing:
     async def _reach(self, reviewer: Reviewer) -> Reach:
         return await self._asking.reviewers.judged(reviewer, Action.AUDIT_UNSEAL)
 
-    async def _within(self, reviewer: Reviewer, reach: Reach, exchange: UUID) -> Exposed:
+    async def _within(self, reach: Reach, exchange: UUID) -> Exposed:
         """What the exchange exposed, all of it within reach. An exchange about no document at all is for those only who
         may know of everything."""
         if not await self._asking.follower.caught_up():
@@ -171,6 +173,13 @@ class Unsealing:
         if not then or await self._asking.outside(reach, {document for document, _ in exposed.documents}):
             raise NotWithin
         return exposed
+
+    async def _all_within(self, reach: Reach, exchange: UUID) -> bool:
+        try:
+            await self._within(reach, exchange)
+        except NotWithin:
+            return False
+        return True
 
     async def _key(self, pseudonym: str, rows: Sequence[ContentRow]) -> Conversation | None:
         """What opens the exchange; None if whoever asked was erased."""
@@ -217,17 +226,17 @@ class Unsealing:
         except SealBroken:
             return Said(given.row.verdict, None)
 
-    async def _use(self, event: Mapping[str, Any]) -> Use:
+    async def _use(self, event: Mapping[str, Any], reach: Reach) -> Use:
         who = event["who"] or {}
         asked = {name: value for name, value in event.items() if name not in _OF_EVERY_EVENT and value is not None}
         question = str(event.get("question") or ("proof" if "proof" in event else "events"))
-        reason = await self._reason(event) if question == UNSEAL else None
+        reason = await self._reason(event, reach) if question == UNSEAL else None
         by = (str(event.get("actor", "")), who.get("pseudonym"), question, bool(event.get("names")))
         return Use(event["number"], event["time"], *by, asked, reason)
 
-    async def _reason(self, event: Mapping[str, Any]) -> str | None:
+    async def _reason(self, event: Mapping[str, Any], reach: Reach) -> str | None:
         sealed = event.get("sealed_reason")
-        if not sealed:
+        if not sealed or not (reach.whole or await self._all_within(reach, UUID(event["exchange"]))):
             return None
         rows = await self._asking.opened(self._asking.ledger.content(event["exchange"]))
         try:
