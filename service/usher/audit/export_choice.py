@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from usher.core.export_cut import cut, documents_in
+from usher.core.event_cut import cut_alone, documents_in
 from usher.core.reach import Reach
 from usher.ledger.log import LogFailed, StoredEvent
 from usher.ledger.record import leaf_hash
@@ -92,7 +92,7 @@ class Choice:
         """The documents that are within reach as they were when they were shown: as they are now, they may not be."""
         if self._reach is None:
             return set()
-        left = (cut(said(one), self._reach, self._hidden) for one in stored)
+        left = (cut_alone(said(one), self._reach, self._hidden) for one in stored)
         return {document for event in left if event is not None for document in documents_in(event)}
 
     def hide(self, documents: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ class Choice:
         event = said(one)
         if self._reach is None:
             return one.event, event
-        left = cut(event, self._reach, self._hidden)
+        left = cut_alone(event, self._reach, self._hidden)
         if left is None or left is event:
             return None if left is None else (one.event, event)
         line = json.dumps({"cut": leaf_hash(one.event).hex(), "event": left}, separators=(",", ":"))

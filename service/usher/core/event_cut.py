@@ -6,8 +6,10 @@ what is out of reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
+
+from usher.core.reach import Reach
 
 ShownFrom = Callable[[Mapping[str, Any]], bool]
 """Whether a document or passage of an event is within reach."""
@@ -33,6 +35,7 @@ _MAY_STAY: Mapping[str, frozenset[str]] = {
 }
 ABOUT_NO_DOCUMENT = frozenset({"policy", "key", "person", "recovery"})
 """Types whose events stay whole, for whoever may know of what is about no document."""
+_OF_ONE_DOCUMENT = frozenset({"document", "label"})
 _PASSAGES = ("passages", "documents")
 _ONE_EARLIER = ("parent", "asks_again", "exchange")
 _EARLIER = ("history", "leaned_on", "exchanges")
@@ -50,7 +53,7 @@ def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cit
     made = {name: value for name, value in event.items() if name in stays}
     for name in _PASSAGES:
         if name in event:
-            made[name] = [one for one in _list(event[name]) if within(one)]
+            made[name] = [one for one in _elements(event[name]) if within(one)]
     for name in _EARLIER:
         if name in event:
             made[name] = [one for one in _list(event[name]) if one in known]
@@ -60,6 +63,40 @@ def cut(event: Mapping[str, Any], within: ShownFrom, known: Collection[str], cit
     if "cited" in event:
         made["cited"] = [rank for rank in _list(event["cited"]) if rank in cited]
     return made
+
+
+def cut_alone(event: Mapping[str, Any], reach: Reach, hidden: Collection[str] = ()) -> Mapping[str, Any] | None:
+    """An event as far as it can be known from itself to be within reach, without what it says of others: the same
+    object if nothing is cut out, None if nothing is left. `hidden` are documents that are out of reach now, whatever
+    they were when they were shown.
+
+    Of what lists documents, only what lists some within reach is given. Within a reach of everything but some
+    collections, so is what is about one document within reach or is of a type that is about none; what else there is
+    may be of an exchange that showed nothing but what is out of reach.
+    """
+    kind = event.get("type")
+    if reach.whole or (reach.everything and kind in ABOUT_NO_DOCUMENT):
+        return event
+
+    def within(one: Mapping[str, Any]) -> bool:
+        return one.get("access_class") in reach.classes and one.get("document") not in hidden
+
+    if kind in _OF_ONE_DOCUMENT:
+        known = reach.everything and within(event)
+    else:
+        known = any(within(one) for name in _PASSAGES for one in _elements(event.get(name)))
+    return cut(event, within, (), ()) if known else None
+
+
+def documents_in(event: Mapping[str, Any]) -> Iterator[str]:
+    """The documents that an event lists, or is about."""
+    for one in (event, *(one for name in _PASSAGES for one in _elements(event.get(name)))):
+        if isinstance(one.get("document"), str):
+            yield one["document"]
+
+
+def _elements(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in _list(value) if isinstance(one, Mapping)]
 
 
 def _list(value: Any) -> Sequence[Any]:
