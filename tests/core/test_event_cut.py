@@ -46,7 +46,7 @@ def test_an_event_about_one_document_is_within_reach_as_it_is() -> None:
 
 
 def test_within_some_collections_an_event_is_only_about_their_documents() -> None:
-    """Without counts of others or what it came from, without documents of no known class, and without events that list none of them."""
+    """Without counts of others or what it came from, documents of no known class, and events that list none."""
     left = {name: value for name, value in event(MINE).items() if name != "stale"}
     assert cut_alone(event(MINE, OTHER, None, exchanges=["x"]), ONE) == left | {"exchanges": []}
     assert cut_alone(event(OTHER), ONE) is None
