@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 import qdrant_edge
 from tests.backends.store_kit import ASKED, IDENTITY, point, slow, vector
 
 from usher.backends.store_edge_engine import EdgeEngine
 from usher.backends.store_edge_wire import WirePoint
-from usher.core.scope import compile_scope
+from usher.core.scope import CLASS_FIELD, compile_scope
 from usher.ports import SparseVector, StoreBatch
 
 SCOPES = [[1], [1, 3, 5], list(range(1, 40)), [*range(1, 40), 50, 60, *range(100, 130)]]
@@ -69,6 +71,11 @@ class RecordingShard:
         self.filters.append(neutral(request.filter))
         return self._shard.count(request)
 
+    def facet(self, request: qdrant_edge.FacetRequest) -> Any:
+        """Which classes there are chunks of: of everybody's, and told to nobody."""
+        assert request.key == CLASS_FIELD
+        return self._shard.facet(request)
+
     def update(self, operation: qdrant_edge.UpdateOperation) -> None:
         self._shard.update(operation)
 
@@ -93,7 +100,8 @@ def test_the_size_of_a_scope_is_remembered_until_a_write(tmp_path: Path) -> None
 
 
 def test_all_that_reaches_the_embedded_engine_is_filtered(tmp_path: Path) -> None:
-    """Each query's filter and each idf population is the compiled scope; an empty scope reaches no engine."""
+    """Each query's filter and each idf population is the compiled scope, less the classes that no chunk has; an empty
+    scope reaches no engine."""
     engine = EdgeEngine.scratch(tmp_path, IDENTITY.dimensions)
     shard = RecordingShard(engine._shard)
     engine._shard = shard
@@ -104,7 +112,7 @@ def test_all_that_reaches_the_embedded_engine_is_filtered(tmp_path: Path) -> Non
             shard.filters.clear()
             found = engine.search(scope, vector(1).tolist(), question, 3)
             assert len(found.dense) == len(TIED)
-            assert shard.filters == [compile_scope(scope)] * EXPECTED_FILTERS[len(question.indices)]
+            assert shard.filters == [compile_scope([1])] * EXPECTED_FILTERS[len(question.indices)]
     shard.filters.clear()
     assert engine.search([], vector(1).tolist(), ASKED, 3).dense == ()
     assert shard.filters == []
@@ -159,3 +167,17 @@ def _exact_is_accepted(warns: bool) -> Any:
     import contextlib
 
     return pytest.warns(UserWarning, match="search_params") if warns else contextlib.nullcontext()
+
+
+def test_a_filter_names_only_classes_that_chunks_have(tmp_path: Path) -> None:
+    """As of the last write; a scope without any chunk is still one of its own classes, and never everything."""
+    engine = EdgeEngine.scratch(tmp_path, IDENTITY.dimensions)
+    engine.write([], [WirePoint.of(point(n, n)) for n in (3, 5)], [])
+    wide = list(range(1, 10))
+    assert engine._with_chunks(np.array(wide, dtype=np.uint32)) == [3, 5]
+    assert engine._with_chunks(np.array([4, 5, 6], dtype=np.uint32)) == [5]
+    assert engine._with_chunks(np.array([1, 2], dtype=np.uint32)) == [1]
+    engine.write([], [], [([UUID(int=3)], 7)])
+    assert engine._with_chunks(np.array(wide, dtype=np.uint32)) == [5, 7]
+    found = engine.search([1, 2], vector(3).tolist(), ASKED, 5)
+    assert (found.dense, found.sparse) == ((), ())

@@ -37,6 +37,7 @@ from usher.ports import Found, SparseVector, StoreBatch, StoreUnavailable, Vecto
 CALL_TIMEOUT_S = 60.0
 """A process that has not answered by then is ended; the next call starts another."""
 CLOSE_TIMEOUT_S = 2.0
+_SCOPES = 64
 POINTS_PER_CALL = 200
 """A large write is sent in parts, so that a search waits for one part and not for all."""
 
@@ -55,6 +56,7 @@ class EdgeStore:
         self._starting = asyncio.Lock()
         self._child: _Child | None = None
         self._closed = False
+        self._scopes: dict[int, tuple[Sequence[int], bytes]] = {}
 
     @classmethod
     async def open(cls, folder: Path, identity: IndexIdentity) -> Self:
@@ -71,10 +73,23 @@ class EdgeStore:
             raise ValueError(f"k: must be at least 1, and is {k}")
         if not classes:
             return Found((), (), {})
-        check_classes(classes)
         terms, weights = pack_sparse(sparse)
-        call = SearchCall(next(self._ids), pack_classes(classes), pack_dense(dense), terms, weights, k)
+        call = SearchCall(next(self._ids), self._packed(classes), pack_dense(dense), terms, weights, k)
         return (await self._ask(call)).found
+
+    def _packed(self, classes: Sequence[int]) -> bytes:
+        """Checked and packed once, while it is asked for again and again: a scope may have 50,000 classes, and those
+        who have the same are given the same tuple."""
+        known = self._scopes.get(id(classes))
+        if known is not None and known[0] is classes:
+            return known[1]
+        check_classes(classes)
+        packed = pack_classes(classes)
+        if isinstance(classes, tuple):  # another kind could be changed
+            if len(self._scopes) >= _SCOPES:
+                self._scopes.clear()
+            self._scopes[id(classes)] = (classes, packed)
+        return packed
 
     async def write(self, batch: StoreBatch) -> None:
         self._identity.check_points(batch.upsert)

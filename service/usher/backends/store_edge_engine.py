@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import qdrant_edge as qdrant
 
 from usher.backends.store_edge_wire import WirePoint, unpack_dense, unpack_sparse
@@ -20,6 +22,8 @@ from usher.core.scope import CLASS_FIELD, DENSE, SPARSE, Filter, Query
 from usher.core.scoped_search import Answers, Batch, Row, scoped_search
 
 _COUNTS = 256
+_ALL = 2**31
+Ids = npt.NDArray[np.uint32]
 _NEVER = 10**9  # kilobytes of vectors from which a segment would get an approximate graph
 
 
@@ -30,6 +34,8 @@ class EdgeEngine:
         self._shard = shard
         self._counts: dict[str, int] = {}
         """Sizes of scopes, until the next write."""
+        self._present: Ids | None = None
+        """The classes that any chunk has, sorted, until the next write."""
 
     @classmethod
     def open(cls, folder: Path, dimensions: int) -> EdgeEngine:
@@ -49,8 +55,9 @@ class EdgeEngine:
         """A new index in an empty folder that keeps nothing safe, and is made in a few milliseconds."""
         return cls(_shard(folder, dimensions, wal=False))
 
-    def search(self, classes: Sequence[int], dense: Sequence[float], sparse: SparseVector, k: int) -> Found:
-        steps = scoped_search(classes, dense, sparse, k)
+    def search(self, classes: Sequence[int] | Ids, dense: Sequence[float], sparse: SparseVector, k: int) -> Found:
+        """`classes` are sorted."""
+        steps = scoped_search(self._with_chunks(np.asarray(classes, dtype=np.uint32)), dense, sparse, k)
         try:
             batch = next(steps)
             while True:
@@ -59,11 +66,24 @@ class EdgeEngine:
             found: Found = end.value
             return found
 
+    def _with_chunks(self, classes: Ids) -> list[int]:
+        """Those of the classes that any chunk has, for a filter costs by the classes that it names. The first one
+        where none has: a filter that names nothing would be none."""
+        if self._present is None:
+            hits = self._shard.facet(qdrant.FacetRequest(CLASS_FIELD, limit=_ALL, exact=True)).hits
+            self._present = np.array(sorted(int(hit.value) for hit in hits if hit.count), dtype=np.uint32)
+        places = np.searchsorted(classes, self._present)
+        inside = places < len(classes)
+        found = self._present[inside][classes[places[inside]] == self._present[inside]]
+        kept: list[int] = (found if len(found) else classes[:1]).tolist()
+        return kept
+
     def write(
         self, delete: Sequence[UUID], upsert: Sequence[WirePoint], move: Sequence[tuple[Sequence[UUID], int]]
     ) -> None:
         """In this order; durable only after `flush`. Ids that are not there are passed over."""
         self._counts.clear()
+        self._present = None
         update = qdrant.UpdateOperation
         if delete:
             self._shard.update(update.delete_points(list(delete)))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from usher.core.fusion import Found, SparseVector
 from usher.ports import Point, Vector
@@ -110,12 +111,12 @@ def unpack_sparse(terms: bytes, weights: bytes) -> SparseVector:
 
 
 def pack_classes(classes: Sequence[int]) -> bytes:
-    return np.array(classes, dtype=np.int64).tobytes()
+    """Raises `OverflowError` for an id beyond 32 bits."""
+    return np.array(classes, dtype=np.uint32).tobytes()
 
 
-def unpack_classes(packed: bytes) -> list[int]:
-    unpacked: list[int] = np.frombuffer(packed, dtype=np.int64).tolist()
-    return unpacked
+def unpack_classes(packed: bytes) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(packed, dtype=np.uint32)
 
 
 def pack_dense(vector: Vector) -> bytes:
