@@ -55,6 +55,7 @@ WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND
 _OTHERS = """
 SELECT count(DISTINCT s.id) FROM pg_locks JOIN sessions s ON s.id = objid
 WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted AND s.id <> %s
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 

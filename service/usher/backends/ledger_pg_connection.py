@@ -29,6 +29,9 @@ SET idle_in_transaction_session_timeout = '3s'; SET idle_session_timeout = '{{id
 """
 """The other side: one whose server is gone, or stands still, gives up its locks by itself."""
 
+_READING = f"SET search_path = {SCHEMA}; SET lock_timeout = '3s'; SET statement_timeout = '8s'"
+"""The servers' threads read too: nobody's lock may hold them for ever."""
+
 
 def connected(url: str, idle_seconds: int) -> Connection:
     """A connection of one's own, in autocommit mode, which PostgreSQL ends when it is idle for so long. Advisory locks
@@ -45,7 +48,7 @@ def connected(url: str, idle_seconds: int) -> Connection:
 def reading(url: str) -> Connection:
     """A connection for short reads. Raises `psycopg.Error`."""
     connection = psycopg.connect(_conninfo(url))
-    connection.execute(f"SET search_path = {SCHEMA}")
+    connection.execute(_READING)
     connection.commit()
     return connection
 

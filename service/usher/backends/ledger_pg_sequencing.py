@@ -38,6 +38,11 @@ SELECT id FROM sessions WHERE NOT EXISTS (
   SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = sessions.id::oid AND objsubid = 2
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
+_DEPOSE = """
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
+AND datname = current_database() AND wait_event = 'ClientWrite'
+"""
 _STORE = """
 WITH placed AS (
   INSERT INTO events (number, leaf, event)
@@ -72,6 +77,11 @@ class PgSequencing(LedgerReads):
                 query = "SELECT pg_try_advisory_lock(%s, %s)"
                 self._leads = _first(self._connected().execute(query, (LOCK, SEQUENCER)))
         return self._leads
+
+    def depose(self) -> None:
+        """No time-out ends a statement whose answer is not read, and it keeps its locks. Raises `LogFailed`."""
+        with failing():
+            self._connected().execute(_DEPOSE, (LOCK, SEQUENCER))
 
     def load(self) -> Tail:
         """Raises `LogFailed`, `LedgerDamaged`."""

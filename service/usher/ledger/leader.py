@@ -24,6 +24,8 @@ WATCH_SECONDS = 0.5
 """How often another one tries to lead."""
 GONE_SECONDS = 5.0
 """A server whose session nobody holds for that long is gone: one that only lost its connection comes back sooner."""
+STUCK_SECONDS = 3.0
+"""A leader is looked into by the others when it has given nothing its place for that long."""
 LAG_SECONDS = 10.0
 """When nothing has been given its place for that long, though something waits, nothing more is acknowledged."""
 MAX_TAKEN = 4096
@@ -81,9 +83,9 @@ class Leader:
     def check(self, tail: Tail, reached: int) -> None:
         """The log is no older than what was known of it to this server, which had seen it `reached` so many events,
         before its `tail` was read. Raises `LedgerDamaged`, `LogFailed`."""
-        if self.known is not None:
-            size = known_size(self.known, tail, self._ring)
-            check_known(self.known, tail, self._log.newest_checkpoint(size), self._ring)
+        if known := self.known:  # one and the same throughout: both threads check, and one of them learns newer ones
+            size = known_size(known, tail, self._ring)
+            check_known(known, tail, self._log.newest_checkpoint(size), self._ring)
         if tail.size < reached:
             raise LedgerDamaged(
                 f"ledger: it has {tail.size} events and this server has seen {reached}: it is older, from a "
@@ -144,6 +146,7 @@ class Leader:
         except (TypeError, AttributeError) as error:
             raise LedgerDamaged("ledger: a stored value is not of its type; run `usher audit verify`") from error
         self.check(tail, self.reached)
+        self._seen_free = {}  # sessions that were free when this server led before may have been held since
         self._end = End(tail.origin, tree, micros, tail.newest, tail.mac)
         self._checkpoint()
         return True
@@ -161,6 +164,8 @@ class Leader:
         if waiting is None or waiting[0] > self._mark:
             self._mark = waiting[1] if waiting else 0
             self._good = time.monotonic()
+        elif time.monotonic() - self._good > STUCK_SECONDS:
+            self._log.depose()
 
     def _turn(self) -> int:
         """Give what waits its place; how many were taken."""

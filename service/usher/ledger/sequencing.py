@@ -42,6 +42,9 @@ class Sequencing(Protocol):
     def lead(self) -> bool:
         """Become the one that leads, if no other is; true also if it is this one already."""
 
+    def depose(self) -> None:
+        """End the lead of a server that takes no answer from the storage: one that stands still. Others go on."""
+
     def load(self) -> Tail:
         """The log's end. Raises `LedgerDamaged`."""
 
