@@ -181,6 +181,54 @@ def limited_answers_are_answers_about_what_is_within(
         clean.close()
 
 
+def test_documents_that_have_left_a_reach_are_found_many_at_once(database: Database, tmp_path: Path) -> None:
+    """Not page by page as long as they are: what is read anew is few times, however many they are."""
+    shown = [{"document": str(UUID(int=900 + n)), "version": 1, "access_class": 1} for n in range(400)]
+    history = told(*(Act("view", 0, [{**one, "in_prompt": False}], []) for one in shown))
+    index, reads_made = index_of(history, tmp_path), [0, 0]
+    asking = Asking(index, cast(Any, None), cast(Any, None), labelled(database, [None] * 3))
+    ways: list[Callable[[Within | None], Found[Any]]] = [
+        lambda within: index.saw(PEOPLE[0], Between(0, 1), within),
+        lambda within: index.events(Wanted(), Between(0, 1), within),
+    ]
+    for number, way in enumerate(ways):
+
+        def read(within: Within | None, way: Any = way, number: int = number) -> Any:
+            reads_made[number] += 1
+            return way(within)
+
+        assert asyncio.run(asking.found(Reach(False, frozenset({1})), read)).entries == []
+    assert max(reads_made) < 10
+    index.close()
+
+
+def test_a_document_that_has_left_a_reach_has_no_next_page(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many saw it, and behind however many who did not."""
+    monkeypatch.setattr(reads, "MANY", 0)
+    monkeypatch.setattr(reads, "SCAN", 3)
+    one, other = ({"document": str(ident), "version": 1, "access_class": 1} for ident in DOCUMENTS[:2])
+    index = index_of(told(*(Act("view", 0, [one | {"in_prompt": False}], []) for one in (*[other] * 5, one))), tmp_path)
+    asking = Asking(index, cast(Any, None), cast(Any, None), labelled(database, [(2, None), (1, None), None]))
+    reach, what = Reach(False, frozenset({1})), What(DOCUMENTS[0])
+    found = asyncio.run(asking.found(reach, lambda within: index.who_saw(what, Between(0, 50), within)))
+    assert (found.entries, found.next) == ([], None)
+    index.close()
+
+
+def test_what_only_followed_something_out_of_reach_showed_nothing(database: Database, tmp_path: Path) -> None:
+    """Whoever may know of what is about no document is not told that there was something to inherit."""
+    hidden = {"document": str(DOCUMENTS[0]), "version": 1, "chunk": "c", "access_class": 1, "rank": 1}
+    acts = [Act("chat", 0, [{**hidden, "in_prompt": False}], []), *[Act("chat", 0, [], [n]) for n in (0, 1)]]
+    index = index_of(told(*acts), tmp_path)
+    asking = Asking(index, cast(Any, None), cast(Any, None), labelled(database, [None] * 3))
+    for limit in (1, 50):
+        saw = pages(asking, Reach(True, frozenset()), lambda at, within: index.saw(PEOPLE[0], at, within), limit)
+        assert [(entry.audit_id, len(entry.earlier)) for entry in saw] == [(str(UUID(int=1010)), 1)]
+    index.close()
+
+
 def everything_of(index: AuditIndexFile, what: What) -> list[Any]:
     found: list[Any] = []
     after: int | None = 0

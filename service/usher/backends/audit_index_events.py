@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from usher.backends.audit_index_ledger import Followed
-from usher.backends.audit_index_reach import AT_ONCE, MANY, SCAN, about_any, covers, known, listed
+from usher.backends.audit_index_reach import MANY, SCAN, about_any, at_once, covers, known, listed
 from usher.core.event_cut import ABOUT_NO_DOCUMENT, cut
 from usher.ledger.record import EXCHANGE_TYPES, EventType
 from usher.ports.audit_index import Between, Wanted, Within
@@ -53,9 +53,10 @@ def events(
     found: list[Event] = []
     through: set[str] = set()
     scanned = 0
-    while some := list(islice(rows, AT_ONCE)):
+    while some := list(islice(rows, at_once(within))):
         scanned += len(some)
         may = None if within is None else _Known.of(index, some, within)
+        through |= set() if may is None else may.through
         for event in _read(ledger, [row["number"] for row in some]):
             if between.until is not None and event["time"] >= between.until:
                 return found, None, through
@@ -64,7 +65,6 @@ def events(
             if len(found) == between.limit:
                 return found, found[-1]["number"], through
             found.append(event if may is None else may.cut(event))
-            through |= set() if may is None else may.through
         if scanned >= SCAN:
             return found, some[-1]["number"], through
     return found, None, through

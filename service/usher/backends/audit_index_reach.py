@@ -33,6 +33,7 @@ WHERE up.node = up.start OR s.in_prompt IS NOT 0
 _EXPOSED = f"""{_UP}
 SELECT DISTINCT s.document, s.access_class FROM up CROSS JOIN shown s ON s.node = up.node
 """  # noqa: S608  # constants only
+_INHERITS = "SELECT node, earlier FROM inherits WHERE node IN (SELECT value FROM json_each(:nodes))"
 _ABOUT_ANY = "SELECT 1 FROM about WHERE access_class IN (SELECT value FROM json_each(:{name})) LIMIT :many + 1"
 _LOOKED_UP = (
     "{node} IN (SELECT node FROM about WHERE access_class IN (SELECT value FROM json_each(:{name})) AND node > :after)"
@@ -79,6 +80,21 @@ def known(index: sqlite3.Connection, nodes: Sequence[int], within: Within) -> di
     return found
 
 
+def showing(index: sqlite3.Connection, may: dict[int, frozenset[str]], within: Within) -> dict[int, frozenset[str]]:
+    """Those of the nodes that showed something, or inherit something that may be known of."""
+    bare = listed(node for node, documents in may.items() if not documents)
+    rows = index.execute(_INHERITS, {"nodes": bare}).fetchall()
+    earlier = known(index, sorted({row["earlier"] for row in rows}), within)
+    inheriting = {row["node"] for row in rows if row["earlier"] in earlier}
+    return {node: documents for node, documents in may.items() if documents or node in inheriting}
+
+
+def at_once(within: Within | None) -> int:
+    """How many entries to look at together: the more documents have left the reach, the more, so that whoever finds
+    these reads anew a few times only."""
+    return AT_ONCE if within is None else AT_ONCE + 2 * len(within.hidden)
+
+
 def covers(within: Within, document: str | None, access_class: int | None) -> bool:
     """Whether somebody may know that this document, of this class then, was shown."""
     return access_class in within.classes and document not in within.hidden
@@ -87,7 +103,7 @@ def covers(within: Within, document: str | None, access_class: int | None) -> bo
 @dataclass
 class Page:
     """Rows, which are entries by their column `node`, up to a limit. `next` is the number to go on after, None at the
-    end; `through` the documents by which the entries may be known of."""
+    end; `through` the documents by which the entries may be known of, and some by which those that follow may."""
 
     rows: list[sqlite3.Row] = field(default_factory=list)
     next: int | None = None
@@ -95,13 +111,23 @@ class Page:
 
 
 def page(
-    index: sqlite3.Connection, rows: Iterator[sqlite3.Row], within: Within | None, limit: int, key: str = "number"
+    index: sqlite3.Connection,
+    rows: Iterator[sqlite3.Row],
+    within: Within | None,
+    limit: int,
+    key: str = "number",
+    *,
+    something: bool = False,
 ) -> Page:
-    """The first rows that may be known of, from rows in the order of `key`, which are looked at as far as needed."""
+    """The first rows that may be known of, from rows in the order of `key`, which are looked at as far as needed;
+    `something`: of entries that showed or inherit something, as far as may be known."""
     made, scanned = Page(), 0
-    while some := list(islice(rows, AT_ONCE)):
+    while some := list(islice(rows, at_once(within))):
         scanned += len(some)
         may = None if within is None else known(index, [row["node"] for row in some], within)
+        if may is not None and within is not None and something:
+            may = showing(index, may, within)
+        made.through |= set() if may is None else set().union(*may.values())
         for row in some:
             if may is not None and row["node"] not in may:
                 continue
@@ -109,7 +135,6 @@ def page(
                 made.next = made.rows[-1][key]
                 return made
             made.rows.append(row)
-            made.through |= may[row["node"]] if may is not None else set()
         if within is not None and scanned >= SCAN:
             made.next = some[-1][key]
             return made

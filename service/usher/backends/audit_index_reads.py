@@ -99,7 +99,8 @@ def who_saw(index: sqlite3.Connection, what: What, between: Between, within: Wit
     stop = index.execute(ahead, (between.after, SCAN - 1)).fetchone()
     until = {**it, "stop": stop[0] if stop else MAX_NUMBER}
     found, following, through = _seen(index, _WHO_SAW_MUCH, until, f"AND {_IT}", between, None, within, own)
-    return found, following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None), through
+    following = following or (stop[0] if stop and _goes_on(index, stop[0], between.until) else None)
+    return found, following, through.union(own)  # also where there is nothing yet, and only more to come
 
 
 def _before(index: sqlite3.Connection, since: str | None) -> int:
@@ -212,7 +213,7 @@ def _seen(
     """`by` what entries may be known of, and `within` what is told of them; `own` is the document that was asked for,
     by which all that the query finds may be known of."""
     rows = index.execute(query, {**values, **_values(between)})
-    found = page(index, rows, by, between.limit)
+    found = page(index, rows, by, between.limit, something=_SOMETHING in query)
     nodes = [row["node"] for row in found.rows]
     passages = _by_node(index, _PASSAGES.format(only=only, nodes="{nodes}"), nodes, values)
     earlier = _by_node(index, _EARLIER, nodes, {})
