@@ -35,6 +35,7 @@ test-unit: $(STAMP)
 N ?= 1
 test-crash: $(STAMP)
 	N=$(N) $(BIN)/pytest $(TWO) -m crash $(TESTS)
+	$(BIN)/pytest $(TWO) --hypothesis-profile=long -m "not slow" tests/policy tests/core
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

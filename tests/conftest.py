@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests import graph_kit
+
+settings.register_profile("short", max_examples=30)
+settings.register_profile("long", max_examples=300)
+settings.load_profile("short")  # `make test-crash` asks for the long one
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -20,6 +20,7 @@ from tests.web.server_kit import PATIENCE, USHER, House, Server, endless_model, 
 from websockets.exceptions import ConnectionClosed
 
 from usher.data_folder import is_held
+from usher.ledger.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.loopback]
 
@@ -53,6 +54,13 @@ def answering(server: Server, key: str) -> Iterator[Iterator[str]]:
     ):
         assert response.status_code == 200
         yield response.iter_lines()
+
+
+def newest(house: House) -> dict[str, Any]:
+    """The event that was recorded last."""
+    with closing(sqlite3.connect(house.home / "ledger.sqlite")) as ledger:
+        (event,) = ledger.execute("SELECT event FROM events ORDER BY number DESC LIMIT 1").fetchone()
+    return dict(json.loads(event))
 
 
 def test_a_server_from_start_to_end(house: House, tmp_path: Path) -> None:
@@ -117,10 +125,10 @@ def test_a_killed_server_leaves_nothing_behind(alices: tuple[House, str], graph:
         assert gone(children)
     assert not is_held(house.home)
     assert house.told("search", "season ticket", USHER_KEY=key)["hits"][0]["path"] == "ferry.md"
-    assert house.told("audit", "verify")["ok"]
+    assert verify(house.home / "ledger.sqlite").ok
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.crash)])
 def test_a_stop_ends_streams_recorded(
     number: signal.Signals, alices: tuple[House, str], graph: Path, tmp_path: Path
 ) -> None:
@@ -134,9 +142,8 @@ def test_a_stop_ends_streams_recorded(
             rest = list(lines)
     assert (code, seconds < 10) == (0, True)
     assert "data: [DONE]" not in rest
-    events = house.told("audit", "events", "--type", "answer")["events"]
-    assert [event["outcome"] for event in events] == ["cancelled"]
-    assert house.told("audit", "verify")["ok"]
+    assert newest(house)["outcome"] == "cancelled"
+    assert verify(house.home / "ledger.sqlite").ok
 
 
 def test_an_answer_outlives_its_connection(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
@@ -159,9 +166,7 @@ def test_an_answer_outlives_its_connection(alices: tuple[House, str], graph: Pat
                     heard(again)
     assert (code, seconds < 10) == (0, True)
     assert not [secret for secret in (key, "walrus") if secret in (house.folder / "log").read_text()]
-    with closing(sqlite3.connect(house.home / "ledger.sqlite")) as ledger:
-        (newest,) = ledger.execute("SELECT event FROM events ORDER BY number DESC LIMIT 1").fetchone()
-    assert json.loads(newest)["outcome"] == "cancelled"
+    assert newest(house)["outcome"] == "cancelled"
 
 
 def test_commands_without_a_server(graph: Path, tmp_path: Path) -> None:
@@ -193,11 +198,11 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for n in range(3)
+        for n in range(2)
     ]
     said = [command.communicate(timeout=PATIENCE) for command in commands]
-    assert [command.returncode for command in commands] == [0, 0, 0], said
-    assert [person["user"] for person in house.told("person", "list")] == ["p0", "p1", "p2"]
+    assert [command.returncode for command in commands] == [0, 0], said
+    assert [person["user"] for person in house.told("person", "list")] == ["p0", "p1"]
 
 
 def test_a_damaged_data_folder_is_told(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
