@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from usher.backends import keyring_file
+from usher.backends import keyring_file, known_checkpoint
 from usher.backends.keyring import KeyRing, KeyRingError, SealBroken
+from usher.backends.known_checkpoint import KnownCheckpoint
 from usher.ledger.sealing import RingUnusable
 
 MASTER = bytes(range(32))
@@ -45,6 +46,31 @@ def test_of_the_file_before_nothing_is_left(tmp_path: Path) -> None:
     assert before[20:40] not in (tmp_path / "same file").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["home.keys", "same file"]  # noqa: PTH208  # names are what is compared
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_process_may_have_the_number_of_one_that_was_killed(tmp_path: Path) -> None:
+    """As all first processes of containers have: what it left keeps no ring from being made."""
+    (tmp_path / f"home.keys.{os.getpid()}.new").write_bytes(b"cut off")
+    assert KeyRing.create(tmp_path / "home.keys").retired == 0
+
+
+def test_a_checkpoint_that_is_being_kept_beside_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replacing the ring overwrites its own drafts only, and of two that keep a checkpoint each writes its own file."""
+    ring, known = KeyRing.create(tmp_path / "home.keys"), KnownCheckpoint(tmp_path / "home.keys")
+    write = known_checkpoint._write
+
+    def between(path: Path, note: str) -> None:
+        write(path, note)
+        if note == "older":
+            ring.renew()
+            known.keep("another's")
+
+    monkeypatch.setattr(known_checkpoint, "_write", between)
+    known.keep("older")
+    assert known.read() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home.keys", "home.keys.checkpoint"]
 
 
 def test_a_ring_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:

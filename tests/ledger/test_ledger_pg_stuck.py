@@ -40,6 +40,7 @@ def test_a_leader_that_takes_no_answer_is_replaced(pg: str, tmp_path: Path, monk
     run(story())
 
 
+@pytest.mark.crash  # two servers, one after the other
 def test_a_newer_checkpoint_that_is_learnt_during_a_check_is_no_damage(
     pg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

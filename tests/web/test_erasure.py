@@ -122,6 +122,31 @@ def test_the_record_says_who_asked_who_approved_and_under_which_rule(usher: Worl
     assert "asked for it" not in str(usher.events())
 
 
+def test_a_server_that_comes_meanwhile_keeps_the_old_key_from_being_destroyed(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may wrap by an older copy of the ring: what it wrapped would open no more. It goes on once that has left."""
+    renew = KeyRing.renew
+
+    def and_one_comes(ring: KeyRing, master: bytes | None = None) -> None:
+        renew(ring, master)
+        monkeypatch.setattr(SqlLog, "others", lambda _: 1)
+
+    whom = lives(usher)
+    item = usher.run(approved(usher, Target(user=USER)))
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRing, "renew", and_one_comes)
+        answer = usher.ask("POST", f"/api/audit/proposals/{item.id}/carry-out", "carol")
+        assert (answer.status_code, len(KeyRing.open(usher.folder / "home.keys").wrapping)) == (409, 2)
+        recorded = len(usher.events())
+        assert usher.ask("POST", f"/api/audit/proposals/{item.id}/carry-out", "carol").status_code == 409
+        assert len(usher.events()) == recorded
+    monkeypatch.setattr(SqlLog, "others", lambda _: 0)
+    usher.run(usher.services.audit.erasures.finish())
+    ring = KeyRing.open(usher.folder / "home.keys")
+    assert (len(ring.wrapping), opens(usher.folder / "home", ring, whom)) == (1, [])
+
+
 def test_whoever_comes_back_is_somebody_new(usher: World) -> None:
     """The same name has another pseudonym, and nothing of before."""
     whom = lives(usher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -25,7 +25,11 @@ from usher.backends.memory import MemoryStore
 from usher.backends.sql_erasure import SqlErasure
 from usher.backends.sql_people import SqlDirectory
 from usher.backends.sql_proposals import SqlProposals
+from usher.ledger.log import LedgerUnavailable
+from usher.ledger.record import Entry, EventType
+from usher.ledger.sequencer import Ledger
 from usher.ledger.verify import verify
+from usher.ledger.writer import Receipt
 
 DURABLE: tuple[tuple[object, str], ...] = (
     (SqlDirectory, "deactivate"),
@@ -153,6 +157,30 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Memo
 def test_cut_off_anywhere_it_is_finished_at_the_next_start(closed: tuple[World, MemoryStore]) -> None:
     """Some of the points; at each of them survivors are served, before and after."""
     assert erase_and_cut(*closed, iter((8, 23))) == 2
+
+
+@pytest.mark.crash  # a company of its own
+def test_whoever_comes_back_after_a_recording_that_was_given_up_is_somebody_new(
+    closed: tuple[World, MemoryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event was recorded, and nobody heard of it: the key goes from memory all the same."""
+    append = Ledger.append
+
+    async def given_up(ledger: Ledger, entries: Sequence[Entry], *rest: Any, **more: Any) -> Receipt:
+        receipt = await append(ledger, entries, *rest, **more)
+        if any(entry.type is EventType.ERASURE for entry in entries):
+            raise LedgerUnavailable("nothing durable within 10 s")
+        return receipt
+
+    with again(*closed) as one:
+        one.run(one.add("leaver", ("staff",)))
+        whom, item = pseudonym(one, "leaver"), one.run(approved(one, Target(user="leaver")))
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "append", given_up)
+            with pytest.raises(Unfinished):
+                one.run(one.services.audit.erasures.carry_out(item.id, OPERATOR))
+        one.run(one.services.audit.erasures.finish())
+        assert pseudonym(one, "leaver") != whom
 
 
 @pytest.mark.crash

@@ -131,6 +131,7 @@ class Erasing:
         async with self._turn, self._holding.gate:
             free = [item for item in await granted() if await self._recorded(item) or not await self._held(item)]
             if free:
+                await self.check_alone()  # another one may be at the very same, or place a hold
                 await self._erase(_Targets(free, await self._names(free)))
                 for item in free:
                     await done(item.id)
@@ -241,20 +242,22 @@ class Erasing:
         return keys
 
     async def _record(self, item: Item) -> None:
-        """Step 6, once."""
-        if await self._recorded(item):
-            return
+        """Step 6, once. The key goes from memory too, also where an append that was given up has recorded it."""
         person = item.parts[1] if item.kind == ERASE_PERSON else None
-        body = event_of(item) | {"counts": dict(await self._data.erasable.counts(item.id))}
-        gone = [] if person is None else [(person, b"")]
-        await self._data.ledger.append([Entry(EventType.ERASURE, body=body)], rewrapped=gone)
-        if person is not None:
-            self._data.ledger.subjects.forget(person)
+        recorded = await self._recorded(item)
+        async with self._data.ledger.subjects.none_made():  # nor read: it would be kept after it has gone
+            if not recorded:
+                body = event_of(item) | {"counts": dict(await self._data.erasable.counts(item.id))}
+                gone = [] if person is None else [(person, b"")]
+                await self._data.ledger.append([Entry(EventType.ERASURE, body=body)], rewrapped=gone)
+            if person is not None:
+                self._data.ledger.subjects.forget(person)
 
     async def _destroy(self) -> None:
-        """Step 8."""
+        """Step 8. A server that came meanwhile may have read an older copy of the ring, and wrap new keys by it."""
         if not self._data.ring.retired:
             return
+        await self.check_alone()
         master = await asyncio.to_thread(self._data.master_key)
         await asyncio.sleep(GRACE)
         await asyncio.to_thread(self._data.ring.destroy_retired, master)

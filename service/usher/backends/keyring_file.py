@@ -63,7 +63,7 @@ def replace(path: Path, data: bytes) -> None:
 @contextmanager
 def _draft(path: Path, data: bytes) -> Iterator[Path]:
     """A durable file of these bytes beside `path`, gone at the end unless it was moved."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f"{path.name}.{os.urandom(6).hex()}.new")  # in containers all are process 1
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

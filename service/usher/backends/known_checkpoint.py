@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from usher.backends.checkpoint_sink import SinkFailed
@@ -28,17 +29,24 @@ class KnownCheckpoint:
 
     def keep(self, note: str) -> None:
         """Put a newer note in its place, durably, whole or not at all. Raises `SinkFailed`."""
-        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")  # servers may share a key ring
+        # Servers may share a folder. It is named as no draft of a key ring is: those are overwritten by the next one.
+        draft = self.path.with_name(f"{self.path.name}.{os.urandom(6).hex()}.draft")
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(draft, note)
             draft.replace(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
             raise SinkFailed(f"cannot be kept beside the key ring ({error.strerror})") from error
+
+
+def _write(path: Path, note: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(note)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
