@@ -24,6 +24,7 @@ from tests.web.holds_kit import (
 from tests.web.world import World, world
 
 from usher.audit import kept
+from usher.backends.sql_proposal_tables import proposal
 from usher.core.holds import Hold, On
 from usher.ledger.record import ContentRow, is_dropped
 
@@ -155,3 +156,28 @@ def test_holds_stop_the_erasure_of_what_they_cover(usher: World) -> None:
 def stopped_alice(usher: World, said: Talk) -> bool:
     """Whether the document was among what was found for alice."""
     return any(p["document"] == said.document for e in usher.events(said.other) for p in e.get("passages", ()))
+
+
+def test_what_is_stored_otherwise_than_it_was_granted_is_not_done(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever changes a granted release in the database, before it is done, releases no other hold by it."""
+    hold, other = (held(usher, on="exchange", target=str(uuid4())) for _ in range(2))
+    release = usher.ask("POST", f"{HOLDS}/{hold}/release", "dave", json={"reason": "Over."}).json()
+    holds = usher.services.audit.holds
+
+    async def cut_off(item: object) -> None:
+        return None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holds, "_do", cut_off)
+        usher.ask("POST", f"{PROPOSALS}/{release['id']}/approve", "erin", json={"digest": release["digest"]})
+    with holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
+        stored = proposal.c.id == UUID(release["id"])
+        connection.execute(proposal.update().where(stored).values(parts=[other]))
+    usher.run(holds.settle())
+    assert {one.id for one in usher.run(holds.binding())} >= {hold, other}
+    with holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
+        connection.execute(proposal.update().where(stored).values(parts=[hold]))
+    usher.run(holds.settle())
+    assert hold not in {one.id for one in usher.run(holds.binding())}

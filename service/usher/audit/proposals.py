@@ -193,9 +193,9 @@ class Proposals:
             return None
 
     async def undone(self, *kinds: str) -> list[Item]:
-        """What is granted and not yet done, the oldest first."""
+        """What is granted and not yet done, the oldest first; not what is stored otherwise than it was granted."""
         await self._courier.recover()
-        return await self._store.undone(kinds)
+        return [item for item in await self._store.undone(kinds) if _as_granted(item)]
 
     async def done(self, item: UUID) -> None:
         """Nothing remains to be done for it."""
@@ -275,6 +275,13 @@ def _event(item: Item, act: str, acting: Acting) -> dict[str, Any]:
 
 def _bytes(parts: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(part.encode() for part in parts)
+
+
+def _as_granted(item: Item) -> bool:
+    same = approval.digest_of(item.kind, *_bytes(item.parts)) == item.stands.digest
+    if not same:
+        _log.critical("proposal_contradicts_its_digest", id=str(item.id), kind=item.kind)
+    return same
 
 
 def _checked(reason: str) -> str:
