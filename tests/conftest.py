@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 from tests import graph_kit
 
-settings.register_profile("short", max_examples=30)
-settings.register_profile("long", max_examples=300)
+settings.register_profile("short", max_examples=24)
+settings.register_profile("long", max_examples=240)
 settings.load_profile("short")  # `make test-crash` asks for the long one
 
 

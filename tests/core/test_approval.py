@@ -125,7 +125,7 @@ STEPS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 @given(st.sampled_from((1, 2)), st.lists(st.sampled_from(STEPS), min_size=15, max_size=30))
 def test_nothing_else_is_ever_allowed(needed: int, steps: list[tuple[str, int, int]]) -> None:
     """After any acts by anybody, every act is allowed exactly where the diary of all acts says so."""

@@ -56,7 +56,7 @@ def test_steps_that_lack_one_are_no_case(steps: list[Step]) -> None:
         case_of(steps)
 
 
-@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@settings(deadline=None, database=None, derandomize=True)
 @given(st.lists(st.sampled_from([*Review, "add", "note"]), max_size=12))
 def test_a_case_is_closed_by_its_last_decision(ops: list[Review | str]) -> None:
     """Whatever came before; `needs_more` leaves it open."""

@@ -43,7 +43,7 @@ MARKDOWN = st.lists(st.sampled_from([*SYNTAX, *INLINE, *LONG, *ODD]) | st.text(m
 HOSTILE = ["[", "> ", "- ", "<!--", "`", "# ", "|", " ", "*a ", "(", "![a](", "x", "a\n", "字", "\\", "&"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(text=MARKDOWN, title=st.text(max_size=30))
 def test_covers_without_overlap_within_the_limit(text: str, title: str) -> None:
     """Every visible character stands in exactly one chunk, and no chunk is too long for the embedder."""

@@ -47,7 +47,7 @@ def compiled(rules: Rules) -> Snapshot:
     return compile_snapshot(1, rules, CATALOG)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 @given(RULES, RULES, st.frozensets(st.sampled_from(GROUPS)), st.sampled_from(PURPOSES), st.sampled_from(OBJECTS))
 def test_a_certain_verdict_is_that_of_every_way_to_fill_the_gaps(
     before: Rules, after: Rules, groups: frozenset[str], purpose: str | None, target: str
@@ -63,7 +63,7 @@ def test_a_certain_verdict_is_that_of_every_way_to_fill_the_gaps(
     assert recorded.least.groups <= groups & set(both.gives) <= recorded.most.groups
 
 
-@settings(max_examples=25, deadline=None)
+@settings(deadline=None)
 @given(RULES, st.frozensets(st.sampled_from(GROUPS)))
 def test_what_hangs_on_nothing_unrecorded_is_certain(rules: Rules, groups: frozenset[str]) -> None:
     """Where all memberships that fit the record, and all purposes, say the same of rules without a deny."""

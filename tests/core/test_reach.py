@@ -68,7 +68,7 @@ def by_hand(rules: Collection[Permission], action: Action) -> Reach:
     return Reach(everywhere, found, everywhere and len(found) == len(CLASSES))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 @given(RULES, st.booleans())
 def test_the_reach_of_a_right_is_what_the_rules_say(rules: list[Permission], everywhere: bool) -> None:
     """Of each right by itself; of two together what is within both."""

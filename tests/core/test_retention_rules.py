@@ -136,7 +136,7 @@ def covers(hold: Hold, kept: Kept) -> bool:
     return bool(inside) and hold.target in of[hold.on]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(items(), st.lists(RULES, max_size=4), st.lists(holds(), max_size=3))
 def test_nothing_goes_that_a_hold_covers_or_that_some_place_keeps(
     item: Item, rules: list[Rule], on: list[Hold]

@@ -74,7 +74,7 @@ def test_a_window_that_is_always_open_never_changes() -> None:
     assert evaluate(cond, Effect.ALLOW, at("2026-03-29T01:00+01:00")) == Held(True, None)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 @given(
     zone=st.sampled_from(
         ["Europe/Berlin", "America/New_York", "America/Havana", "Australia/Lord_Howe", "Asia/Kolkata"]

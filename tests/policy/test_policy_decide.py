@@ -166,7 +166,7 @@ def test_a_naive_time_fails_closed_in_a_warm_snapshot() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, database=None)
+@settings(deadline=None, database=None)
 @given(worlds(), st.data())
 def test_added_classes_give_the_snapshot_of_the_whole(world: World, data: st.DataObject) -> None:
     """A snapshot that grew, from any part of the catalog and with warm memory, equals a freshly compiled one."""
@@ -252,7 +252,7 @@ def test_an_intersection_is_what_all_allow(one: Scope, two: Scope, three: Scope)
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, database=None)
+@settings(deadline=None, database=None)
 @given(worlds(), st.integers(0, 999))
 def test_a_scope_is_the_same_until_it_may_change(world: World, part: int) -> None:
     """Asked again at any instant before `valid_until`, a fresh snapshot gives the same classes."""

@@ -113,7 +113,7 @@ def compared(world: World, old: Rules, new: Rules) -> list[tuple[Principal, Chan
     return result
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings().max_examples // 6, deadline=None)
 @given(world=worlds(), other=worlds())
 def test_no_gain_and_no_loss_is_left_out(world: World, other: World) -> None:
     """In whatever context it would show."""
@@ -123,7 +123,7 @@ def test_no_gain_and_no_loss_is_left_out(world: World, other: World) -> None:
         assert lost <= change.lost, principal
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings().max_examples // 6, deadline=None)
 @given(world=worlds(), other=worlds())
 def test_without_conditions_it_is_exact(world: World, other: World) -> None:
     old, new = (without_conditions(as_linted(rules)) for rules in (world.rules, other.rules))
@@ -131,7 +131,7 @@ def test_without_conditions_it_is_exact(world: World, other: World) -> None:
         assert (change.gained, change.lost) == (gained, lost), principal
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings().max_examples // 6, deadline=None)
 @given(world=worlds(), other=worlds())
 def test_a_changed_snapshot_answers_as_one_that_is_compiled_anew(world: World, other: World) -> None:
     """For everybody in every context, and with the same conditions to wait for."""

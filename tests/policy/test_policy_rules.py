@@ -35,7 +35,7 @@ def test_an_id_is_the_rules_own() -> None:
     assert parse_rules(FILE.replace("allow", "deny")).permissions[0].id != first.id
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None, database=None)
 @given(worlds())
 def test_the_canonical_file_gives_the_same_rules_back(world: World) -> None:
     """What is written can be read, whatever the names, and has the same digest in any order."""
