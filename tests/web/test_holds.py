@@ -152,6 +152,16 @@ def test_without_the_right_there_is_nothing_to_propose_or_approve(usher: World) 
         usher.run(usher.services.audit.holds.page(Reviewer(grant, "key"), None, 10))
 
 
+def test_that_a_name_was_tried_is_recorded(usher: World) -> None:
+    """Before it is told whether the record knows it; the name itself stands nowhere."""
+    before = len(usher.events())
+    body = {"on": "person", "user": "nobody-at-all", "reason": "x"}
+    assert usher.ask("POST", HOLDS, "dave", json=body).status_code == 400
+    [event] = usher.events()[before:]
+    assert (event["type"], event["question"], event["names"]) == ("audit_read", "holds", True)
+    assert "nobody-at-all" not in json.dumps(event)
+
+
 def test_whom_a_hold_is_on_does_not_decide_on_it(usher: World) -> None:
     """Neither that it is placed nor, by refusing it, that it is not; nor on its release."""
     erin = usher.run(usher.services.ledger.pseudonym("erin"))

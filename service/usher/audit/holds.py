@@ -164,6 +164,8 @@ class Holds:
         if (wanted.user is None) == (wanted.target is None):
             raise UserError("user", "and a pseudonym are two ways to name a person", "give one of the two")
         await self._proposals.may_act(HOLD, by, naming=wanted.user is not None)
+        if wanted.user is not None:  # whether the record knows a name is told by it
+            await self._reviewers.admitted(replace(by, right=Action.AUDIT_HOLD, names=True), "holds", {})
         return await self._proposals.subject_of(wanted.user, wanted.target)
 
     async def _admitted(self, by: Reviewer, asked: Mapping[str, Any]) -> None:
