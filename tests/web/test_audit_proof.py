@@ -221,6 +221,9 @@ def test_a_bent_proof_shows_nothing(usher: World) -> None:
     bent += ["\n".join(lines[:at] + lines[at + 1 :]) for at in range(len(lines))]
     bent += ["\n".join([*lines[: at + 1], *lines[at:]]) for at in range(3, len(lines) - 2)]
     bent += ["\n".join([*lines[:3], lines[4], lines[3], *lines[5:]]), "", text.replace("index 4", "index 04")]
+    hashes = [at for at, line in enumerate(lines[: lines.index("")]) if line.endswith("=")]
+    spare = [lines[at][:-2] + chr(ord(lines[at][-2]) + 1) + "=" for at in hashes]  # the same bytes, written otherwise
+    bent += ["\n".join([*lines[:at], other, *lines[at + 1 :]]) for at, other in zip(hashes, spare, strict=True)]
     for other in bent:
         with pytest.raises(BadProof):
             check_tlog_proof(other, key=key)

@@ -10,11 +10,12 @@ from usher.ledger.record import leaf_hash
 from usher.ledger.verify.notes import BadNote, Note, read_note
 from usher.ledger.verify.proof import BadProof, verify_consistency, verify_inclusion
 
+_HASH = r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="  # 32 bytes in the one way to write them
 _HEAD = re.compile(
-    r"c2sp\.org/tlog-proof@v1\nextra (?P<leaf>[A-Za-z0-9+/]{43}=)\nindex (?P<index>0|[1-9][0-9]{0,18})\n"
-    r"(?P<hashes>(?:[A-Za-z0-9+/]{43}=\n){0,63})\n(?P<note>(?s:.+))"
+    rf"c2sp\.org/tlog-proof@v1\nextra (?P<leaf>{_HASH})\nindex (?P<index>0|[1-9][0-9]{{0,18}})\n"
+    rf"(?P<hashes>(?:{_HASH}\n){{0,63}})\n(?P<note>(?s:.+))"
 )
-_OLD = re.compile(r"old (?P<old>[1-9][0-9]{0,18})\n(?P<hashes>(?:[A-Za-z0-9+/]{43}=\n){0,64})\n(?P<note>(?s:.+))")
+_OLD = re.compile(rf"old (?P<old>[1-9][0-9]{{0,18}})\n(?P<hashes>(?:{_HASH}\n){{0,64}})\n(?P<note>(?s:.+))")
 
 
 @dataclass(frozen=True, slots=True)
