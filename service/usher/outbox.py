@@ -47,9 +47,13 @@ class Courier:
         """
         async with self._turn:
             try:
-                await self._carry(changes)
-            except LedgerUnavailable as error:
-                raise ChangePending(error.reason) from error
+                async with self._outbox.turn():
+                    await self._carry(changes)
+            except BaseException as error:
+                self._cut_off = True  # also where it was cut off while another server had its turn
+                if isinstance(error, LedgerUnavailable):
+                    raise ChangePending(error.reason) from error
+                raise
 
     async def _carry(self, changes: Sequence[Change]) -> None:
         if self._cut_off:
@@ -61,7 +65,10 @@ class Courier:
     async def recover(self) -> int:
         """Finish every change that was cut off; returns how many. Costs nothing where none was."""
         async with self._turn:
-            return await self._recover() if self._cut_off else 0
+            if not self._cut_off:
+                return 0
+            async with self._outbox.turn():
+                return await self._recover()
 
     async def _recover(self) -> int:
         changes = await self._outbox.pending()

@@ -76,7 +76,7 @@ class _Faulty:
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self._port, attribute)
-        if not callable(value) or attribute in ("count_tokens", "pseudonym", "walk", "close"):
+        if not callable(value) or attribute in ("count_tokens", "pseudonym", "walk", "close", "turn"):
             return value
         call = f"{self._name}.{attribute}"
         return self._later(call, value) if inspect.iscoroutinefunction(value) else self._now(call, value)

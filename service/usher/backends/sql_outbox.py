@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
 from usher.backends.sql import Database
+from usher.ledger.log import LedgerUnavailable
 from usher.ports import Change
+
+PATIENCE = 15.0
+"""Seconds that another server's turn is waited for: longer than an append to the ledger may take."""
+_ONE_CARRIER = sa.text("SELECT pg_advisory_xact_lock(7593116420261)")
+"""A lock of Usher's own in the PostgreSQL database, beside the one of whoever writes."""
 
 Finisher = Callable[[sa.Connection, Change], None]
 """Makes a change active, in the transaction that takes its row out."""
@@ -41,6 +50,31 @@ class SqlOutbox:
     def __init__(self, database: Database, finishers: Mapping[str, Finisher]) -> None:
         self._database = database
         self._finishers = finishers
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """SQLite's file is one server's own."""
+        if self._database.engine.dialect.name == "sqlite":
+            yield
+            return
+        connection = await anyio.to_thread.run_sync(self._its_turn)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(connection.close)  # and its transaction ends, with the lock
+
+    def _its_turn(self) -> sa.Connection:
+        connection = self._database.engine.connect()
+        try:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENCE * 1000:.0f}")
+            connection.execute(_ONE_CARRIER)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sa.exc.OperationalError):
+                raise LedgerUnavailable("another server does not end the recording of a change") from error
+            raise
+        return connection
 
     async def pending(self) -> list[Change]:
         def work(connection: sa.Connection) -> list[Change]:

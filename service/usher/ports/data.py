@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,6 +23,10 @@ class Change:
 
 class Outbox(Protocol):
     """Changes between two databases: what is pending here is recorded there, then finished here."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Nobody else carries changes meanwhile, of whatever server. Raises `LedgerUnavailable` when others do
+        not end."""
 
     async def pending(self) -> list[Change]: ...
 

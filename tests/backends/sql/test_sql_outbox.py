@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from tests.backends.sql.sql_kit import FINISHERS, NOW, Ports, run, staged
 
+from usher.backends import sql_outbox
+from usher.backends.ledger_sql import SqlLog
 from usher.backends.sql_outbox import SqlOutbox
+from usher.ledger.record import Entry
+from usher.ledger.sequencer import Ledger
+from usher.outbox import ChangePending, Courier
 from usher.ports import Change
 
 
@@ -73,6 +80,46 @@ def test_a_finish_that_fails_finishes_nothing(sql: Ports) -> None:
         assert (await sql.policies.versions()).policy == 1
 
     run(story())
+
+
+class SlowLedger:
+    """Records, and meanwhile another server starts and recovers."""
+
+    def __init__(self, ledger: Ledger, other: Courier) -> None:
+        self.ledger, self.other = ledger, other
+        self.pseudonym = ledger.pseudonym
+
+    async def append(self, entries: Sequence[Entry]) -> object:
+        self.started = asyncio.create_task(self.other.recover())
+        await asyncio.wait({self.started}, timeout=0.1)
+        return await self.ledger.append(entries)
+
+
+@pytest.mark.parametrize("sql", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+def test_a_change_is_recorded_once_though_another_server_starts_meanwhile(sql: Ports, tmp_path: Path) -> None:
+    """Which finds it pending: it waits for the one that carries it, and finds it done. One that waits for too long is
+    told, and what it was to carry is kept."""
+
+    async def story() -> None:
+        log = SqlLog(tmp_path / "ledger.sqlite", 0)
+        ledger = await Ledger.open(log, sql.ring)
+        slow = SlowLedger(ledger, Courier(sql.outbox, ledger, log))
+        one = Courier(sql.outbox, slow, log)
+        assert await one.recover() == 0
+        await one.carry([await sql.directory.put_person("alice", ["g"], "operator:1", NOW)])
+        assert await slow.started == 0
+        assert [event["type"] for _, event in log.events(0, 100).events].count("person") == 1
+        change = await sql.directory.put_person("bob", ["g"], "operator:1", NOW)
+        async with sql.outbox.turn():
+            with pytest.raises(ChangePending):
+                await one.carry([change])
+        assert await sql.outbox.pending() == [change]
+        assert await one.recover() == 1
+        await ledger.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sql_outbox, "PATIENCE", 0.5)
+        run(story())
 
 
 def test_every_change_is_heard_of_when_made_and_when_finished(sql: Ports) -> None:
