@@ -81,6 +81,52 @@ def _quick_check(path: Path) -> Finding:
     return Finding(path.name, said == "ok", said, "" if said == "ok" else "run `usher audit verify`; restore a backup")
 
 
+_UNFINISHED = """
+SELECT count(*) FROM proposal WHERE kind IN ('erase_person', 'erase_document') AND done_at IS NULL
+AND (alone AND state IS NOT NULL OR json_extract(state, '$.end.outcome') = 'carried_out')
+"""
+_UNREVIEWED = "SELECT count(*) FROM proposal WHERE alone AND state IS NOT NULL AND state ->> '$.reviewed' IS NULL"
+_INDEXED, _RECORDED = "SELECT coalesce(max(number), 0) FROM progress", "SELECT coalesce(max(number), 0) FROM events"
+
+
+def _audit(settings: Settings) -> Iterator[Finding]:
+    """What somebody has to finish or review, and how far the reviewers' index is, where these lie in files."""
+    home = settings.home
+    if settings.database_url is None and (home / "usher.sqlite").exists():
+        yield _waiting(
+            home / "usher.sqlite",
+            "erasures",
+            _UNFINISHED,
+            "unfinished",
+            "start Usher, or run `usher audit carry-out` again",
+        )
+        remedy = "somebody else looks at it and runs `usher audit close-review`"
+        yield _waiting(home / "usher.sqlite", "break-glass", _UNREVIEWED, "without a review", remedy)
+    if settings.ledger_url is None and (home / "audit-index.sqlite").exists():
+        try:
+            behind = _number(home / "ledger.sqlite", _RECORDED) - _number(home / "audit-index.sqlite", _INDEXED)
+        except sqlite3.Error as error:
+            yield Finding("audit index", True, str(error), "a running server builds it anew")
+        else:
+            remedy = "a running server catches up by itself; else see its log" if behind else ""
+            yield Finding("audit index", True, f"{behind} events behind the record", remedy)
+
+
+def _waiting(path: Path, name: str, query: str, how: str, remedy: str) -> Finding:
+    try:
+        count = _number(path, query)
+    except sqlite3.Error as error:
+        return Finding(
+            name, False, f"{path.name}: {error}", "start Usher once, so that it is brought up, or restore it"
+        )
+    return Finding(name, count == 0, f"{count} {how}", remedy if count else "")
+
+
+def _number(path: Path, query: str) -> int:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return int(connection.execute(query).fetchone()[0])
+
+
 def _ledger(settings: Settings) -> Iterator[Finding]:
     """The one in PostgreSQL: whether it answers this role, and knows it."""
     if settings.ledger_url is None:
@@ -183,4 +229,4 @@ async def _status(settings: Settings) -> dict[str, str]:
                 return {"operator socket": f"does not answer ({type(error).__name__})"}
 
 
-CHECKS = (_python, _settings, _data_folder, _ledger, _key_ring, _policy, _embedder, _other_machines, _server)
+CHECKS = (_python, _settings, _data_folder, _ledger, _audit, _key_ring, _policy, _embedder, _other_machines, _server)
