@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.ledger.ledger_kit import exchange, opening, ring_in, run
-from tests.ledger.pg_kit import PgServer, cut, server_in, sql
+from tests.ledger.ledger_kit import event, exchange, opening, ring_in, rows, run
+from tests.ledger.pg_kit import PgServer, cut, server_in, sql, verified
 from tests.ledger.test_ledger_pg_failover import NOTE, until
 
 from usher.backends import ledger_pg_connection
@@ -16,8 +16,8 @@ from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_pg_tables import LOCK
 from usher.ledger import leader
 from usher.ledger.leader import GONE_SECONDS, Leader
-from usher.ledger.log import LogFailed, Ring, Tail
-from usher.ledger.record import uuid7
+from usher.ledger.log import LogFailed, OutOfOrder, Ring, Tail
+from usher.ledger.record import Entry, EventType, uuid7
 
 
 def test_a_leader_that_takes_no_answer_is_replaced(pg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +97,23 @@ def test_another_ledger_of_the_same_postgresql_is_no_other_server(pg_everywhere:
             with psycopg.connect(pg_everywhere.of(database), autocommit=True) as other:
                 other.execute("SELECT pg_advisory_lock(%s, 1)", (LOCK,))
                 assert log.others() == others
+
+
+def test_nothing_is_dropped_of_what_another_server_answers(pg: str, tmp_path: Path) -> None:
+    """No event has committed to it yet; once it has ended it may go."""
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg) as one, server_in(tmp_path, pg) as two:
+            subject, ident = await one.subject("alice"), uuid7()
+            await one.append(opening(ident), rows(subject, ident))
+            gone = [Entry(EventType.RETENTION, body={"exchanges": [ident]})]
+            with pytest.raises(OutOfOrder, match="is open"):
+                await two.append(gone, dropped=[(ident, 0)])
+            await one.append([event(EventType.ANSWER, ident, outcome="answered")])
+            await two.append(gone, dropped=[(ident, 0), (ident, 1)])
+
+    run(story())
+    assert verified(pg, tmp_path).problems == ()
 
 
 def test_reading_waits_for_nobodys_lock_for_ever(pg: str, monkeypatch: pytest.MonkeyPatch) -> None:

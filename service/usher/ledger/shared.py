@@ -72,6 +72,9 @@ class SharedLog(Stored, Protocol):
     def waits(self, number: int) -> bool:
         """Whether anything up to this row has no place yet. Raises `LogFailed`."""
 
+    def open_exchanges(self) -> frozenset[str]:
+        """The chats that any server answers now, or that one that is gone has left open. Raises `LogFailed`."""
+
     def leave(self) -> None:
         """End the session in good order. Raises nothing."""
 
@@ -199,11 +202,18 @@ class SharedWriter:
         try:
             step = exchanges.step(write.entries, write.content, 0)
             exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
+            if write.dropped:
+                self._check_ended_elsewhere({audit_id for audit_id, _ in write.dropped})
         except OutOfOrder as refusal:
             return self._cut_off(write) or refusal
         exchanges.apply(step)
         group.add(write, step)
         return Receipt(range(0))
+
+    def _check_ended_elsewhere(self, audit_ids: set[str]) -> None:
+        """Nor does another server answer one of them, or has left one open."""
+        if still := audit_ids & self._log.open_exchanges():
+            raise OutOfOrder(f"exchange {min(still)} is open: nothing of it is dropped")
 
     def _cut_off(self, write: Write) -> LedgerUnavailable | None:
         touched = {entry.audit_id for entry in write.entries} | {row.audit_id for row in write.content}
