@@ -152,7 +152,11 @@ class SharedWriter:
         """The newest; if asked for, one over everything acknowledged so far. Raises `LogFailed`, `LedgerDamaged`."""
         if asked:
             self._exchanges()
-            self._log.append(Group(rows=[Pending(None)]))
+            try:
+                self._log.append(Group(rows=[Pending(None)]))
+            except BaseException:
+                self._drop()
+                raise
             last = self._log.last_waiting()
             self._await(lambda: not self._log.waits(last))
             newest = self._log.newest_checkpoint()
@@ -191,7 +195,7 @@ class SharedWriter:
             check_mac(end, self._ring)
             self._leader.check(end, reached)
             self._joined = Exchanges(end.open)
-            self._lost = self._held - self._joined.chats()
+            self._lost = (self._lost | self._held) - self._joined.chats()
         return self._joined
 
     def _drop(self) -> None:
