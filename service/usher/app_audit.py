@@ -11,6 +11,7 @@ from usher.audit.deciders import Deciders
 from usher.audit.erasing import Data
 from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
+from usher.audit.grants import Grants
 from usher.audit.holds import Holds
 from usher.audit.kept import Records
 from usher.audit.narrowed import Comparison
@@ -67,7 +68,7 @@ def open_audit(
     naming = Names(asking, names)
     questions = Questions(asking, naming, authority)
     stored, remembered = SqlProposals(database, ring), SqlRetention(database)
-    proposals = Proposals(stored, Deciders(authority, directory, ledger), ledger, courier)
+    proposals = Proposals(stored, Deciders(authority, directory, ledger), ledger, courier, Grants(log, ledger))
     records = Records(log, remembered, documents, authority)
     holds = Holds(SqlHolds(database), stored, proposals, courier, reviewers, records, documents, authority)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)

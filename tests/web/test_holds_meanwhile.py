@@ -181,3 +181,14 @@ def test_what_is_stored_otherwise_than_it_was_granted_is_not_done(
         connection.execute(proposal.update().where(stored).values(parts=[hold]))
     usher.run(holds.settle())
     assert hold not in {one.id for one in usher.run(holds.binding())}
+
+
+def test_what_the_record_does_not_grant_is_not_done(usher: World) -> None:
+    """Whoever writes a granted proposal into the database, even one like another that was granted, has nothing done."""
+    hold = held(usher, on="exchange", target=str(uuid4()))
+    holds, forged = usher.services.audit.holds, uuid4()
+    with holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
+        row = connection.execute(proposal.select().where(proposal.c.id == UUID(hold))).mappings().one()
+        connection.execute(proposal.insert().values({**row, "id": forged, "done_at": None}))
+    usher.run(holds.settle())
+    assert str(forged) not in {one.id for one in usher.run(holds.binding())}

@@ -106,14 +106,15 @@ class Holds:
         """Do what was approved, unless that is done."""
         item = await self._proposed(proposal, by)
         if not item.granted:
-            item = await self._proposals.carry_out(proposal, by)
-        await self._do(item)
+            await self._proposals.carry_out(proposal, by)
+        await self.settle(proposal)
         return await self._proposals.stored(proposal)
 
-    async def settle(self) -> None:
-        """Do what was granted and then cut off."""
+    async def settle(self, *only: UUID) -> None:
+        """Do what was granted and is not done, all of it or `only` these."""
         for item in await self._proposals.undone(HOLD, RELEASE):
-            await self._do(item)
+            if not only or item.id in only:
+                await self._do(item)
 
     async def binding(self) -> list[Hold]:
         """The holds that bind now, those too that were granted and are not placed yet. Asked inside `gate`, it stays so
