@@ -208,11 +208,14 @@ class Play:
             judged.wrong.append(f"the history is {talk}, and should be {judged.history}")
 
     async def ask(
-        self, user: str, put: Put, place: Place, question: str, *, again: bool = False, leave: bool = False
+        self, user: str, put: Put, place: Place, question: str, *, again: Exchange | None = None, leave: bool = False
     ) -> Told:
-        """`again`: the client asks a question once more without sending it."""
+        """`again`: the client asks the question of that exchange once more without sending it. What that one has shown
+        counts as shown by this one too."""
         judged = self.judged(user, put, question)
-        told = await self.world.ask(user, Asked("" if again else question), place, leave=leave)
+        if again is not None:
+            judged.exposures |= again.exposures
+        told = await self.world.ask(user, Asked(question if again is None else ""), place, leave=leave)
         exchange = await self.remember(judged, put, question, told)
         assert (exchange is not None) == self.company.chats(user), told
         assert exchange is None or leave or told.outcome in ("answered", "no_answer"), told

@@ -146,7 +146,7 @@ class Dialogue(RuleBasedStateMachine):
     async def _asks_once_more(self, user: str, at: Exchange) -> None:
         if self.play.company.reads_all(user, at.exposures) or not self.play.company.chats(user):
             put, place = placed(at.talk, at.parent), Place(instead_of=at.id)
-            await self.play.ask(user, put, place, at.question, again=True)
+            await self.play.ask(user, put, place, at.question, again=at)
         else:
             told = await self.world.ask(user, Asked(""), Place(instead_of=at.id))
             assert told.refused == "instead_of"
