@@ -6,6 +6,7 @@ A command of the CLI that finds no server runs the same thing without the port, 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -105,6 +106,8 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
         try:
             for listener, sock in listeners:
                 tasks.append(await listener.begin(sock))
+            gc.collect()
+            gc.freeze()  # what lives as long as the server: to look at it all again would hold every stream up
             yield
         finally:
             await services.live.drain()  # while its connections can still be told why
