@@ -186,6 +186,7 @@ def test_commands_without_a_server(graph: Path, tmp_path: Path) -> None:
     assert not is_held(house.home)
 
 
+@pytest.mark.crash
 def test_two_commands_at_once(tmp_path: Path) -> None:
     """One opens the data folder, the other finds the way through it or after it; both end well."""
     house = House(tmp_path)
@@ -205,6 +206,7 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
     assert [person["user"] for person in house.told("person", "list")] == ["p0", "p1"]
 
 
+@pytest.mark.crash
 def test_a_damaged_data_folder_is_told(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
     """A record that is not one is refused with 1 by `serve`, and found by `audit verify` and `doctor`."""
     house = alices[0].copied(graph, tmp_path)
