@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from usher_policy.book import RuleBook
@@ -128,15 +128,13 @@ class Classes:
         self._things = things
         numbers = {asked.obj: n for n, asked in enumerate(things.names) if asked.act == READ}
         self._requiring: dict[str, list[int]] = defaultdict(list)
-        self._needs: Mapping[int, int] = {}
-        needs: dict[int, int] = {}
+        self._needs: dict[int, int] = {}
         for ident, requirements in catalog.classes.items():
             if ident > 0 and restricts(requirements):
                 if len(requirements) > 1:
-                    needs[ident] = things.bits(numbers[name] for name in requirements)
+                    self._needs[ident] = things.bits(numbers[name] for name in requirements)
                 for name in requirements:
                     self._requiring[name].append(ident)
-        self._needs = needs
 
     def change(self, before: Rights, after: Rights) -> Change:
         gained, lost = after.beyond(before), before.beyond(after)

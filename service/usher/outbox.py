@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from usher.audit.review import EventLog
+from usher.audit.review import EventLog, every
 from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import Entry, EventType
 from usher.ports import Change, Outbox
@@ -90,14 +90,7 @@ class Courier:
 
 def _recorded(log: EventLog, kinds: Iterable[EventType]) -> set[int]:
     """The outbox rows that have their event in the log."""
-    found: set[int] = set()
-    for kind in kinds:
-        after: int | None = 0
-        while after is not None:
-            page = log.events(after, 500, type=kind, outcome=None, since=None, until=None)
-            found.update(event["outbox"] for _, event in page.events if "outbox" in event)
-            after = page.next
-    return found
+    return {event["outbox"] for kind in kinds for event in every(log, kind) if "outbox" in event}
 
 
 async def _entry(change: Change, ledger: Recorder) -> Entry:

@@ -59,6 +59,8 @@ async def _serve(settings: Settings, listening: socket.socket, announce: Callabl
     stop = asyncio.Event()
     with _stop_on_signal(stop):
         async with running(settings, listening):
+            gc.collect()
+            gc.freeze()  # what lives as long as the server: to look at it all again would hold every stream up
             announce(url_of(settings, listening))
             await stop.wait()
             _log.info("stopping")
@@ -106,8 +108,6 @@ async def running(settings: Settings, listening: socket.socket | None) -> AsyncI
         try:
             for listener, sock in listeners:
                 tasks.append(await listener.begin(sock))
-            gc.collect()
-            gc.freeze()  # what lives as long as the server: to look at it all again would hold every stream up
             yield
         finally:
             await services.live.drain()  # while its connections can still be told why

@@ -22,13 +22,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from usher.audit.deciders import ERASE_DOCUMENT, ERASE_PERSON
 from usher.audit.erasure_event import event_of
-from usher.audit.review import Page
+from usher.audit.review import EventLog, every
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest import Ingest
@@ -64,7 +63,7 @@ class NotAlone(UserError):
         super().__init__("erasure", "takes a single server", "stop the others; give them its key ring afterwards")
 
 
-class ErasedLog(Protocol):
+class ErasedLog(EventLog, Protocol):
     """The ledger's own reads."""
 
     def subject_by_pseudonym(self, pseudonym: str) -> SubjectRow | None: ...
@@ -73,17 +72,6 @@ class ErasedLog(Protocol):
 
     def others(self) -> int:
         """How many other servers record to this log now."""
-
-    def events(
-        self,
-        after: int,
-        limit: int,
-        *,
-        type: EventType | None,
-        outcome: str | None,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> Page: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,16 +258,11 @@ class Erasing:
     async def _recorded(self, item: Item) -> bool:
         """Whether the event of step 6 stands in the ledger, also that of an append that was given up."""
         await self._data.ledger.checkpoint()  # over all that came before it, and may yet wait for its place
-        after: int | None = 0
-        while after is not None:
-            page = await asyncio.to_thread(self._erasures, after, item.created_at)
-            if any(event.get("proposal") == str(item.id) for _, event in page.events):
-                return True
-            after = page.next
-        return False
+        return await asyncio.to_thread(self._erased, item)
 
-    def _erasures(self, after: int, since: datetime) -> Page:
-        return self._data.log.events(after, 500, type=EventType.ERASURE, outcome=None, since=since, until=None)
+    def _erased(self, item: Item) -> bool:
+        erasures = every(self._data.log, EventType.ERASURE, item.created_at)
+        return any(event.get("proposal") == str(item.id) for event in erasures)
 
     async def _names(self, items: Sequence[Item]) -> dict[str, str]:
         names = {}

@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from usher.audit.review import StoredEvents
 from usher.core.event_cut import cut_alone, documents_in
 from usher.core.reach import Reach
 from usher.ledger.log import LogFailed, StoredEvent
@@ -16,13 +17,6 @@ from usher.ledger.record import leaf_hash
 _HEAD = re.compile(
     rb'\{"number":([1-9][0-9]{0,18}),"time":"([^"]{1,40})","type":"([a-z_]{1,40})","audit_id":(?:null|"([^"]{1,64})")[,}]'
 )
-
-
-class StoredEvents(Protocol):
-    """The log's own reads."""
-
-    def stored(self, first: int, last: int) -> list[StoredEvent]:
-        """The events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from uuid import UUID
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from usher.audit.export_choice import Choice, Chosen, StoredEvents
+from usher.audit.export_choice import Choice, Chosen
 from usher.audit.export_pack import Pack, names_file
 from usher.audit.proof import Contradiction, ProofLog
+from usher.audit.review import StoredEvents
 from usher.audit.reviewers import Reviewer, Reviewers
 from usher.authority import Clock
 from usher.core.csv_safe import COLUMNS, USER, texts

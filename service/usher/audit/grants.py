@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from functools import partial
 
 import structlog
 
-from usher.audit.review import EventLog
+from usher.audit.review import EventLog, every
 from usher.core import approval
 from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import EventType
@@ -38,17 +37,15 @@ class Grants:
 
     async def _recorded(self, item: Item) -> bool:
         await self._ledger.checkpoint()  # over all that came before it, and may yet wait for its place
-        since = item.created_at - CLOCKS
-        read = partial(self._log.events, type=EventType.APPROVAL, outcome=None, since=since, until=None)
-        after: int | None = 0
-        while after is not None:
-            try:
-                page = await asyncio.to_thread(read, after, 500)
-            except LogFailed as error:
-                raise LedgerUnavailable(str(error)) from error
-            for _, event in page.events:
-                named = (event.get("proposal"), event.get("act_kind"), event.get("digest"))
-                if named == (str(item.id), item.kind, item.stands.digest) and event.get("act") in _GRANTING:
-                    return True
-            after = page.next
-        return False
+        try:
+            return await asyncio.to_thread(self._granted, item)
+        except LogFailed as error:
+            raise LedgerUnavailable(str(error)) from error
+
+    def _granted(self, item: Item) -> bool:
+        wanted = (str(item.id), item.kind, item.stands.digest)
+        return any(
+            (event.get("proposal"), event.get("act_kind"), event.get("digest")) == wanted
+            and event.get("act") in _GRANTING
+            for event in every(self._log, EventType.APPROVAL, item.created_at - CLOCKS)
+        )

@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -21,12 +21,13 @@ from usher.audit.near import Nearness, exchanges
 from usher.audit.proof import NotThere
 from usher.audit.replay_answer import Replayed, replayed
 from usher.audit.replay_facts import Facts, Past, Then
+from usher.audit.review import StoredEvents
 from usher.audit.reviewers import AUDIT, Reviewer
 from usher.authority import Authority, Clock, utc_now
 from usher.core.reach import Reach
 from usher.core.replay import Agreement, Judge, policy_of
 from usher.errors import UserError
-from usher.ledger.log import LedgerUnavailable, StoredEvent
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import EventType
 from usher.ports import Directory, Documents, Keys, Policies, StoredPolicy
 from usher.ports.audit_exchanges import Exchange, Exchanges
@@ -37,13 +38,6 @@ from usher_policy.vocabulary import Action, Principal, typed
 
 POLICY = "sys:policy"
 _log = structlog.stdlib.get_logger("usher.audit.replay")
-
-
-class StoredEvents(Protocol):
-    """The log's own reads."""
-
-    def stored(self, first: int, last: int) -> list[StoredEvent]:
-        """The events with these numbers, as many as are there. Raises `LogFailed`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from usher.audit.ranges import Range
 from usher.audit.ranges import utc as utc
 from usher.audit.reviewers import Reviewer
 from usher.errors import UserError
+from usher.ledger.log import StoredEvent
 from usher.ledger.record import EventType
 from usher.ports.audit_index import Wanted
 from usher_policy.vocabulary import Action
@@ -62,6 +63,23 @@ class EventLog(Protocol):
 
 
 Event = Mapping[str, Any]
+A_PAGE = 500
+
+
+class StoredEvents(Protocol):
+    """Events by their numbers."""
+
+    def stored(self, first: int, last: int) -> list[StoredEvent]:
+        """The events numbered `first` to `last`, as many as are there. Raises `LogFailed`."""
+
+
+def every(log: EventLog, type: EventType, since: datetime | None = None) -> Iterator[Event]:
+    """All events of a type, from `since` on, in their order. It blocks. Raises `LogFailed`."""
+    after: int | None = 0
+    while after is not None:
+        page = log.events(after, A_PAGE, type=type, outcome=None, since=since, until=None)
+        yield from (event for _, event in page.events)
+        after = page.next
 
 
 class Review:
