@@ -147,7 +147,7 @@ def damaged(text: dict[str, Any]) -> list[bytes]:
         text | {"size": STOOD + 1},
         text | {"size": 10**30},
         text | {"version": 2},
-        text | {"edge": text["edge"][:-2] + "00"},
+        text | {"edge": text["edge"][:-1] + ("1" if text["edge"][-1] == "0" else "0")},
         text | {"edge": ""},
         text | {"order": {"time": 5, "open": [["a"]]}},
         text | {"order": {}},
