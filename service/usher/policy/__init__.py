@@ -1,0 +1,1 @@
+"""Policies that people change: drafts, what they would do, who approves, and what is in force."""
