@@ -16,6 +16,7 @@ from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_case_tables import audit_case
 from usher.backends.sql_cases import bound as case_aad
 from usher.backends.sql_cases import forget_cases_about
+from usher.backends.sql_changeset_tables import changeset, comment_aad, forget_comments_of
 from usher.backends.sql_documents import version_aad
 from usher.backends.sql_outbox import bump_revision
 from usher.backends.sql_proposal_tables import proposal
@@ -40,6 +41,7 @@ WRAPPED: tuple[Wrapped, ...] = (
     Wrapped(t.document_version, ("document", "version"), version_aad),
     Wrapped(proposal, ("id",), reason_aad),
     Wrapped(audit_case, ("id",), case_aad),
+    Wrapped(changeset, ("id",), comment_aad),
 )
 """Every table that holds keys under the key ring: one that is left out could not be opened after an erasure."""
 
@@ -68,6 +70,7 @@ class SqlErasure:
             }
             _forget_words(connection, lambda row: row.subject == pseudonym or _asked_by(row) == pseudonym)
             forget_cases_about(connection, pseudonym)
+            forget_comments_of(connection, pseudonym)
             bump_revision(connection)
             return _counted(connection, item, counts)
 

@@ -37,9 +37,12 @@ state = sa.Table(
     sa.Column("pending_policy", sa.Integer),
     sa.Column("label_version", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("fallback_policy", sa.Integer),
+    sa.Column("glass_until", Instant),
 )
 """One row: what every barrier asks. `pending_policy` is a version whose event is not yet in the ledger; `revision`
-counts every change, also of a pending one, that a running exchange must hear of."""
+counts every change, also of a pending one, that a running exchange must hear of. From `glass_until` on, the version
+`fallback_policy` is in force in the place of `policy_version`."""
 
 outbox = sa.Table(
     "outbox",
@@ -90,7 +93,17 @@ policy_version = sa.Table(
     sa.Column("documents", sa.JSON, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("activated_at", Instant),
+    sa.Column("cases", sa.JSON),
+    sa.Column("base", sa.Integer),
+    sa.Column("removed", sa.JSON(none_as_null=True)),
+    sa.Column("added", sa.JSON(none_as_null=True)),
+    sa.Column("by", sa.String(100)),
+    sa.Column("changeset", sa.Uuid),
+    sa.Column("glass_until", Instant),
 )
+"""Each is what was applied, byte for byte. `removed` and `added` are the lines by which its rules differ from those of
+version `base`, where they are few. `changeset` is what it was made from, `by` who activated it (a pseudonym or the
+operator), `glass_until` the end of a break-glass."""
 
 source = sa.Table(
     "source",

@@ -14,7 +14,12 @@ from alembic.script import ScriptDirectory
 from tests.backends.sql.sql_kit import Ports
 
 from usher.backends import sql as backend
-from usher.backends import sql_case_tables, sql_hold_tables, sql_proposal_tables  # noqa: F401  # they add tables
+from usher.backends import (  # they add tables
+    sql_case_tables,  # noqa: F401  # see above
+    sql_changeset_tables,  # noqa: F401  # see above
+    sql_hold_tables,  # noqa: F401  # see above
+    sql_proposal_tables,  # noqa: F401  # see above
+)
 from usher.backends import sql_tables as t
 from usher.backends.sql import HEAD, Database, NewerData, migrate
 
