@@ -15,6 +15,7 @@ changeset = sa.Table(
     sa.Column("alone", sa.Boolean, nullable=False),
     sa.Column("by", sa.String(100), nullable=False),
     sa.Column("base", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
     sa.Column("rules", sa.Text, nullable=False),
     sa.Column("documents", sa.JSON, nullable=False),
     sa.Column("cases", sa.JSON, nullable=False),
@@ -29,9 +30,9 @@ changeset = sa.Table(
     sa.Column("wrapped_key", sa.LargeBinary),
     sa.Column("sealed_comment", sa.LargeBinary),
 )
-"""A changeset against version `base`, or (`alone`) a break-glass: all of its policy (`rules`, `documents`, `cases`), how
-it stands (`state`; `pending` is its next state while the change of row `outbox` waits for its event), and the `version`
-that it became. `by` is who made it, a pseudonym or the operator; what they typed is sealed under a key of its own."""
+"""A changeset against version `base`, or (`alone`) a break-glass: all of its policy (`rules`, `documents`, `cases`) with
+the `digest` that is approved, how it stands (`state`; `pending` is its next state while the change of row `outbox`
+waits for its event), and the `version` that it became. `by` is who made it, a pseudonym or the operator; what they typed is sealed under a key of its own."""
 
 
 def comment_aad(item: UUID) -> bytes:

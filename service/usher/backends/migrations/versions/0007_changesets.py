@@ -14,6 +14,7 @@ def upgrade() -> None:
         sa.Column("alone", sa.Boolean(), nullable=False),
         sa.Column("by", sa.String(length=100), nullable=False),
         sa.Column("base", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("rules", sa.Text(), nullable=False),
         sa.Column("documents", sa.JSON(), nullable=False),
         sa.Column("cases", sa.JSON(), nullable=False),
@@ -29,6 +30,7 @@ def upgrade() -> None:
         sa.Column("sealed_comment", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_changeset_digest", "changeset", ["digest"], unique=False)
     op.create_index("ix_changeset_outbox", "changeset", ["outbox"], unique=False)
     op.add_column("policy_version", sa.Column("cases", sa.JSON(), nullable=True))
     op.add_column("policy_version", sa.Column("base", sa.Integer(), nullable=True))
