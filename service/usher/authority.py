@@ -8,6 +8,7 @@ the old state and the new must both allow.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from usher_policy.rules import read_rules
 from usher_policy.vocabulary import Action
 
 Clock = Callable[[], datetime]
+_ASKED_AGAIN = 0.02
+"""Seconds between two looks for a version that somebody waits for."""
 
 
 def utc_now() -> datetime:
@@ -132,6 +135,17 @@ class Authority:
         """The versions in force and the active snapshot, over the labels of now."""
         versions = await self._policies.versions()
         return versions, (await self._in_force(versions))[0].snapshot
+
+    async def reached(self, version: int, bound: float) -> bool:
+        """True once that policy version, or a later one, is in force for whatever is asked after this; False if it is
+        not within `bound` seconds."""
+        until = time.monotonic() + bound
+        while (await self._policies.versions()).policy < version:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(_ASKED_AGAIN, left))
+        return True
 
     async def documents(self) -> tuple[Versions, PolicyDocuments]:
         """The versions in force, and what the documents of the active policy and of a pending one both allow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -286,3 +287,18 @@ def test_without_a_policy_nothing_is_allowed(tmp_path: Path) -> None:
         hall.sql.database.close()
 
     run(story())
+
+
+def test_a_version_that_somebody_waits_for_is_in_force_or_said_not_to_be(tmp_path: Path) -> None:
+    """One that is only pending is not reached; once it is active the wait ends by itself, also one for an earlier."""
+
+    async def story(hall: Hall, _grant: Grant) -> None:
+        await hall.policy(2, NARROWER, finish=False)
+        assert not await hall.authority.reached(2, 0.05)
+        waiting = asyncio.create_task(hall.authority.reached(2, 5))
+        await asyncio.sleep(0.03)
+        await hall.finish()
+        assert await waiting
+        assert await hall.authority.reached(1, 0)
+
+    told(tmp_path, story)
