@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from usher.backends.audit_index_exchanges import exchanges
+from usher.backends.audit_index_exchanges import exchanges, latest
 from usher.backends.audit_index_store import store
 from usher.backends.audit_index_tables import SCHEMA
-from usher.ledger.shown import Begun, Inherits, Row, Shown
+from usher.ledger.shown import Begun, Inherits, Outcome, Row, Shown
 
 
 def test_what_stood_in_no_prompt_is_inherited_by_nobody() -> None:
@@ -28,3 +28,14 @@ def test_what_stood_in_no_prompt_is_inherited_by_nobody() -> None:
         ("d11", "inherited", "x1", 11),
         ("d21", "inherited", "x2", 12),
     ]
+
+
+def test_the_latest_are_those_that_have_ended() -> None:
+    """The newest first, no view, and none that is still being answered."""
+    rows: list[Row] = [Begun(n, "chat", f"x{n}", "t", "p-1", (), 1) for n in (1, 2, 3, 4)]
+    rows += [Begun(5, "view", None, "t", "p-1", (), 1), *(Outcome(f"x{n}", "answered") for n in (1, 2, 3))]
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as index:
+        index.row_factory = sqlite3.Row
+        index.executescript(SCHEMA)
+        store(index, rows, ("origin", 13, b""))
+        assert [latest(index, most) for most in (0, 2, 9)] == [[], ["x3", "x2"], ["x3", "x2", "x1"]]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from usher.backends import audit_index_reads as reads
 from usher.backends.audit_index_events import events
-from usher.backends.audit_index_exchanges import exchanges
+from usher.backends.audit_index_exchanges import exchanges, latest
 from usher.backends.audit_index_ledger import Followed, Following, Row, in_file
 from usher.backends.audit_index_reach import exposed
 from usher.backends.audit_index_report import figures
@@ -116,6 +116,10 @@ class AuditIndexFile:
     def exchanges(self, audit_ids: Sequence[str]) -> Found[Exchange]:
         """Those that there are. Raises `IndexUnreadable`."""
         return self._found(lambda index, _: (exchanges(index, audit_ids), None, set()))
+
+    def latest(self, limit: int) -> Found[Exchange]:
+        """The last that have ended. Raises `IndexUnreadable`."""
+        return self._found(lambda index, _: (exchanges(index, latest(index, limit)), None, set()))
 
     def exposed(self, audit_id: str) -> Exposed | None:
         """Raises `IndexUnreadable`."""

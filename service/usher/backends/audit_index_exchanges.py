@@ -27,6 +27,14 @@ ORDER BY up.root, up.node = up.root DESC, up.node, s.number, s.position
 """
 
 
+_LATEST = "SELECT audit_id FROM entries WHERE audit_id IS NOT NULL AND outcome IS NOT NULL ORDER BY number DESC LIMIT ?"
+
+
+def latest(index: sqlite3.Connection, limit: int) -> list[str]:
+    """The audit ids of the last that have ended."""
+    return [row["audit_id"] for row in index.execute(_LATEST, (limit,))]
+
+
 def exchanges(index: sqlite3.Connection, audit_ids: Sequence[str]) -> list[Exchange]:
     """Those that there are, in the order of the log."""
     found: list[Exchange] = []

@@ -103,6 +103,12 @@ class SqlDocuments:
         few = len(documents) <= _AT_A_GLANCE
         return await (self._database.glance(work) if few else self._database.read(work))
 
+    async def per_class(self) -> dict[int, int]:
+        def work(connection: sa.Connection) -> dict[int, int]:
+            return {row.access_class: row.documents for row in connection.execute(_PER_CLASS)}
+
+        return await self._database.read(work)
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]:
         statement = _in_scope(classes).order_by(t.document.c.id).limit(limit)
         if after is not None:
@@ -134,6 +140,13 @@ _SOME = 5_000
 """Ids in one query."""
 
 _CLASSES = sa.select(t.document.c.id, t.document.c.access_class, t.document.c.pending, t.document.c.pending_class)
+
+
+_PER_CLASS = (
+    sa.select(t.document.c.access_class, sa.func.count().label("documents"))
+    .where(t.document.c.access_class > 0, t.document.c.deleted_at.is_(None))
+    .group_by(t.document.c.access_class)
+)
 
 
 def _classes(row: AnyRow) -> tuple[int, ...]:

@@ -51,3 +51,6 @@ class Exchanges(Protocol):
 
     def exchanges(self, audit_ids: Sequence[str]) -> Found[Exchange]:
         """Those that there are, in the order of the log; never a view. There is no next page."""
+
+    def latest(self, limit: int) -> Found[Exchange]:
+        """The last that have ended, in the order of the log. There is no next page."""

@@ -25,6 +25,9 @@ class Documents(Protocol):
         """For each known document its access class (a deleted one's last) and, while a change is pending, that one's
         too: all must be in a scope for what was shown of the document to be shown again."""
 
+    async def per_class(self) -> dict[int, int]:
+        """How many documents each access class has now: without those that are deleted or not yet in."""
+
     async def page(self, classes: Sequence[int], after: UUID | None, limit: int) -> list[DocumentInfo]: ...
 
     async def open(self, document: UUID, classes: Sequence[int], chunk: UUID | None = None) -> Opened | None:

@@ -143,3 +143,18 @@ def test_text_and_headings_are_sealed(sql: Ports) -> None:
                 assert b"zanzibar" not in b"".join(v for v in row if isinstance(v, bytes))
                 assert "zanzibar" not in repr(tuple(row))
                 assert "Part 0" not in repr(tuple(row))
+
+
+def test_documents_are_counted_by_class(sql: Ports) -> None:
+    """What is not yet in, and what is deleted, counts for none."""
+
+    async def story() -> None:
+        made = await _filled(sql)
+        assert await sql.documents.per_class() == {1: 4, 2: 3}
+        await sql.intake.stage([staged("later.md")], NOW)
+        await sql.outbox.finish([await sql.label("delete", made[0].document, None, 0)])
+        counted = await sql.documents.per_class()
+        assert sum(counted.values()) == 6
+        assert set(counted) == {1, 2}
+
+    run(story())
