@@ -20,6 +20,7 @@ from tests.ledger.ledger_kit import ring_in
 from usher.backends.ledger_pg import PgLog
 from usher.ledger.sequencer import Ledger
 from usher.ledger.verify import Means, Verdict, postgresql, verify_opened
+from usher.ledger.waiting import Pending
 
 SOON = 0.3
 """Seconds in which a leader has surely taken what waits."""
@@ -98,6 +99,16 @@ def sql(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         while cursor.nextset():
             pass
         return cursor.fetchall() if cursor.description else []
+
+
+def waiting(url: str, folder: Path, part: bytes | None, place: int = 1, session: int = 1) -> tuple[Any, ...]:
+    """The values of a row of `pending` as a server of this session makes it."""
+    ((origin,),) = sql(url, "SELECT origin FROM log")
+    return tuple(Pending(session, place, part).sealed(origin, ring_in(folder)))
+
+
+_NAMES, _VALUES = ", ".join(Pending._fields), ", ".join("%s" for _ in Pending._fields)
+WAIT = f"INSERT INTO usher_ledger.pending ({_NAMES}) VALUES ({_VALUES})"  # noqa: S608  # names of fields
 
 
 def verified(url: str, folder: Path) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.ledger.ledger_kit import event, exchange, opening, rows, run, search
-from tests.ledger.pg_kit import cut, server_in, sql, verified
+from tests.ledger.pg_kit import WAIT, cut, server_in, sql, verified, waiting
 
 from usher.backends.audit_index import AuditIndexFile
 from usher.backends.audit_index_ledger import in_log
@@ -105,10 +105,8 @@ def test_what_commits_late_with_a_lower_number_is_not_skipped(pg: str, tmp_path:
     async def story() -> None:
         async with server_in(tmp_path, pg) as ledger:
             with psycopg.connect(pg) as slow:
-                given = "INSERT INTO usher_ledger.pending (session, part) VALUES (1, %s) RETURNING id"
-                (early,) = (
-                    slow.execute(given, (b'{"type":"operator","audit_id":null,"who":null,"n":1}',)).fetchone() or ()
-                )
+                given = waiting(pg, tmp_path, b'{"type":"operator","audit_id":null,"who":null,"n":1}', session=9)
+                (early,) = slow.execute(f"{WAIT} RETURNING id", given).fetchone() or ()
                 await ledger.append(NOTE)
                 await ledger.checkpoint()
                 assert sql(pg, "SELECT count(*) FROM events") == [(1,)]

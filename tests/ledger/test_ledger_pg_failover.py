@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.ledger.ledger_kit import event, exchange, opening, ring_in, rows, run
-from tests.ledger.pg_kit import cut, server_in, sql, verified
+from tests.ledger.pg_kit import WAIT, cut, server_in, sql, verified, waiting
 
 from usher.backends.ledger_pg import PgLog
 from usher.backends.ledger_pg_sequencing import PgSequencing
@@ -177,7 +177,7 @@ def test_a_former_leader_that_still_writes_is_fenced(pg: str, tmp_path: Path) ->
                 turn.take(10)
             tail = former.load()
             with former.turn(tail.size, tail.mac) as turn:
-                sql(pg, 'INSERT INTO pending (session, part) VALUES (1, \'{"type":"operator"}\')')
+                sql(pg, WAIT, *waiting(pg, tmp_path, b'{"type":"operator"}', session=9))
                 assert len(turn.take(10)) == 1
                 former.release()  # it is lost in the middle: what it took still waits
             former.release()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.ledger.ledger_kit import exchange, ring_in, run, search
-from tests.ledger.pg_kit import server_in, sql
+from tests.ledger.pg_kit import WAIT, server_in, sql, waiting
 from typer.testing import CliRunner
 
 from usher.cli import app
@@ -77,7 +77,8 @@ def test_what_a_database_administrator_changes_is_found(pg: str, tmp_path: Path,
 def test_what_waits_for_its_number_is_counted_and_no_fault(pg: str, tmp_path: Path, held: str) -> None:
     """Acknowledged and with its content there, but not in the tree yet; a waiting row that is no event is a fault."""
     part = json.dumps({"type": "request", "audit_id": "waiting", "who": None, "operation": "chat"})
-    sql(pg, "INSERT INTO usher_ledger.pending (session, part) VALUES (1, %s), (1, NULL)", part.encode())
+    for place, row in enumerate((part.encode(), None), 1):
+        sql(pg, WAIT, *waiting(pg, tmp_path, row, place))
     values = "position, kind, conversation, pseudonym, commitment, ciphertext"
     sql(pg, f"INSERT INTO content SELECT 'waiting', {values} FROM content WHERE position = 0 LIMIT 1")  # noqa: S608  # a test's own
     verdict = verdict_of(pg, tmp_path, held)

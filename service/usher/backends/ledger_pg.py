@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -19,15 +18,15 @@ from usher.backends.ledger_reads import LedgerReads
 from usher.backends.ledger_tables import EventPage
 from usher.ledger.log import LogFailed, OpenExchange, Room, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
-from usher.ledger.sequencing import Pending
 from usher.ledger.shared import Group
 
 IDLE_SECONDS = 15
 """A session whose server says nothing for that long is given up: the server asks once a second."""
 SETTLED_SECONDS = 5.0
 _PENDING = """
-INSERT INTO pending (session, part, rows, digest, opens, closes, drops)
-SELECT %b::int4, * FROM unnest(%b::bytea[], %b::int4[], %b::bytea[], %b::text[], %b::text[], %b::text[])
+INSERT INTO pending (session, place, part, rows, digest, opens, closes, drops, mac)
+SELECT * FROM unnest(
+  %b::int4[], %b::int8[], %b::bytea[], %b::int4[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::bytea[])
 """
 _CONTENT = """
 INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)
@@ -65,7 +64,7 @@ class PgLog(LedgerReads):
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Connection | None = None
-        self._session = self._backend = 0
+        self.session = self._backend = 0
         # Connected by libpq's own reading of the URL, which knows several hosts, services and password files.
         engine = create_engine("postgresql+psycopg://", creator=lambda: reading(url), pool_pre_ping=True)
         super().__init__(engine)
@@ -88,7 +87,7 @@ class PgLog(LedgerReads):
         with failing():
             closed(self._connection)
             self._connection = connected(self._url, IDLE_SECONDS)
-            if not (self._session and self._held_again(self._connection)):
+            if not (self.session and self._held_again(self._connection)):
                 self._begin_session(self._connection)
             self._backend = self._connection.info.backend_pid
             return self._end(self._connection)
@@ -96,25 +95,25 @@ class PgLog(LedgerReads):
     def others(self) -> int:
         """How many other servers record to this log now. Raises `LogFailed`."""
         with self._failing(), self._engine.connect() as connection:
-            return int(connection.exec_driver_sql(_OTHERS, (LOCK, self._session)).scalar_one())
+            return int(connection.exec_driver_sql(_OTHERS, (LOCK, self.session)).scalar_one())
 
     def _held_again(self, connection: Connection) -> bool:
-        connection.execute(_OLD_BACKEND, (LOCK, self._session, self._backend))
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK, self._session))
-        there = connection.execute("SELECT 1 FROM sessions WHERE id = %s", (self._session,)).fetchone()
+        connection.execute(_OLD_BACKEND, (LOCK, self.session, self._backend))
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK, self.session))
+        there = connection.execute("SELECT 1 FROM sessions WHERE id = %s", (self.session,)).fetchone()
         return there is not None
 
     def _begin_session(self, connection: Connection) -> None:
         """Its row is seen by nobody before its lock is held."""
         with connection.transaction():
-            (self._session,) = _one(connection, "INSERT INTO sessions DEFAULT VALUES RETURNING id")
-            connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK, self._session))
+            (self.session,) = _one(connection, "INSERT INTO sessions DEFAULT VALUES RETURNING id")
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK, self.session))
 
     def _end(self, connection: Connection) -> Tail:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             origin, size, edge, mac = _one(connection, "SELECT origin, size, edge, mac FROM log, tree")
-            ids = [row[0] for row in connection.execute(_OPEN, {"session": self._session})]
+            ids = [row[0] for row in connection.execute(_OPEN, {"session": self.session})]
         rows = self.contents(ids)
         mine = tuple(OpenExchange(audit_id, 0, b"", rows.get(audit_id, ())) for audit_id in ids)
         return Tail(origin, size, edge, None, None, (), mine, mac)
@@ -135,7 +134,7 @@ class PgLog(LedgerReads):
                 raise
 
     def _store(self, connection: Connection, group: Group) -> None:
-        rows = [self._session, *_columns([_pending_values(row) for row in group.rows])] if group.rows else []
+        rows = _columns(group.rows)
         content = _columns([_content_values(row) for row in group.content])
         if rows or content:
             connection.execute(_BOTH if rows and content else _PENDING if rows else _CONTENT, [*content, *rows])
@@ -158,7 +157,7 @@ class PgLog(LedgerReads):
         if connection is not None:
             with suppress(psycopg.Error, LogFailed):
                 if not self._end(connection).open:
-                    connection.execute("DELETE FROM sessions WHERE id = %s", (self._session,))
+                    connection.execute("DELETE FROM sessions WHERE id = %s", (self.session,))
         closed(connection)
 
     def check(self) -> None:
@@ -215,11 +214,6 @@ def _one(connection: Connection, query: str) -> tuple[Any, ...]:
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _pending_values(row: Pending) -> tuple[Any, ...]:
-    rows, digest = (row.commitment.rows, row.commitment.digest) if row.commitment else (None, None)
-    return row.part, rows, digest, row.opens, row.closes, json.dumps(row.drops) if row.drops else None
 
 
 def _content_values(r: ContentRow) -> tuple[Any, ...]:

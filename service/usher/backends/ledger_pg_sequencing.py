@@ -9,12 +9,12 @@ both take themselves for the leader write one after the other, and the second on
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
+import structlog
 from sqlalchemy import Engine
 
 from usher.backends import ledger_tables as tables
@@ -22,16 +22,20 @@ from usher.backends.ledger_pg_connection import Connection, closed, connected, f
 from usher.backends.ledger_pg_tables import LOCK, SEQUENCER
 from usher.backends.ledger_reads import LedgerReads
 from usher.ledger.log import Batch, LogFailed, OpenExchange, Tail
-from usher.ledger.record import Commitment
-from usher.ledger.sequencing import Pending
+from usher.ledger.waiting import Pending
 
+_log = structlog.stdlib.get_logger("usher.ledger")
 IDLE_SECONDS = 3
 """A leader that stands still that long loses the lead; it looks for what waits many times a second."""
 _TAKE = """
 WITH taken AS (
   DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT ctid FROM pending ORDER BY id LIMIT %s))
-  RETURNING id, session, part, rows, digest, opens, closes, drops)
-SELECT session, part, rows, digest, opens, closes, drops FROM taken ORDER BY id
+  RETURNING id, session, place, part, rows, digest, opens, closes, drops, mac)
+SELECT session, place, part, rows, digest, opens, closes, drops, mac FROM taken ORDER BY id
+"""
+_SET_ASIDE = """
+INSERT INTO set_aside (session, place, part, rows, digest, opens, closes, drops, mac, fingerprint)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _UNHELD = """
 SELECT id FROM sessions WHERE NOT EXISTS (
@@ -130,17 +134,14 @@ class PgTurn:
 
     def __init__(self, cursor: psycopg.Cursor[Any], engine: Engine) -> None:
         self._cursor, self._engine = cursor, engine
-        self._sessions: dict[str, int] = {}
 
     def take(self, limit: int) -> list[Pending]:
-        taken = []
-        for session, part, rows, digest, opens, closes, drops in self._cursor.execute(_TAKE, (limit,)).fetchall():
-            if opens:
-                self._sessions[opens] = session
-            commitment = None if digest is None else Commitment(rows, digest)
-            gone = tuple((audit_id, position) for audit_id, position in json.loads(drops)) if drops else ()
-            taken.append(Pending(part, commitment, opens, closes, gone))
-        return taken
+        return [Pending(*row) for row in self._cursor.execute(_TAKE, (limit,)).fetchall()]
+
+    def set_aside(self, rows: Sequence[Pending]) -> None:
+        """With an alarm."""
+        self._cursor.executemany(_SET_ASIDE, [(*row, row.fingerprint) for row in rows])
+        _log.critical("pending_rows_set_aside", rows=len(rows), sessions=sorted({row.session for row in rows})[:10])
 
     def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
         """The locks are held to the end of the transaction, so none of these servers comes back meanwhile."""
@@ -160,12 +161,12 @@ class PgTurn:
             content = tables.contents(connection, [row[0] for row in found])
         return tuple(OpenExchange(ident, number, request, content.get(ident, ())) for ident, number, request in found)
 
-    def store(self, batch: Batch) -> None:
+    def store(self, batch: Batch, sessions: Mapping[str, int]) -> None:
         cursor = self._cursor
         first = batch.size - len(batch.events)
         leaves, events = [event.leaf for event in batch.events], [event.event for event in batch.events]
         ids, numbers = [ident for ident, _ in batch.opened], [number for _, number in batch.opened]
-        opened = (ids, numbers, [self._sessions[ident] for ident in ids])
+        opened = (ids, numbers, [sessions[ident] for ident in ids])
         end = (batch.size, batch.edge, batch.mac)
         cursor.execute(_STORE, (first, leaves, events, *opened, list(batch.closed), *end))
         if batch.dropped:

@@ -7,7 +7,9 @@ them is work in progress:
 - `pending`: what is acknowledged and has no number yet. A row is one event without number and time; `rows` and
   `digest` are its commitment to content; `opens` and `closes` name the chat that it begins or ends; `drops` is the
   content that goes with it, a JSON list of audit ids and positions. A row without `part` is no event: it asks for a
-  checkpoint over all before it.
+  checkpoint over all before it. `place` counts the session's rows, and `mac` is the key ring's over all of the row.
+- `set_aside`: rows of `pending` that no server with the key ring put there, or that had their place before. They got
+  none, and are kept for whoever looks into it; a `recovery` event names each by its `fingerprint`.
 - `sessions`: a row for each server that appends, from its joining until it leaves in good order. It holds the advisory
   lock (`LOCK`, its id) on the connection that it appends on.
 - `layout`: one row, the `format` of all these tables.
@@ -55,11 +57,18 @@ ALTER TABLE usher_ledger.events ALTER COLUMN event SET STORAGE EXTERNAL;
 ALTER TABLE usher_ledger.content ALTER COLUMN ciphertext SET STORAGE EXTERNAL;
 ALTER TABLE usher_ledger.pending ALTER COLUMN part SET STORAGE EXTERNAL;
 """
+_WITH_MAC = """
+ALTER TABLE usher_ledger.pending ADD COLUMN place bigint NOT NULL, ADD COLUMN mac bytea NOT NULL;
+CREATE TABLE usher_ledger.set_aside (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, fingerprint text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(), session integer NOT NULL, place bigint NOT NULL, part bytea, rows integer,
+  digest bytea, opens text, closes text, drops text, mac bytea NOT NULL);
+"""
+"""Since rows that wait have a MAC. A server of before can add none any more: it refuses what it is asked to record."""
 
 _GRANTS = """
 GRANT USAGE ON SCHEMA usher_ledger TO {role};
 GRANT SELECT ON ALL TABLES IN SCHEMA usher_ledger TO {role};
-GRANT INSERT ON usher_ledger.events, usher_ledger.checkpoints TO {role};
+GRANT INSERT ON usher_ledger.events, usher_ledger.checkpoints, usher_ledger.set_aside TO {role};
 GRANT INSERT, UPDATE (ciphertext) ON usher_ledger.content TO {role};
 GRANT INSERT, UPDATE (lookup, wrapped_key, sealed_name) ON usher_ledger.subjects TO {role};
 GRANT UPDATE ON usher_ledger.tree TO {role};
@@ -68,14 +77,19 @@ GRANT INSERT, DELETE ON usher_ledger.pending, usher_ledger.open_exchanges, usher
 
 
 def prepare(connection: psycopg.Connection, role: str | None = None) -> None:
-    """Make the tables where they are missing and let `role` do what a server does: of events and checkpoints that
-    is adding, never changing. Raises `LedgerDamaged` for tables of a newer version, and what psycopg raises."""
+    """Make the tables where they are missing, bring those of an earlier release up to date, and let `role` do what a
+    server does: of events and checkpoints that is adding, never changing. Raises `LedgerDamaged` for tables of a newer
+    version, or of an earlier one in which something waits, and what psycopg raises."""
     with connection.transaction():
         if _format(connection) is None:
             # One of several servers that start at once makes them.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, _MAKING))
             if _format(connection) is None:
                 _make(connection)
+        if not _with_mac(connection):
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, _MAKING))
+            if not _with_mac(connection):
+                _add_mac(connection)
         if role is not None:
             connection.execute(sql.SQL(_GRANTS).format(role=sql.Identifier(role)))
 
@@ -91,6 +105,22 @@ def _format(connection: psycopg.Connection) -> int | None:
             "they are from a newer version; use that version"
         )
     return int(row[0])
+
+
+def _with_mac(connection: psycopg.Connection) -> bool:
+    return connection.execute("SELECT to_regclass('usher_ledger.set_aside')").fetchone() != (None,)
+
+
+def _add_mac(connection: psycopg.Connection) -> None:
+    """Of tables of an earlier release, in which nothing may wait: it has no MAC, so nobody could tell who put it there.
+    Raises `LedgerDamaged`."""
+    connection.execute("LOCK TABLE usher_ledger.pending IN ACCESS EXCLUSIVE MODE")
+    if (row := connection.execute("SELECT count(*) FROM usher_ledger.pending").fetchone()) != (0,):
+        raise LedgerDamaged(
+            f"ledger: {row and row[0]} rows of an earlier release wait in PostgreSQL for their place, without a MAC: "
+            "start that release once more and stop it, which gives them their place, then start this one"
+        )
+    connection.execute(_WITH_MAC)
 
 
 def _make(connection: psycopg.Connection) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
 from usher.ledger.log import Ring, StoredCheckpoint, StoredEvent
 from usher.ledger.merkle import Tree
-from usher.ledger.record import Entry, EventType, encode, fragment, leaf_hash, tail_text
-from usher.ledger.sequencing import Pending
+from usher.ledger.record import Entry, EventType, encode, leaf_hash, tail_text
+from usher.ledger.waiting import Pending, of_the_leader
 from usher.ledger.writer import CLOCK_BEHIND, CLOCK_TOLERANCE
 
 
 @dataclass(slots=True)
 class End:
-    """`micros` is the last event's time, `newest` the newest checkpoint, `mac` what is stored with the tree."""
+    """`micros` is the last event's time, `newest` the newest checkpoint, `mac` what is stored with the tree, `reached`
+    the place up to which each session's events were taken."""
 
     origin: str
     tree: Tree
@@ -23,6 +24,7 @@ class End:
     newest: StoredCheckpoint | None
     mac: bytes
     behind: bool = False
+    reached: dict[int, int] = field(default_factory=dict)
 
     def place(self, rows: Iterable[Pending], ring: Ring, clock: Callable[[], int]) -> list[tuple[Pending, StoredEvent]]:
         """Give them their places, those without a `part` apart. Times rise strictly, whatever the clock does."""
@@ -42,7 +44,7 @@ class End:
         late = self.micros - now // 1000
         if late > CLOCK_TOLERANCE and not self.behind:
             body = {"outcome": CLOCK_BEHIND, "seconds": round(late / 1_000_000)}
-            yield Pending(fragment(Entry(EventType.RECOVERY, body=body)))
+            yield of_the_leader(Entry(EventType.RECOVERY, body=body))
         self.behind = late > CLOCK_TOLERANCE or (self.behind and late > 0)
 
     def signed(self, ring: Ring) -> StoredCheckpoint:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from usher.ledger.end import End
 from usher.ledger.exchanges import restored
 from usher.ledger.log import Batch, LedgerDamaged, LogFailed, OpenExchange, Ring, StoredCheckpoint, Tail
-from usher.ledger.record import fragment
 from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
-from usher.ledger.sequencing import Pending, Sequencing, Turn
+from usher.ledger.sequencing import Sequencing, Turn
+from usher.ledger.waiting import Pending, of_the_leader, parted, said_of
 
 TURN_SECONDS = 0.05
 """Between two turns of the server that leads: what is acknowledged has its place about that much later."""
@@ -174,8 +174,11 @@ class Leader:
         end = self._led()
         with self._log.turn(end.tree.size, end.mac) as turn:
             taken = turn.take(MAX_TAKEN)
-            rows = [*end.of_the_clock(self._clock()), *taken]
-            checkpoint = self._store(turn, end, rows, asked=any(row.part is None for row in taken))
+            genuine, others = parted(taken, end.origin, self._ring, end.reached)
+            if others:
+                turn.set_aside(others)
+            rows = [*end.of_the_clock(self._clock()), *genuine, *([said_of(others)] if others else [])]
+            checkpoint = self._store(turn, end, rows, asked=any(row.part is None for row in genuine))
         if checkpoint is not None:
             end.newest = checkpoint
             self._learn(checkpoint)
@@ -219,8 +222,9 @@ class Leader:
                 opened=[(audit_id, number) for audit_id, number in opened.items() if audit_id not in at_once],
                 closed=[audit_id for audit_id in closed if audit_id not in at_once],
                 checkpoint=checkpoint,
-                dropped=[place for row, _ in events for place in row.drops],
-            )
+                dropped=[place for row, _ in events for place in row.dropped],
+            ),
+            {row.opens: row.session for row, _ in events if row.opens},
         )
         return checkpoint
 
@@ -233,7 +237,7 @@ def _closing(left: Sequence[OpenExchange]) -> list[Pending]:
     """The answers that end these exchanges, over the rows that there are, and the event that says so."""
     *answers, [recovery] = closing_entries(left)
     rows = [
-        Pending(fragment(answer), restored(exchange).commitment(), closes=exchange.audit_id)
+        of_the_leader(answer, restored(exchange).commitment(), closes=exchange.audit_id)
         for exchange, [answer] in zip(left, answers, strict=True)
     ]
-    return [*rows, Pending(fragment(recovery))]
+    return [*rows, of_the_leader(recovery)]

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from usher.ledger.log import Batch, OpenExchange, StoredCheckpoint, Tail
-from usher.ledger.record import Commitment
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An acknowledged event without its number and time. `opens` and `closes` name the chat that it begins or ends,
-    `drops` is as `Batch.dropped`. Without a `part` it is no event, but asks for a checkpoint over all before it."""
-
-    part: bytes | None
-    commitment: Commitment | None = None
-    opens: str | None = None
-    closes: str | None = None
-    drops: Sequence[tuple[str, int]] = ()
+from usher.ledger.waiting import Pending
 
 
 class Turn(Protocol):
     """One transaction of the server that leads: all of it is stored at its end, durably, or nothing."""
 
     def take(self, limit: int) -> list[Pending]:
-        """What waits, in the order in which it was acknowledged, and waits no more."""
+        """What waits, in the order in which it was acknowledged, and waits no more; whoever put it there."""
+
+    def set_aside(self, rows: Sequence[Pending]) -> None:
+        """Keep these, which were taken and get no place, for whoever looks into it."""
 
     def end(self, sessions: Sequence[int]) -> tuple[OpenExchange, ...] | None:
         """End these sessions and return their open exchanges; None, and nothing is ended, while one of them is held or
         something that it acknowledged still waits."""
 
-    def store(self, batch: Batch) -> None: ...
+    def store(self, batch: Batch, sessions: Mapping[str, int]) -> None:
+        """`sessions` are those of the exchanges that this opens, by audit id."""
 
 
 class Sequencing(Protocol):

@@ -6,17 +6,19 @@ events their place is the `leader`'s affair; an acknowledgement does not wait fo
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from usher.ledger.exchanges import Exchanges, Step
 from usher.ledger.leader import LAG_SECONDS, Leader
 from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
 from usher.ledger.recovery import check_mac
-from usher.ledger.sequencing import Pending, Sequencing
+from usher.ledger.sequencing import Sequencing
+from usher.ledger.waiting import Pending
 from usher.ledger.writer import Receipt, Write, Writer
 
 POLL_SECONDS = 0.01
@@ -34,14 +36,9 @@ class Group:
     def __bool__(self) -> bool:
         return bool(self.rows or self.content or self.subjects or self.rewrapped)
 
-    def add(self, write: Write, step: Step) -> None:
-        """An append that is in order."""
-        opened = dict(step.opened)
-        for position, entry in enumerate(write.entries):
-            opens = entry.audit_id if entry.type is EventType.REQUEST and entry.audit_id in opened else None
-            closes = entry.audit_id if entry.type is EventType.ANSWER else None
-            drops = () if position else write.dropped
-            self.rows.append(Pending(write.parts[position], step.commitments[position], opens, closes, drops))
+    def add(self, write: Write, rows: Iterable[Pending]) -> None:
+        """An append that is in order, and the rows of its events."""
+        self.rows.extend(rows)
         self.content.extend(write.content)
         self.subjects.extend(write.subjects)
         self.rewrapped.extend(write.rewrapped)
@@ -49,7 +46,10 @@ class Group:
 
 @runtime_checkable
 class SharedLog(Stored, Protocol):
-    """Storage of one log for several servers. `join`, `append` and `leave` are called from one thread at a time."""
+    """Storage of one log for several servers. `join`, `append` and `leave` are called from one thread at a time.
+    `session` is this server's, since it has joined."""
+
+    session: int
 
     def prepare(self) -> None:
         """Make the tables where there are none. Raises `LogFailed`, `LedgerDamaged`."""
@@ -115,6 +115,7 @@ class SharedWriter:
         self._log, self._ring = log, ring
         self._leader = Leader(log.sequencing(), ring, every=every, clock=clock)
         self._joined: Exchanges | None = None
+        self._origin, self._place = "", 0
         self._held: frozenset[str] = frozenset()
         self._lost: frozenset[str] = frozenset()
 
@@ -153,7 +154,7 @@ class SharedWriter:
         if asked:
             self._exchanges()
             try:
-                self._log.append(Group(rows=[Pending(None)]))
+                self._log.append(Group(rows=[self._row(None)]))
             except BaseException:
                 self._drop()
                 raise
@@ -194,7 +195,7 @@ class SharedWriter:
             end = self._log.join()
             check_mac(end, self._ring)
             self._leader.check(end, reached)
-            self._joined = Exchanges(end.open)
+            self._joined, self._origin = Exchanges(end.open), end.origin
             self._lost = (self._lost | self._held) - self._joined.chats()
         return self._joined
 
@@ -211,8 +212,23 @@ class SharedWriter:
         except OutOfOrder as refusal:
             return self._cut_off(write) or refusal
         exchanges.apply(step)
-        group.add(write, step)
+        group.add(write, self._rows(write, step))
         return Receipt(range(0))
+
+    def _rows(self, write: Write, step: Step) -> Iterator[Pending]:
+        opened = dict(step.opened)
+        drops = json.dumps(write.dropped) if write.dropped else None
+        for entry, part, commitment in zip(write.entries, write.parts, step.commitments, strict=True):
+            opens = entry.audit_id if entry.type is EventType.REQUEST and entry.audit_id in opened else None
+            closes = entry.audit_id if entry.type is EventType.ANSWER else None
+            rows, digest = (commitment.rows, commitment.digest) if commitment else (None, None)
+            yield self._row(part, rows, digest, opens, closes, drops)
+            drops = None
+
+    def _row(self, part: bytes | None, *rest: Any) -> Pending:
+        """The next row of this session, with its MAC; places rise also over those of an append that failed."""
+        self._place += 1
+        return Pending(self._log.session, self._place, part, *rest).sealed(self._origin, self._ring)
 
     def _check_ended_elsewhere(self, audit_ids: set[str]) -> None:
         """Nor does another server answer one of them, or has left one open."""
