@@ -1,0 +1,49 @@
+"""Values as bytes in one way only, so that equal values have equal digests and no file reads in two ways.
+
+The bytes are compact JSON in UTF-8, the fields in the order of their type, sets sorted. Bytes that are not exactly the
+encoding of what they decode to are refused: a key given twice, white space or another order could read otherwise
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from usher_lora.faults import AdapterFault
+
+T = TypeVar("T")
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""A SHA-256 in hex."""
+
+
+def encode(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes, kind: type[T], what: str) -> T:
+    """The value that these bytes are the encoding of. Raises `AdapterFault` with `what` as its field."""
+    try:
+        value = msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise AdapterFault(what, f"is not of its form ({error})", "take it as it was written") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise AdapterFault(what, "is not JSON", "take it as it was written") from None
+    if encode(value) != data:
+        raise AdapterFault(what, "is not in its canonical form", "take it as it was written, byte by byte")
+    return value
+
+
+def in_order(field: str, listed: Sequence[Any]) -> None:
+    """Raises `AdapterFault` unless each is less than the next: sorted, and none given twice."""
+    if any(not one < other for one, other in pairwise(listed)):
+        raise AdapterFault(field, "is not sorted, or repeats itself", "take it as it was written")
