@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -80,6 +80,21 @@ class RuleBook:
             reached |= edge
             edge = {role for name in edge for role in self.parents.get(name, ())} - reached
         return frozenset(reached)
+
+
+def holders(subjects: Iterable[str], *books: RuleBook) -> frozenset[str]:
+    """The subjects, and whoever has one of them as a role by any of these policies, over however many links."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for book in books:
+        for member, roles in book.parents.items():
+            for role in roles:
+                members[role].append(member)
+    reached = set(subjects)
+    edge = list(reached)
+    while edge:
+        edge = list({member for role in edge for member in members.get(role, ()) if member not in reached})
+        reached.update(edge)
+    return frozenset(reached)
 
 
 def _frozen(lists: Mapping[K, list[V]]) -> dict[K, tuple[V, ...]]:

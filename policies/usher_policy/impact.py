@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
-from usher_policy.book import RuleBook
+from usher_policy.book import RuleBook, holders
 from usher_policy.catalog import Catalog, restricts
+from usher_policy.conditions import ALWAYS
 from usher_policy.rights import READ, Asked, Rights, RightsOf, Things
 from usher_policy.rules import Rules
+
+T = TypeVar("T", str, Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +47,44 @@ def _without(rules: Rules, others: Rules) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in the directory; or with only a group, whoever may come with it."""
+    """Somebody in the directory. Or, not `known` to it: a user whom rules name, or with only a group, whoever may come
+    with it. What else such a person is nobody can say."""
 
     user: str | None
     groups: frozenset[str] = frozenset()
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What changes for some people: access classes that they may read at some time when they could not before, and
-    the other way round; and rights that are about no document, the same."""
+    the other way round; requirements to which the same happened, whether a document has them or not (the name of a
+    collection stands for what lies in it and has no name here of its own); and rights that are about no document."""
 
     gained: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
     rights_gained: tuple[Asked, ...] = ()
     rights_lost: tuple[Asked, ...] = ()
+    reads_gained: tuple[str, ...] = ()
+    reads_lost: tuple[str, ...] = ()
 
     @property
     def gains(self) -> bool:
-        return bool(self.gained or self.rights_gained)
+        return bool(self.gained or self.rights_gained or self.reads_gained)
+
+    def __or__(self, other: Change) -> Change:
+        return Change(
+            self.gained | other.gained,
+            self.lost | other.lost,
+            _merged(self.rights_gained, other.rights_gained),
+            _merged(self.rights_lost, other.rights_lost),
+            _merged(self.reads_gained, other.reads_gained),
+            _merged(self.reads_lost, other.reads_lost),
+        )
+
+
+def _merged(one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(sorted(set(one) | set(other))) if one and other else one or other
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,49 +100,66 @@ def impact(
 ) -> tuple[Group, ...]:
     """Everybody whose rights change, in groups; those with the most to gain first. Exact where no condition takes
     part; where one does, a gain that only a combination of conditions would show that cannot hold is a gain too.
+    People who are not known may have any right that somebody has: what is denied to them less is a gain, too.
 
     1. who could be concerned at all: the delta's subjects and whoever has them as a role
     2. for each set of roles among those, once: the rights before and after, and their difference
     3. the same difference, the same group
     """
-    concerned = _below(delta.subjects, before, after)
-    things = Things.of(catalog, (before, after))
-    old, new = RightsOf(before, catalog, things), RightsOf(after, catalog, things)
-    classes = Classes(catalog, things)
-    changes: dict[tuple[frozenset[str], frozenset[str]], Change] = {}
+    concerned = holders(delta.subjects, before, after)
+    judged = _Judged(before, after, catalog)
     groups: dict[Change, list[Person]] = defaultdict(list)
     for person in people:
         names = [name for name in (person.user, *person.groups) if name is not None]
-        if concerned.isdisjoint(names):
-            continue
-        user = person.user or ""
-        key = (old.entries(user, person.groups), new.entries(user, person.groups))
-        if key not in changes:
-            changes[key] = classes.change(old.together(key[0]), new.together(key[1]))
-        groups[changes[key]].append(person)
+        if not concerned.isdisjoint(names):
+            groups[judged.change(person)].append(person)
     groups.pop(Change(), None)
     found = [Group(change, tuple(some)) for change, some in groups.items()]
     return tuple(sorted(found, key=lambda group: (not group.change.gains, -len(group.people))))
 
 
+class _Judged:
+    """What changes for whom between two policies, each set of roles judged once."""
+
+    def __init__(self, before: RuleBook, after: RuleBook, catalog: Catalog) -> None:
+        self._things = Things.of(catalog, (before, after))
+        self._old, self._new = (RightsOf(book, catalog, self._things) for book in (before, after))
+        self._classes = Classes(catalog, self._things)
+        self._changes: dict[tuple[frozenset[str], frozenset[str], bool], Change] = {}
+
+    def change(self, person: Person) -> Change:
+        user = person.user or ""
+        key = (self._old.entries(user, person.groups), self._new.entries(user, person.groups), person.known)
+        if key not in self._changes:
+            old, new = self._old.together(key[0]), self._new.together(key[1])
+            known = self._classes.change(old, new)
+            self._changes[key] = known if person.known else known | self._possible(old, new)
+        return self._changes[key]
+
+    def _possible(self, old: Rights, new: Rights) -> Change:
+        """What changes for somebody who has, from elsewhere, every right that anybody has by either policy."""
+        if old.deny == new.deny:
+            return Change()
+        return self._classes.change(old | self._anything, new | self._anything)
+
+    @cached_property
+    def _anything(self) -> Rights:
+        return Rights({ALWAYS: self._old.allowed_to_any | self._new.allowed_to_any})
+
+
 def anyone_in(*books: RuleBook) -> Sequence[Person]:
     """For each group that a rule or a link names: whoever may come with it, known or not."""
-    named = {name for book in books for name in (*book.of_subject, *book.parents) if name.startswith("group:")}
-    return [Person(None, frozenset({name})) for name in sorted(named)]
+    return [Person(None, frozenset({name}), known=False) for name in _named("group:", books)]
 
 
-def _below(subjects: Iterable[str], *books: RuleBook) -> frozenset[str]:
-    """The subjects and whoever has them as a role, by any of these policies."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for book in books:
-        for member, roles in book.parents.items():
-            for role in roles:
-                members[role].append(member)
-    reached, edge = set(subjects), list(subjects)
-    while edge:
-        edge = [member for role in edge for member in members.get(role, ()) if member not in reached]
-        reached.update(edge)
-    return frozenset(reached)
+def strangers(people: Iterable[Person], *books: RuleBook) -> Sequence[Person]:
+    """The users that a rule or a link names, and none of these people is."""
+    known = {person.user for person in people}
+    return [Person(name, known=False) for name in _named("user:", books) if name not in known]
+
+
+def _named(kind: str, books: Iterable[RuleBook]) -> Sequence[str]:
+    return sorted({name for book in books for name in (*book.of_subject, *book.parents) if name.startswith(kind)})
 
 
 class Classes:
@@ -144,6 +185,8 @@ class Classes:
             self._readable(less, before.at_best),
             tuple(asked for asked in more if asked.act != READ),
             tuple(asked for asked in less if asked.act != READ),
+            tuple(asked.obj for asked in more if asked.act == READ),
+            tuple(asked.obj for asked in less if asked.act == READ),
         )
 
     def _readable(self, changed: Iterable[Asked], at_best: int) -> frozenset[int]:

@@ -10,7 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
+from itertools import chain
 from typing import Final, NamedTuple
 
 from usher_policy.book import RuleBook
@@ -39,9 +40,10 @@ class Things:
 
     @classmethod
     def of(cls, catalog: Catalog, books: Iterable[RuleBook]) -> Things:
-        """The requirements that occur in a class, and whatever else a rule of any of these policies is about."""
+        """The requirements that occur in a class, and whatever a rule of any of these policies is about: also a
+        collection or a marking that no document has yet."""
         asked = {Asked(name, READ) for names in catalog.classes.values() for name in names}
-        asked.update(Asked(obj, act) for book in books for obj, act in book.on_object if act != READ)
+        asked.update(Asked(obj, act) for book in books for obj, act in book.on_object)
         names = tuple(sorted(asked))
         below: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (obj, act) in enumerate(names):
@@ -125,6 +127,13 @@ class RightsOf:
     def together(self, entries: Iterable[str]) -> Rights:
         """The rights of all these subjects and of every role above them."""
         return reduce(Rights.__or__, (self._closed(name) for name in entries), NOTHING)
+
+    @cached_property
+    def allowed_to_any(self) -> int:
+        """What some rule or reader list allows to somebody, under whatever condition."""
+        objects = (asked for asked, rules in self._book.on_object.items() if any(r.eft == Effect.ALLOW for r in rules))
+        listed = chain.from_iterable(self._lists.values())
+        return self._things.bits(chain((n for asked in objects for n in self._things.below.get(asked, ())), listed))
 
     def _closed(self, name: str) -> Rights:
         known = self._known.get(name)

@@ -10,7 +10,8 @@ A rule file is UTF-8 text in Casbin's CSV; empty lines and lines that begin with
     g, user:alice, role:finance
 
 - Subjects are `user:`, `group:` or `role:` names. Which actions go with which object says `vocabulary.objects_of`.
-- A right on `coll:finance` covers `coll:finance/payroll`: there are no patterns, and no `g2` lines.
+- A right on `coll:finance` covers `coll:finance/payroll`: there are no patterns, and no `g2` lines. So does a right to
+  edit rules on `role:hr` that on `role:hr/payroll`; who *is* what say the links alone.
 - Effects are `allow` and `deny`; one deny outweighs every allow. Conditions are those of `conditions`.
 - There is no quoting: in names `, " ' # % ( ) [ ] * ? ; \\` and what does not show are percent-encoded in upper-case
   hex (`group:a%2Cb`), and nothing else is; a space inside a name may stand. Names have at most 200 characters.

@@ -157,8 +157,9 @@ def is_name(name: str, kinds: frozenset[str] = KINDS) -> bool:
 
 @lru_cache(maxsize=65_536)
 def ancestors(name: str) -> tuple[str, ...]:
-    """The collections above a collection, nearest first: `coll:a/b/c` -> `coll:a/b`, `coll:a`. Others have none."""
-    if not name.startswith("coll:"):
+    """What is above a collection or a role by its path, nearest first: `coll:a/b/c` -> `coll:a/b`, `coll:a`. A right
+    on those covers it. Others have none."""
+    if not name.startswith(("coll:", "role:")):
         return ()
     parts = name.split("/")
     return tuple("/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))

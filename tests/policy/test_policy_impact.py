@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from hypothesis import given, settings
-from tests.policy.worlds import CONTEXTS, ROLES, World, worlds
+from hypothesis import strategies as st
+from tests.policy.worlds import COLLECTIONS, CONTEXTS, GROUPS, MARKS, ROLES, World, worlds
 
+from usher_policy.book import RuleBook
 from usher_policy.catalog import Catalog
 from usher_policy.compile import compile_snapshot
 from usher_policy.conditions import ALWAYS
 from usher_policy.decide import may, scope
-from usher_policy.impact import Change, Delta, Person, anyone_in, impact
+from usher_policy.impact import Change, Delta, Person, anyone_in, impact, strangers
 from usher_policy.rules import Permission, Rules, parse_rules
-from usher_policy.vocabulary import Action, Principal
+from usher_policy.vocabulary import Action, Principal, ancestors
+
+READ = Action.DOCUMENT_READ
 
 CATALOG = Catalog(1, {1: frozenset({"coll:a"}), 2: frozenset({"coll:a/b", "mark:pii"}), 3: frozenset({"coll:b"})}, {})
 STAFF = """\
@@ -37,12 +41,14 @@ BOB = Person("user:bob", frozenset({"group:all"}))
 def test_a_right_on_a_marking_opens_the_classes_that_it_alone_kept_shut() -> None:
     """And nobody else is in the list."""
     after = STAFF + "p, role:boss, mark:pii, document.read, allow, always\n"
-    assert changes(STAFF, after, ALICE, BOB) == {ALICE: Change(gained=frozenset({2}))}
+    assert changes(STAFF, after, ALICE, BOB) == {ALICE: Change(gained=frozenset({2}), reads_gained=("mark:pii",))}
 
 
 def test_a_deny_takes_away_from_whoever_has_the_role() -> None:
     after = STAFF + "p, group:all, coll:a, document.read, deny, always\n"
-    assert changes(STAFF, after, ALICE, BOB) == dict.fromkeys((ALICE, BOB), Change(lost=frozenset({1})))
+    assert changes(STAFF, after, ALICE, BOB) == dict.fromkeys(
+        (ALICE, BOB), Change(lost=frozenset({1}), reads_lost=("coll:a", "coll:a/b"))
+    )
 
 
 def test_a_right_about_no_document_is_named() -> None:
@@ -75,7 +81,43 @@ def test_a_rule_that_allows_what_another_one_does_already_changes_nothing() -> N
 
 def test_a_group_that_nobody_is_known_to_be_in_is_listed() -> None:
     after = STAFF + "p, group:guests, coll:b, document.read, allow, always\n"
-    assert changes(STAFF, after) == {Person(None, frozenset({"group:guests"})): Change(gained=frozenset({3}))}
+    gain = Change(gained=frozenset({3}), reads_gained=("coll:b",))
+    assert changes(STAFF, after) == {Person(None, frozenset({"group:guests"}), known=False): gain}
+
+
+def test_a_requirement_that_no_document_has_yet_is_gained_by_its_name() -> None:
+    """A collection that is to come and a marking open no class today, and are a gain all the same."""
+    after = STAFF + "p, role:boss, coll:new, document.read, allow, always\n"
+    after += "p, user:alice, mark:secret, document.read, allow, purpose:is=audit\n"
+    gain = Change(reads_gained=("coll:new", "mark:secret"))
+    assert changes(STAFF, after, ALICE, BOB) == {ALICE: gain}
+    assert gain.gains
+    assert changes(after, STAFF, ALICE, BOB) == {ALICE: Change(reads_lost=gain.reads_gained)}
+
+
+def test_a_place_within_a_collection_that_only_rules_name_is_told_apart() -> None:
+    """What is denied below is not gained with what is allowed above."""
+    before = STAFF + "p, role:boss, coll:x/y, document.read, deny, always\n"
+    after = before + "p, role:boss, coll:x, document.read, allow, always\n"
+    assert changes(before, after, ALICE) == {ALICE: Change(reads_gained=("coll:x",))}
+
+
+def test_a_deny_that_is_lifted_from_people_unknown_is_a_gain() -> None:
+    """Nobody can say what else those are who come with a group, or a user whom the directory does not know."""
+    denies = "p, group:temps, coll:b, document.read, deny, always\np, user:eve, coll:b, document.read, deny, always\n"
+    allows = STAFF + "p, role:boss, coll:b, document.read, allow, always\n"
+    temps, eve = Person(None, frozenset({"group:temps"}), known=False), Person("user:eve", known=False)
+    gain = Change(gained=frozenset({3}), reads_gained=("coll:b",))
+    assert changes(allows + denies, allows, temps, eve) == {temps: gain, eve: gain}
+    assert changes(allows + denies, allows, Person("user:eve")) == {}
+    assert changes(STAFF + denies, STAFF, temps, eve) == {}
+
+
+def test_users_whom_only_rules_know_are_found() -> None:
+    """By rule and by link; those of the directory are not among them."""
+    book = RuleBook.of(parse_rules(STAFF + "p, user:eve, coll:b, document.read, deny, always\n"))
+    assert strangers([BOB], book) == [Person("user:alice", known=False), Person("user:eve", known=False)]
+    assert strangers([ALICE], book) == [Person("user:eve", known=False)]
 
 
 def as_linted(rules: Rules) -> Rules:
@@ -85,6 +127,12 @@ def as_linted(rules: Rules) -> Rules:
 
 def without_conditions(rules: Rules) -> Rules:
     return Rules(tuple(Permission(p.sub, p.obj, p.act, p.eft, ALWAYS) for p in rules.permissions), rules.links)
+
+
+def covering(name: str, *policies: Rules) -> str:
+    """The name itself, or the nearest above it that rules name: what lies below reads as that does."""
+    named = {rule.obj for rules in policies for rule in rules.permissions}
+    return next((above for above in (name, *ancestors(name)) if above in named), name)
 
 
 def compared(world: World, old: Rules, new: Rules) -> list[tuple[Principal, Change, set[int], set[int]]]:
@@ -102,12 +150,17 @@ def compared(world: World, old: Rules, new: Rules) -> list[tuple[Principal, Chan
             gained |= is_ - was
             lost |= was - is_
         result.append((principal, reported.get(person, Change()), gained, lost))
+        change = reported.get(person, Change())
+        for name in (*COLLECTIONS, *MARKS):
+            for context in CONTEXTS:
+                one, two = (may(snapshot, principal, name, READ, context).allowed for snapshot in (before, after))
+                assert one or not two or covering(name, old, new) in change.reads_gained
+                assert two or not one or covering(name, old, new) in change.reads_lost
         for obj, action in [("adapter:support", Action.ADAPTER_USE), ("coll:a", Action.DOCUMENT_INGEST)]:
             for context in CONTEXTS:
                 was_allowed, is_allowed = (
                     may(snapshot, principal, obj, action, context).allowed for snapshot in (before, after)
                 )
-                change = reported.get(person, Change())
                 assert was_allowed or not is_allowed or (obj, action) in change.rights_gained
                 assert is_allowed or not was_allowed or (obj, action) in change.rights_lost
     return result
@@ -121,6 +174,29 @@ def test_no_gain_and_no_loss_is_left_out(world: World, other: World) -> None:
     for principal, change, gained, lost in compared(world, old, new):
         assert gained <= change.gained, principal
         assert lost <= change.lost, principal
+
+
+@settings(max_examples=settings().max_examples // 6, deadline=None)
+@given(world=worlds(), other=worlds(), groups=st.frozensets(st.sampled_from(GROUPS)))
+def test_nobody_unknown_gains_what_is_not_told_of_one_of_their_groups(
+    world: World, other: World, groups: frozenset[str]
+) -> None:
+    """Whoever comes with whatever groups: each gain is told of anyone in one of them."""
+    old, new = as_linted(world.rules), as_linted(other.rules)
+    before, after = (compile_snapshot(1, rules, world.catalog) for rules in (old, new))
+    books = before.book, after.book
+    found = impact(*books, Delta.between(old, new), world.catalog, anyone_in(*books))
+    told = {
+        name
+        for group in found
+        if any(person.groups & groups for person in group.people)
+        for name in group.change.reads_gained
+    }
+    newcomer = Principal("user:newcomer", groups)
+    for name in (*COLLECTIONS, *MARKS):
+        for context in CONTEXTS:
+            if may(after, newcomer, name, READ, context).allowed:
+                assert may(before, newcomer, name, READ, context).allowed or covering(name, old, new) in told
 
 
 @settings(max_examples=settings().max_examples // 6, deadline=None)

@@ -88,6 +88,7 @@ def test_ancestors_are_whole_segments() -> None:
     """A collection is below its path's beginnings, never below a name that merely begins alike."""
     assert ancestors("coll:a/b/c") == ("coll:a/b", "coll:a")
     assert ancestors("coll:finances") == ()
+    assert ancestors("role:hr/payroll/clerk") == ("role:hr/payroll", "role:hr")
     assert ancestors("user:a/b") == ()
 
 
