@@ -21,6 +21,8 @@ from litestar.types import Scope
 from usher.audit.reviewers import AUDIT, reach_of
 from usher.authority import Grant
 from usher.services import Services
+from usher.web.policy_token import HEADER as POLICY_HEADER
+from usher.web.policy_token import wait_for_policy
 from usher_policy.vocabulary import Action
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -74,7 +76,10 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if not access.key:
         return
     grant = await _admitted(connection)
-    connection.app.state.services.limits.request(grant.credential.user)
+    services: Services = connection.app.state.services
+    services.limits.request(grant.credential.user)
+    if await wait_for_policy(services, connection.headers.get(POLICY_HEADER)):
+        grant = await _admitted(connection)  # under what was waited for
     if access.action is not None and not any(grant.may(other, access.target).allowed for other in access.others):
         _refuse_unless(grant, access.action, access.target)
     connection.scope["state"]["grant"] = grant

@@ -14,6 +14,7 @@ from usher.services import Services
 from usher.tickets import SECONDS
 from usher.web import ws_replies as replies
 from usher.web.auth import FIRST_FRAME, KEY, known_only
+from usher.web.policy_token import HEADER, wait_for_policy
 from usher.web.schema import BY_KEY, PROBLEMS
 from usher.web.ws_frames import Auth, BadFrame, NotJson, read
 from usher.web.ws_line import FAILED, TRY_LATER, UNKNOWN, AnyWebSocket, Line
@@ -41,6 +42,8 @@ async def chat(socket: AnyWebSocket, services: NamedDependency[Services]) -> Non
         if grant is None:
             await line.close(UNKNOWN, "unauthorized", _UNAUTHORIZED)
             return
+        if await wait_for_policy(services, socket.headers.get(HEADER)):
+            grant = await services.authority.again(grant)
         socket.scope["state"]["grant"] = grant
         await ChatSocket(services, socket, grant).run()
     except Exception as error:

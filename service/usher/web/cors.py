@@ -12,6 +12,7 @@ from litestar.config.cors import CORSConfig
 from litestar.types import Message, Scope
 
 from usher.web.openai import CONVERSATION_HEADER
+from usher.web.policy_token import HEADER as POLICY_HEADER
 
 _PREFIX = b"access-control-"
 
@@ -23,8 +24,8 @@ def cors(origins: Sequence[str]) -> dict[str, Any]:
     config = CORSConfig(
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", CONVERSATION_HEADER],
-        expose_headers=["retry-after", "x-request-id"],
+        allow_headers=["Authorization", "Content-Type", "If-Match", CONVERSATION_HEADER, POLICY_HEADER],
+        expose_headers=["etag", "retry-after", "x-request-id"],
     )
     return {"cors_config": config, "before_send": [_tell_strangers_nothing]}
 

@@ -26,7 +26,6 @@ _log = structlog.stdlib.get_logger("usher.web")
 _FIXED = {
     400: "The request is not well formed.",
     405: "This address does not know that method.",
-    413: "The body is larger than this address takes.",
     415: "This address does not take that media type.",
     429: "Too many requests.",
     500: "Something failed here. The log has it under the request's id.",
@@ -86,6 +85,9 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[d
     status = error.status_code
     phrase = HTTPStatus(status).phrase
     detail = error.detail if status in _OURS and error.detail else _FIXED.get(status, phrase)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        bound = request.route_handler.resolve_request_max_body_size()
+        detail = f"The body is larger than the {bound:,} bytes that this address takes."
     return problem(status, detail, headers=error.headers)
 
 
