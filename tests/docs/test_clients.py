@@ -1,4 +1,4 @@
-"""The two small clients of the README: they are what the files hold, and they work."""
+"""The two small clients of the README and of docs/conversations.md: they are what the files hold, and they work."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NODE = shutil.which("node")
 QUESTION = "How many days of holiday has an employee?"
 
 
-@pytest.mark.parametrize("name", ["chat.py", "chat.js"])
-def test_the_readme_shows_the_client(name: str) -> None:
+@pytest.mark.parametrize(("page", "name"), [("README.md", "chat.py"), ("docs/conversations.md", "chat.js")])
+def test_the_page_shows_the_client(page: str, name: str) -> None:
     """Line by line."""
-    blocks = re.findall(r"^```(?:python|js)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    blocks = re.findall(r"^```(?:python|js)\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.M | re.S)
     source = (CLIENTS / name).read_text("utf-8")
     assert source in blocks
     assert len(source.splitlines()) <= 25
