@@ -7,10 +7,22 @@ import json
 from collections.abc import Sequence
 
 from usher.ledger.checkpoint import BadCheckpoint, Checkpoint, open_note
-from usher.ledger.log import LedgerDamaged, OpenExchange, Ring, StoredCheckpoint, StoredEvent, Tail
+from usher.ledger.log import (
+    LedgerDamaged,
+    OpenExchange,
+    Ring,
+    Stored,
+    StoredCheckpoint,
+    StoredEvent,
+    SubjectRow,
+    Tail,
+)
 from usher.ledger.merkle import Tree
-from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of, tail_text
+from usher.ledger.record import Entry, EventType, Who, leaf_hash, micros_of, subject_key_aad, tail_text
+from usher.ledger.sealing import SealBroken
 
+LOOKED_AT = 100
+"""People whose keys are tried at an opening."""
 _REMEDY = "run `usher audit verify`, then restore the data folder from a backup"
 _KNOWN_REMEDY = (
     "put the newer data folder back; to go on from this one all the same, move the kept checkpoint away, and keep it: "
@@ -58,6 +70,28 @@ def check_mac(tail: Tail, ring: Ring) -> None:
     tree = _tree(tail.size, tail.edge)
     if not hmac.compare_digest(tail.mac, ring.tail_mac(tail_text(tail.origin, tree.size, tree.root()))):
         raise LedgerDamaged(f"ledger: its last events were not committed with this key ring; {_REMEDY}")
+
+
+def check_ring(log: Stored, ring: Ring) -> None:
+    """The keys of people open with this ring: it is not one from before the last erasure, by which nothing may be
+    wrapped any more. They are looked at in the order in which an erasure wraps them anew. A few that somebody tampered
+    with hold nobody up. Raises `LedgerDamaged`, `LogFailed`."""
+    live = [row for row in log.subjects("", LOOKED_AT) if not row.erased]
+    shut = sum(not _opens(row, ring) for row in live)
+    if shut * 2 > len(live):
+        raise LedgerDamaged(
+            f"ledger: of the keys of {len(live)} people, {shut} do not open with this key ring: it is a copy from before "
+            "the last erasure, or this is an older copy of the data; put the newest key ring back in its place (with "
+            "several servers, that of the one that erased), or the newer data"
+        )
+
+
+def _opens(row: SubjectRow, ring: Ring) -> bool:
+    try:
+        ring.unwrap(row.wrapped_key, subject_key_aad(row.pseudonym))
+    except SealBroken:
+        return False
+    return True
 
 
 def known_size(note: str, tail: Tail, ring: Ring) -> int:

@@ -16,7 +16,7 @@ from usher.ledger.exchanges import Exchanges, Step
 from usher.ledger.leader import LAG_SECONDS, Leader
 from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
 from usher.ledger.record import ContentRow, EventType
-from usher.ledger.recovery import check_mac
+from usher.ledger.recovery import check_mac, check_ring
 from usher.ledger.sequencing import Sequencing
 from usher.ledger.waiting import Pending
 from usher.ledger.writer import Receipt, Write, Writer
@@ -123,6 +123,7 @@ class SharedWriter:
         """Begin, once some server leads. `known` is a checkpoint that the log must hold. Raises `LedgerDamaged`,
         `LogFailed`."""
         self._log.prepare()
+        check_ring(self._log, self._ring)
         self._leader.known = known
         self._leader.start()
         try:

@@ -24,7 +24,7 @@ from usher.ledger.log import (
 )
 from usher.ledger.merkle import Tree
 from usher.ledger.record import TAKES_AWAY, ContentRow, Entry, EventType, encode, fragment, leaf_hash, tail_text
-from usher.ledger.recovery import check_known, check_tail, closing_entries, known_size
+from usher.ledger.recovery import check_known, check_ring, check_tail, closing_entries, known_size
 from usher.ledger.reserve import fits, opens, refusals
 
 CLOCK_TOLERANCE = 1_000_000
@@ -115,6 +115,7 @@ class Writer:
         """Check the log's end, and that it holds the checkpoint `known` elsewhere; close what was interrupted. Raises
         `LedgerDamaged`, `LogFailed`."""
         self._loaded, tail = self._load()
+        check_ring(self._log, self._ring)
         if known is not None:
             check_known(known, tail, self._log.newest_checkpoint(known_size(known, tail, self._ring)), self._ring)
         stopped_cleanly = tail.size == (tail.newest.size if tail.newest else 0)
