@@ -3,6 +3,7 @@ settings say."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from usher.backends.audit_index import AuditIndexFile
@@ -59,12 +60,17 @@ def open_database(settings: Settings) -> Database:
 
 
 async def open_store(settings: Settings, embedder: Embedder) -> Store:
-    """The vectors: a Qdrant server where one is named, else Qdrant's engine in a process of its own."""
+    """The vectors: a Qdrant server or a shared store where one is named, else Qdrant's engine in a process of its
+    own."""
     identity = IndexIdentity.of(embedder)
     if settings.qdrant_url is None:
         from usher.backends.store_edge import EdgeStore
 
         return await EdgeStore.open(settings.home / "vectors", identity)
+    if settings.qdrant_url.startswith("unix:"):
+        from usher.backends.store_socket import SocketStore
+
+        return await SocketStore.open(Path(settings.qdrant_url.removeprefix("unix:")), identity)
     from usher.backends.store_qdrant import QdrantStore
 
     secret = settings.qdrant_api_key

@@ -26,6 +26,7 @@ from usher import (
     cli_documents,
     cli_people,
     cli_policy,
+    cli_store,
     cli_system,
     cli_who_saw,
 )
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command()(cli_system.init)
 app.command()(cli_system.serve)
 app.command()(cli_system.doctor)
+app.command()(cli_store.store)
 app.command()(cli_documents.ingest)
 app.command()(cli_documents.ask)
 app.command()(cli_documents.search)

@@ -38,6 +38,22 @@ def hold(home: Path) -> Iterator[None]:
 
 
 @contextmanager
+def private(home: Path) -> Iterator[None]:
+    """As `hold`, but without owning it: for a process that owns a part of it.
+
+    Raises:
+        UserError: the folder is not Usher's, or cannot be made private.
+    """
+    _prepare(home)
+    before = os.umask(0o077)
+    try:
+        (home / "lock").touch()  # it marks the folder as Usher's
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
 def _locked(home: Path) -> Iterator[None]:
     descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -190,7 +190,7 @@ def _other_machines(settings: Settings) -> Iterator[Finding]:
         ("model", settings.model_url, "/models", settings.model_api_key, "authorization", "Bearer "),
     ]
     for name, url, path, secret, header, scheme in asked:
-        if url is not None:
+        if url is not None and not url.startswith("unix:"):
             headers = {header: scheme + secret.get_secret_value()} if secret else {}
             yield _asked(name, url, path, headers)
 

@@ -57,7 +57,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, log_level: int
 
 async def _serve(settings: Settings, listening: socket.socket, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
-    with _stop_on_signal(stop):
+    with stop_on_signal(stop):
         async with running(settings, listening):
             gc.collect()
             gc.freeze()  # what lives as long as the server: to look at it all again would hold every stream up
@@ -67,7 +67,8 @@ async def _serve(settings: Settings, listening: socket.socket, announce: Callabl
 
 
 @contextmanager
-def _stop_on_signal(stop: asyncio.Event) -> Iterator[None]:
+def stop_on_signal(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; from then on the process has `LAST_RESORT` seconds to end."""
     last_resort = threading.Timer(LAST_RESORT, os._exit, [1])
     last_resort.daemon = True
 

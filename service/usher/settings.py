@@ -41,6 +41,14 @@ def _http(url: str) -> str:
     return url.rstrip("/")
 
 
+def _vectors(url: str) -> str:
+    if not url.startswith("unix:"):
+        return _http(url)
+    if not url.removeprefix("unix:"):
+        raise ValueError("no path follows unix:")
+    return f"unix:{_absolute(Path(url.removeprefix('unix:')))}"
+
+
 def _networks(value: str) -> str:
     for part in value.split(","):
         ipaddress.ip_network(part.strip(), strict=False)
@@ -86,6 +94,7 @@ def _sink(value: str) -> str:
 
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
+VectorsUrl = Annotated[str, AfterValidator(_vectors)]
 Networks = Annotated[str, AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
@@ -121,8 +130,10 @@ class Settings(BaseSettings):
         description="The ledger in PostgreSQL, `postgresql://…`, which several servers may share. "
         "Default: `ledger.sqlite` in the data folder.",
     )
-    qdrant_url: HttpUrl | None = Field(
-        None, description="A Qdrant server (1.19 or newer). Default: the embedded store in the data folder."
+    qdrant_url: VectorsUrl | None = Field(
+        None,
+        description="A Qdrant server (1.19 or newer), or `unix:PATH` of a `usher store`. "
+        "Default: the embedded store in the data folder.",
     )
     qdrant_api_key: SecretStr | None = Field(None, description="The Qdrant server's API key.")
     model_url: HttpUrl | None = Field(

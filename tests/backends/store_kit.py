@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,25 @@ async def _edge(folder: Path) -> Store:
     return await EdgeStore.open(folder, IDENTITY)
 
 
+async def _socket(folder: Path) -> Store:
+    """A client of a store that is served in this process, and ends with it."""
+    from usher.backends.store_edge import EdgeStore
+    from usher.backends.store_socket import SocketStore
+    from usher.backends.store_socket_server import serving
+
+    stack = AsyncExitStack()
+
+    class Client(SocketStore):
+        async def close(self) -> None:
+            await super().close()
+            await stack.aclose()
+
+    edge = await EdgeStore.open(folder / "vectors", IDENTITY)
+    stack.push_async_callback(edge.close)
+    await stack.enter_async_context(serving(edge, IDENTITY, folder / "socket"))
+    return await Client.open(folder / "socket", IDENTITY)
+
+
 async def _local(folder: Path) -> Store:
     from usher.backends.store_qdrant import LOCAL, QdrantStore
 
@@ -103,6 +123,7 @@ class Server:
 
 MEMORY = Backend("memory", _memory)
 EDGE = Backend("edge", _edge, keeps=True)
+SOCKET = Backend("socket", _socket, keeps=True)
 QDRANT_LOCAL = Backend("qdrant-local", _local)
 
 

@@ -19,6 +19,7 @@ from tests.backends.store_kit import (
     EDGE,
     MEMORY,
     QDRANT_LOCAL,
+    SOCKET,
     Backend,
     Server,
     chunks,
@@ -36,6 +37,7 @@ _SERVER = os.environ.get("USHER_QDRANT_URL", "")
 BACKENDS = [
     pytest.param(MEMORY, id=MEMORY.name),
     pytest.param(EDGE, id=EDGE.name, marks=slow),
+    pytest.param(SOCKET, id=SOCKET.name, marks=[slow, pytest.mark.crash]),
     pytest.param(QDRANT_LOCAL, id=QDRANT_LOCAL.name, marks=slow),
 ]
 if _SERVER:

@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from tests.backends.store_kit import ASKED, EDGE, IDENTITY, chunks, point, random_points, vector
 
-from usher.backends import store_edge, store_edge_process
+from usher.backends import store_edge, store_edge_line, store_edge_process
 from usher.backends.index_identity import IndexIdentity, IndexRefused
 from usher.backends.store_edge import EdgeStore
 from usher.ports import Found, Store, StoreBatch, StoreUnavailable
@@ -154,11 +154,11 @@ def test_a_process_that_does_not_answer_is_replaced(tmp_path: Path, monkeypatch:
     """After the time limit the call fails, and the next one has a new process."""
 
     async def scenario(store: Store) -> None:
-        monkeypatch.setattr(store_edge, "CALL_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(store_edge_line, "CALL_TIMEOUT_S", 0.2)
         os.kill(process_of(store), signal.SIGSTOP)
         with pytest.raises(StoreUnavailable, match="did not answer within"):
             await store.search([1], vector(1), ASKED, 5)
-        monkeypatch.setattr(store_edge, "CALL_TIMEOUT_S", 30)
+        monkeypatch.setattr(store_edge_line, "CALL_TIMEOUT_S", 30)
         assert chunks(await store.search([1], vector(1), ASKED, 5)) == set()
 
     EDGE.run(tmp_path, scenario)
