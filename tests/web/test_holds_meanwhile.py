@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from tests.web.holds_kit import (
     HOLDS,
+    LEGAL,
     PROPOSALS,
     Talk,
     bob,
@@ -72,11 +73,11 @@ def test_a_step_judges_again_where_no_hold_can_come_between(usher: World) -> Non
     pseudonym = bob(usher)
 
     async def story() -> None:
-        await holds.gate.acquire()
+        await holds._own.acquire()
         run = asyncio.create_task(_walk(usher))
-        await _until(lambda: bool(holds.gate._waiters))  # it has looked, and waits
+        await _until(lambda: bool(holds._own._waiters))  # it has looked, and waits
         await holds._store.place(Hold(str(uuid4()), On.PERSON, pseudonym), {"on": "person"}, NOW)
-        holds.gate.release()
+        holds._own.release()
         await run
 
     usher.run(story())
@@ -89,11 +90,11 @@ def test_nobody_places_a_hold_while_something_is_taken_away(usher: World) -> Non
     path = f"{PROPOSALS}/{item['id']}/approve"
 
     async def story() -> None:
-        await holds.gate.acquire()
+        await holds._own.acquire()
         placing = asyncio.create_task(usher.asked("POST", path, "erin", json={"digest": item["digest"]}))
-        await _until(lambda: bool(holds.gate._waiters))  # it waits
+        await _until(lambda: bool(holds._own._waiters))  # it waits
         assert await holds._store.get(UUID(item["id"])) is None
-        holds.gate.release()
+        holds._own.release()
         assert (await placing).status_code == 200
         assert await holds._store.get(UUID(item["id"])) is not None
 
@@ -192,3 +193,20 @@ def test_what_the_record_does_not_grant_is_not_done(usher: World) -> None:
         connection.execute(proposal.insert().values({**row, "id": forged, "done_at": None}))
     usher.run(holds.settle())
     assert str(forged) not in {one.id for one in usher.run(holds.binding())}
+
+
+@pytest.mark.parametrize("on", ["exchange", "conversation"])
+def test_nobody_decides_on_a_hold_over_what_is_their_own(usher: World, on: str) -> None:
+    """Nor on its release: what they said themselves would be kept, or let go, by their word."""
+    usher.run(usher.apply(LEGAL + "g, user:bob, role:legal\n"))
+    said = Talk(usher)
+    item = proposed(usher, on=on, target=said.second if on == "exchange" else said.talk)
+    assert item["subject"] == bob(usher)
+    path, body = f"{PROPOSALS}/{item['id']}/approve", {"digest": item["digest"]}
+    assert usher.ask("POST", path, "bob", json=body).status_code == 403
+    assert usher.ask("POST", path, "erin", json=body).status_code == 200
+    release = usher.ask("POST", f"{HOLDS}/{item['id']}/release", "erin", json={"reason": "It is settled."}).json()
+    path, body = f"{PROPOSALS}/{release['id']}/approve", {"digest": release["digest"]}
+    assert usher.ask("POST", path, "bob", json=body).status_code == 403
+    assert usher.ask("POST", path, "dave", json=body).status_code == 200
+    assert proposed(usher, on=on, target=str(uuid4()))["subject"] is None

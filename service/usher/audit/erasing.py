@@ -116,7 +116,7 @@ class Erasing:
     async def run(self, granted: Callable[[], Awaitable[Sequence[Item]]], done: Done) -> list[Item]:
         """Steps 1 to 10 for all that is `granted` when it is its turn, but for what a hold forbids; returns what was
         done, `done` having been awaited for each."""
-        async with self._turn, self._holding.gate:
+        async with self._turn, self._holding.gate():
             free = [item for item in await granted() if await self._recorded(item) or not await self._held(item)]
             if free:
                 await self.check_alone()  # another one may be at the very same, or place a hold

@@ -8,7 +8,8 @@ in there by what binds then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -79,12 +80,19 @@ class Holds:
         self._store, self._stored, self._proposals, self._courier = store, stored, proposals, courier
         self._reviewers, self._records = reviewers, records
         self._documents, self._authority, self._clock = documents, authority, clock
-        self.gate = asyncio.Lock()
+        self._own = asyncio.Lock()
+
+    @asynccontextmanager
+    async def gate(self) -> AsyncIterator[None]:
+        """One at a time, among all servers over these databases: nothing is taken away beside it, and no hold placed.
+        Raises `LedgerUnavailable`."""
+        async with self._own, self._store.turn():
+            yield
 
     async def propose(self, by: Reviewer, wanted: Wanted, reason: str) -> Item:
         """Propose a hold. To name a person takes `audit.identify`."""
         hold = await self._hold(by, wanted)
-        subject = hold.target if hold.on is On.PERSON else None
+        subject = await self._records.whose(hold.on, hold.target)
         return await self._proposals.propose(HOLD, _parts(hold), by, reason, subject=subject)
 
     async def propose_release(self, by: Reviewer, hold: UUID, reason: str) -> Item:
@@ -93,7 +101,9 @@ class Holds:
         row = await self._store.get(hold)
         if row is None or row.release is not None:
             raise NoSuchHold
-        subject = row.hold.target if row.hold.on is On.PERSON else None
+        placing = await self._stored.get(hold)
+        subject = placing.subject if placing else None
+        subject = subject or await self._records.whose(row.hold.on, row.hold.target)
         return await self._proposals.propose(RELEASE, [str(hold)], by, reason, subject=subject)
 
     async def approve(self, proposal: UUID, digest: str, by: Reviewer) -> Item:
@@ -196,7 +206,7 @@ class Holds:
     async def _place(self, item: Item) -> None:
         hold = hold_of(item)
         event = await self._event(hold)
-        async with self.gate:
+        async with self.gate():
             change = await self._store.place(hold, event, self._clock())
         await self._courier.recover() if change is None else await self._courier.carry([change])
 

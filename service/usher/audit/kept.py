@@ -7,22 +7,28 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from usher.audit.review import EventLog
 from usher.authority import Authority
 from usher.core import exposures
-from usher.core.holds import Kept
+from usher.core.holds import Kept, On
 from usher.core.retention import Item, Type
 from usher.ledger.log import LedgerUnavailable, LogFailed
-from usher.ledger.record import EventType, micros_of
+from usher.ledger.record import ContentRow, EventType, micros_of
 from usher.ports import Documents
 from usher.ports.holds import Remembered, RetentionStore
 
 PAGE = 500
 """Events that are read at once."""
 _COLLECTION = "coll:"
+
+
+class KeptLog(EventLog, Protocol):
+    """The ledger's own reads, and the sealed rows of an exchange."""
+
+    def content(self, audit_id: str) -> tuple[ContentRow, ...]: ...
 
 
 @dataclass(slots=True)
@@ -91,7 +97,7 @@ class Judged:
 class Records:
     """The log's exchanges. Raises `LedgerUnavailable`."""
 
-    def __init__(self, log: EventLog, store: RetentionStore, documents: Documents, authority: Authority) -> None:
+    def __init__(self, log: KeptLog, store: RetentionStore, documents: Documents, authority: Authority) -> None:
         self._log, self._store = log, store
         self._documents, self._authority = documents, authority
 
@@ -124,6 +130,19 @@ class Records:
             events, following = await self._events(following, None, type)
             for event in events:
                 yield event
+
+    async def whose(self, on: On, target: str) -> str | None:
+        """The pseudonym of the one person whom a hold on this is about; None where it is about nobody, or many."""
+        if on is On.PERSON:
+            return target
+        if on not in (On.EXCHANGE, On.CONVERSATION):
+            return None
+        first = await self._store.one_of(UUID(target)) if on is On.CONVERSATION else None  # a search is one of its own
+        try:
+            rows = await asyncio.to_thread(self._log.content, target if first is None else str(first))
+        except LogFailed as error:
+            raise LedgerUnavailable(str(error)) from error
+        return rows[0].pseudonym if rows else None
 
     async def judged(self, found: Sequence[Recorded]) -> list[Judged]:
         """These exchanges as what they are now: by the labels, the places and the feedback of this moment."""

@@ -174,7 +174,7 @@ class RetentionRuns:
         """One page. What would go is judged once more where no hold can come between, and dropped there."""
         going = await self._going(found)
         if going and not run.report.dry_run:
-            async with self._holds.gate:
+            async with self._holds.gate():
                 going = await self._going(found)
                 if going:
                     await self._drop(going, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_hold_tables import hold as table
 from usher.backends.sql_outbox import Finisher, enqueue
+from usher.backends.sql_turn import Turn, one_at_a_time
 from usher.core.holds import Hold, On
 from usher.ports import Change
 from usher.ports.holds import HoldRow
@@ -24,6 +26,9 @@ class SqlHolds:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return one_at_a_time(self._database, Turn.HOLDS)
 
     async def place(self, hold: Hold, event: Mapping[str, Any], now: datetime) -> Change | None:
         ident = UUID(hold.id)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
 from usher.backends.sql import Database
-from usher.ledger.log import LedgerUnavailable
+from usher.backends.sql_turn import Turn, one_at_a_time
 from usher.ports import Change
-
-PATIENCE = 15.0
-"""Seconds that another server's turn is waited for: longer than an append to the ledger may take."""
-_ONE_CARRIER = sa.text("SELECT pg_advisory_xact_lock(7593116420261)")
-"""A lock of Usher's own in the PostgreSQL database, beside the one of whoever writes."""
 
 Finisher = Callable[[sa.Connection, Change], None]
 """Makes a change active, in the transaction that takes its row out."""
@@ -51,30 +44,8 @@ class SqlOutbox:
         self._database = database
         self._finishers = finishers
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """SQLite's file is one server's own."""
-        if self._database.engine.dialect.name == "sqlite":
-            yield
-            return
-        connection = await anyio.to_thread.run_sync(self._its_turn)
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(connection.close)  # and its transaction ends, with the lock
-
-    def _its_turn(self) -> sa.Connection:
-        connection = self._database.engine.connect()
-        try:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENCE * 1000:.0f}")
-            connection.execute(_ONE_CARRIER)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, sa.exc.OperationalError):
-                raise LedgerUnavailable("another server does not end the recording of a change") from error
-            raise
-        return connection
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return one_at_a_time(self._database, Turn.CARRYING)
 
     async def pending(self) -> list[Change]:
         def work(connection: sa.Connection) -> list[Change]:

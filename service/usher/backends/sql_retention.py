@@ -46,6 +46,15 @@ class SqlRetention:
 
         await self._database.write(work)
 
+    async def one_of(self, conversation: UUID) -> UUID | None:
+        statement = sa.select(_X.id).where(_X.conversation == conversation).order_by(_X.id).limit(1)
+
+        def work(connection: sa.Connection) -> UUID | None:
+            found: UUID | None = connection.execute(statement).scalar()
+            return found
+
+        return await self._database.read(work)
+
     async def forgotten(self) -> int:
         statement = sa.select(table.c.number)
         return await self._database.read(lambda connection: int(connection.execute(statement).scalar() or 0))

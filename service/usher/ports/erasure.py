@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
@@ -56,8 +56,7 @@ class Holding(Protocol):
     """The legal holds, which override erasure: while there is one, nothing is taken away. None is placed while
     somebody has the `gate`."""
 
-    @property
-    def gate(self) -> asyncio.Lock: ...
+    def gate(self) -> AbstractAsyncContextManager[None]: ...
 
     async def over_person(self, pseudonym: str) -> Sequence[Hold]:
         """On the person, or on anything that is recorded of theirs."""

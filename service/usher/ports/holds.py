@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ class HoldRow:
 
 class HoldStore(Protocol):
     """A change comes back as an outbox row. A hold binds at once, and until its release stands in the ledger."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Meanwhile no other server has it. Raises `LedgerUnavailable`."""
 
     async def place(self, hold: Hold, event: Mapping[str, Any], now: datetime) -> Change | None:
         """None if it is there."""
@@ -60,6 +64,9 @@ class RetentionStore(Protocol):
         """Event `number` says that these exchanges were dropped, and the words of this feedback: what recognises them,
         their citations and the words of the feedback on them go; and the title of each conversation of which the first
         exchange is dropped, or none is left. What they have shown stays. Once more changes nothing."""
+
+    async def one_of(self, conversation: UUID) -> UUID | None:
+        """An exchange of a conversation, also of a deleted one."""
 
     async def forgotten(self) -> int:
         """The number up to which `forget` was told of every event."""

@@ -6,15 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 from tests.backends.sql.conversation_rows import DIGEST, exchange, index_of
 from tests.backends.sql.sql_kit import FINISHERS, LATER, NOW, Ports, run
 
-from usher.backends import sql_feedback, sql_holds
+from usher.backends import sql_feedback, sql_holds, sql_turn
+from usher.backends.sql import Database
 from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_holds import SqlHolds
 from usher.backends.sql_outbox import SqlOutbox
 from usher.backends.sql_retention import SqlRetention
 from usher.core.holds import Hold, On
+from usher.ledger.log import LedgerUnavailable
 from usher.ports import ExchangeRow
 from usher.ports.feedback import FeedbackRow, Verdict
 from usher.ports.holds import HoldRow, Remembered
@@ -177,3 +180,21 @@ def test_no_byte_of_what_is_forgotten_is_left_in_a_file(sql: Ports) -> None:
         assert b"sealed words" not in stored
         assert b"sealed title" not in stored
         assert DIGEST not in stored
+
+
+@pytest.mark.parametrize("sql", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+def test_one_server_at_a_time_has_the_turn(sql: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken away on one waits for a hold that another one places; for too long is told."""
+    monkeypatch.setattr(sql_turn, "PATIENCE", 0.2)
+
+    async def story() -> None:
+        one, other = SqlHolds(sql.database), SqlHolds(Database(str(sql.database.engine.url)))
+        async with one.turn(), sql.outbox.turn():
+            with pytest.raises(LedgerUnavailable):
+                async with other.turn():
+                    pass
+        async with other.turn():
+            pass
+        other._database.close()
+
+    run(story())

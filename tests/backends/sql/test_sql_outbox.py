@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.backends.sql.sql_kit import FINISHERS, NOW, Ports, run, staged
 
-from usher.backends import sql_outbox
+from usher.backends import sql_turn
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.sql_outbox import SqlOutbox
 from usher.ledger.record import Entry
@@ -118,7 +118,7 @@ def test_a_change_is_recorded_once_though_another_server_starts_meanwhile(sql: P
         await ledger.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sql_outbox, "PATIENCE", 0.5)
+        patch.setattr(sql_turn, "PATIENCE", 0.5)
         run(story())
 
 
