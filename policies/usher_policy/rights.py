@@ -44,7 +44,12 @@ class Things:
         collection or a marking that no document has yet."""
         asked = {Asked(name, READ) for names in catalog.classes.values() for name in names}
         asked.update(Asked(obj, act) for book in books for obj, act in book.on_object)
-        names = tuple(sorted(asked))
+        return cls.about(sorted(asked))
+
+    @classmethod
+    def about(cls, asked: Iterable[Asked]) -> Things:
+        """These, in their order."""
+        names = tuple(asked)
         below: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (obj, act) in enumerate(names):
             for above in (obj, *ancestors(obj)):
