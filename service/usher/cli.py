@@ -31,7 +31,7 @@ from usher import (
     cli_who_saw,
 )
 from usher.cli_output import dump, warn
-from usher.errors import DataFolderBusy, UserError
+from usher.errors import DatabaseUnavailable, DataFolderBusy, UserError
 
 REFUSED = 1
 BAD_USAGE = 2
@@ -123,7 +123,8 @@ def _errors_of_opening() -> tuple[type[Exception], ...]:
     from usher.ports import StoreUnavailable
 
     ledger = (LedgerDamaged, LedgerUnavailable, LogFailed)
-    return (EmbedderUnavailable, IndexRefused, KeyRingError, NewerData, StoreUnavailable, *ledger)
+    parts = (DatabaseUnavailable, EmbedderUnavailable, StoreUnavailable)
+    return (*parts, IndexRefused, KeyRingError, NewerData, *ledger)
 
 
 def _part(error: Exception) -> str:

@@ -21,6 +21,10 @@ class UserError(Exception):
         self.remedy = remedy
 
 
+class DatabaseUnavailable(Exception):
+    """The metadata database does not answer in time. Whoever cannot be judged by it is denied."""
+
+
 class DataFolderBusy(UserError):
     """Another process holds the data folder's lock."""
 

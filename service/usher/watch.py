@@ -2,11 +2,13 @@
 
 A flowing answer asks at each barrier by itself. Where nothing flows (an idle socket, a model that is silent) nobody
 would ask; so the watcher looks at the database's one counter of changes, and at the clock for what ends by itself.
+Where the database tells of changes it looks at once; that it is told is never relied on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime
 from typing import Protocol
@@ -17,8 +19,8 @@ from usher.authority import Clock, Grant, utc_now
 from usher.ports import Policies
 
 EVERY = 0.05
-"""Seconds between two looks: part of the bound within which a revocation ends a stream. After a look that took longer
-there is a pause as long, so that a flood of changes leaves time for answers."""
+"""Seconds between two looks: part of the bound within which a revocation ends a stream. After each look there is a
+pause at least as long as it took, so that a flood of changes leaves time for answers."""
 
 _log = structlog.stdlib.get_logger("usher.watch")
 
@@ -42,6 +44,11 @@ class Watch:
         self._clock = clock
         self._open: dict[Watched, None] = {}
         self._revision: int | None = None
+        self._heard = asyncio.Event()
+
+    def heard(self) -> None:
+        """Look at once: somebody has said that something moved. Whether they say so is not relied on."""
+        self._heard.set()
 
     def add(self, watched: Watched) -> None:
         self._open[watched] = None
@@ -50,17 +57,29 @@ class Watch:
         self._open.pop(watched, None)
 
     async def run(self) -> None:
-        """Look every `EVERY` seconds, for ever. A look that fails is logged, and made again."""
-        pause = EVERY
+        """Look every `EVERY` seconds and when something is `heard`, for ever. A look that fails is made again; the
+        first of a row is logged."""
+        took, failing = EVERY, False
         while True:
-            await asyncio.sleep(pause)
+            await self._pause(took)
             began = time.monotonic()
             try:
                 await self.look()
+                failing = False
             except Exception as error:  # the database may be away: barriers fail by themselves meanwhile
                 self._revision = None
-                _log.error("watch_failed", error=type(error).__name__)
-            pause = max(EVERY, time.monotonic() - began)
+                if not failing:
+                    _log.error("watch_failed", error=type(error).__name__)
+                failing = True
+            took = time.monotonic() - began
+
+    async def _pause(self, took: float) -> None:
+        """As long as the last look took, whatever is heard; from then on until `EVERY`, or until something is."""
+        await asyncio.sleep(took)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(EVERY - took, 0)):
+                await self._heard.wait()
+        self._heard.clear()
 
     async def look(self) -> None:
         """Recheck everything if anything has changed since the last look, else what is due by the clock."""

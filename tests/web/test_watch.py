@@ -12,6 +12,7 @@ import pytest
 from tests.web.chat_kit import ScriptedModel, Streamed, streamed
 from tests.web.world import DOCUMENTS, OPERATOR, POLICY, World, world
 
+from usher import watch
 from usher.authority import Grant
 from usher.backends.sql import Database
 from usher.backends.sql_people import SqlDirectory
@@ -97,6 +98,21 @@ def test_a_silent_stream_is_told_and_closed(usher: World, name: str) -> None:
     assert took < BOUND
     assert usher.newest()[-1]["outcome"] == outcome
     assert MODEL.aborted
+
+
+def test_a_watcher_that_is_told_looks_at_once(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it would have waited by itself."""
+    monkeypatch.setattr(watch, "EVERY", 30.0)
+
+    async def change(usher: World) -> None:
+        await _elsewhere(usher)
+        await asyncio.sleep(0.1)  # its pause of before is over
+        usher.services.watch.heard()
+
+    got, took = ended_by(usher, change, 10.0)
+    assert got.error is not None
+    assert got.error["code"] == "person_inactive"
+    assert took < BOUND
 
 
 def test_a_key_that_expires_ends_its_stream(usher: World) -> None:

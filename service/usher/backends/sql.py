@@ -7,14 +7,17 @@ still holds when it writes. The SQL itself lives in the files that need it (`ide
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
+
+from usher.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 AnyRow = sa.Row[*tuple[Any, ...]]
@@ -24,6 +27,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0007"
 """The newest migration; a test compares it with the files. Revisions are numbered, so they sort."""
 
+
+ANSWERS_WITHIN = 2.0
+"""Seconds in which a database server answers a barrier; after that nobody is let through."""
 
 _ONE_WRITER = sa.text("SELECT pg_advisory_xact_lock(7593116420260)")
 """A lock of Usher's own in the PostgreSQL database, held to the end of the transaction."""
@@ -42,17 +48,28 @@ class Database:
         self._write_lock = anyio.Lock()
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        return await anyio.to_thread.run_sync(self._read, work)
+        with self._answering():
+            return await anyio.to_thread.run_sync(self._read, work)
 
     async def glance(self, work: Callable[[sa.Connection], T]) -> T:
         """A read of one row that every barrier makes: at once where the database is a file (a tenth of a millisecond,
-        less than the way to a worker thread), as any `read` where it is a server."""
-        return self._read(work) if self.engine.dialect.name == "sqlite" else await self.read(work)
+        less than the way to a worker thread); where it is a server, within `ANSWERS_WITHIN`.
+
+        Raises `DatabaseUnavailable`: a server that is gone, or silent. The thread that asked it is left behind."""
+        if self.engine.dialect.name == "sqlite":
+            return self._read(work)
+        with _in_time():
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                return await anyio.to_thread.run_sync(self._read, work, abandon_on_cancel=True)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction; an exception rolls all of it back."""
         async with self._write_lock:  # rather than block a thread for each that waits
-            return await anyio.to_thread.run_sync(self._write, work)
+            with self._answering():
+                return await anyio.to_thread.run_sync(self._write, work)
+
+    def _answering(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.engine.dialect.name == "sqlite" else _in_time()
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         with self.engine.connect() as connection:
@@ -83,6 +100,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """A server that is gone, or takes too long, has one name."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, TimeoutError) as error:
+        raise DatabaseUnavailable(f"the metadata database does not answer ({type(error).__name__})") from error
 
 
 def migrate(database: Database) -> None:

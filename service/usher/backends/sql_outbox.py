@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
 from usher.backends.sql import Database
+from usher.backends.sql_listen import notify
 from usher.backends.sql_turn import Turn, one_at_a_time
 from usher.ports import Change
 
@@ -33,8 +34,9 @@ def replaced(connection: sa.Connection, change: int | None) -> None:
 
 
 def bump_revision(connection: sa.Connection) -> None:
-    """Tell every running exchange that something it depends on has moved."""
+    """Tell every running exchange, on every server, that something it depends on has moved."""
     connection.execute(sa.update(t.state).values(revision=t.state.c.revision + 1))
+    notify(connection)
 
 
 class SqlOutbox:

@@ -14,7 +14,7 @@ from usher.chat_exchange import ACCESS_CHANGED, INTERRUPTED, ChatRefused
 from usher.core.history import InvalidMessages
 from usher.core.prompt import QuestionTooLong
 from usher.core.routing import CHAT_NOT_ALLOWED
-from usher.errors import UserError
+from usher.errors import DatabaseUnavailable, UserError
 from usher.ledger.log import LedgerUnavailable
 from usher.limits import LimitExceeded
 from usher.ports import ModelUnavailable, ScopeTooWide, StoreUnavailable
@@ -75,7 +75,7 @@ def stream_error(error: Exception) -> dict[str, Any]:
 def _outcome(error: Exception) -> str:
     if isinstance(error, LedgerUnavailable):
         return "unrecorded"
-    if isinstance(error, StoreUnavailable | ModelUnavailable | ScopeTooWide):
+    if isinstance(error, DatabaseUnavailable | StoreUnavailable | ModelUnavailable | ScopeTooWide):
         return "unavailable"
     _log.error("unexpected", error=error)
     return "failed"

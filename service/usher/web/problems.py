@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from usher.errors import UserError
+from usher.errors import DatabaseUnavailable, UserError
 from usher.ledger.log import LedgerUnavailable
 from usher.ledger.subjects import Erased
 from usher.limits import LimitExceeded
@@ -135,6 +135,7 @@ HANDLERS: ExceptionHandlersMap = {
     HTTPException: of_http,
     LedgerUnavailable: of_ledger,
     Erased: of_erased,
+    DatabaseUnavailable: of_part,
     StoreUnavailable: of_part,
     ModelUnavailable: of_part,
     ScopeTooWide: of_scope,
