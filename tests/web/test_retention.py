@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -271,3 +272,20 @@ def test_the_daily_task_runs_once_a_day(usher: World, monkeypatch: pytest.Monkey
     assert usher.run(runs._is_time())
     monkeypatch.setattr(runs, "_clock", lambda: clock().replace(year=2020))
     assert usher.run(runs._is_time())
+
+
+def test_a_clock_that_jumps_ahead_lets_nothing_go(usher: World) -> None:
+    """More than a week after the last run none is made but by the operator, who looks at the clock first; nor does a
+    run that goes on follow a clock that jumps."""
+    said, runs = Said(usher), usher.services.audit.retention
+    usher.run(set_rules(usher, RULES, DAYS + 8))
+    assert not usher.run(runs._is_time())
+    usher.run(set_rules(usher, RULES, DAYS + 6))
+    assert usher.run(runs._is_time())
+    now = [datetime.now(UTC), datetime.now(UTC) + timedelta(days=900)]
+    runs._clock = lambda: now.pop(0) if len(now) > 1 else now[0]
+    assert let_go(usher)["gone"] == []
+    usher.run(set_rules(usher, RULES, 2 * DAYS))
+    let_go(usher)
+    assert gone(usher, said.first)
+    assert not usher.run(runs._is_time())

@@ -22,7 +22,7 @@ from usher.audit.kept import Recorded, Records
 from usher.audit.reviewers import Reviewer, Reviewers
 from usher.authority import Authority, Clock, utc_now
 from usher.core.holds import Hold
-from usher.core.retention import Item, Retention, Rule, judge
+from usher.core.retention import Item, Retention, Rule, judge, jumped
 from usher.ledger.record import ContentRow, Entry, EventType, is_dropped, uuid7
 from usher.ledger.sequencer import Ledger
 from usher.ports.holds import RetentionStore
@@ -138,7 +138,7 @@ class RetentionRuns:
 
     async def daily(self) -> None:
         """A run a day, for ever, and first of all what an earlier process left undone. One that fails is logged, and
-        made again at the next look."""
+        made again at the next look. None is made where the clock has jumped ahead."""
         await asyncio.sleep(SETTLED)
         while True:
             try:
@@ -152,39 +152,43 @@ class RetentionRuns:
             await asyncio.sleep(LOOK)
 
     async def _is_time(self) -> bool:
-        last = await self._store.last_run()
-        return last is None or not timedelta() <= self._clock() - last < EVERY
+        """Where the clock may have jumped it never is, until the operator has made a run."""
+        last, now = await self._store.last_run(), self._clock()
+        if jumped(now, last):
+            _log.critical("retention_waits_for_the_operator", last_run=last, now=now)
+            return False
+        return last is None or not timedelta() <= now - last < EVERY
 
     async def _walk(self, run: _Run) -> AsyncIterator[dict[str, Any]]:
         _, documents = await self._authority.documents()
         days = documents.retention.shortest
         if days is not None:
-            until = self._clock() - timedelta(days=days)
+            now = self._clock()  # of the whole run: should the clock jump meanwhile, it does not follow
             total = await self._ledger_size()
-            async for done, found in self._records.pages(until):
+            async for done, found in self._records.pages(now - timedelta(days=days)):
                 began = time.monotonic()
                 run.report.looked_at += len(found)
-                await self._step(run, found)
+                await self._step(run, found, now)
                 yield {"event": "progress", "done": done, "total": max(total, done)}
                 if run.gently:
                     await asyncio.sleep(time.monotonic() - began)
         yield run.report.as_event()
 
-    async def _step(self, run: _Run, found: Sequence[Recorded]) -> None:
+    async def _step(self, run: _Run, found: Sequence[Recorded], now: datetime) -> None:
         """One page. What would go is judged once more where no hold can come between, and dropped there."""
-        going = await self._going(found)
+        going = await self._going(found, now)
         if going and not run.report.dry_run:
             async with self._holds.gate():
-                going = await self._going(found)
+                going = await self._going(found, now)
                 if going:
                     await self._drop(going, run)
         run.report.held += going.held
         for rule, item in going.all:
             run.report.add(rule, item)
 
-    async def _going(self, found: Sequence[Recorded]) -> _Going:
+    async def _going(self, found: Sequence[Recorded], now: datetime) -> _Going:
         versions, documents = await self._authority.documents()
-        retention, holds, now = documents.retention, await self._holds.binding(), self._clock()
+        retention, holds = documents.retention, await self._holds.binding()
         judged = [one for one in await self._records.judged(found) if one.told]
         over = [(one, judge(one.exchange, retention, holds, now)) for one in judged]
         leaving = {one.exchange.id: verdict.rule for one, verdict in over if verdict.goes}

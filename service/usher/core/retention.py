@@ -15,6 +15,8 @@ from usher.core.holds import Hold, Kept, held
 from usher_policy.vocabulary import ancestors
 
 MOST_DAYS = 36_500
+MOST_BETWEEN = timedelta(days=7)
+"""Between two runs that a server makes by itself."""
 NO_LONGER_KEPT = "This part of the conversation is no longer kept: its time is over."
 """In the place of a question, an answer or the words of feedback that were dropped."""
 
@@ -97,6 +99,12 @@ def judge(item: Item, retention: Retention, holds: Iterable[Hold], now: datetime
     if not deciding or not all(rule is not None and _over(rule, item.at, now) for rule in deciding):
         return Verdict(None)
     return Verdict(deciding[0], held(item.kept, holds))
+
+
+def jumped(now: datetime, last_run: datetime | None) -> bool:
+    """Whether the clock stands so far after the last run that it may have gone ahead: what is let go by a clock that is
+    wrong does not come back."""
+    return last_run is not None and now - last_run > MOST_BETWEEN
 
 
 def _over(rule: Rule, at: datetime, now: datetime) -> bool:
