@@ -19,17 +19,18 @@ from usher.app_parts import (
     open_sinks,
     open_store,
 )
+from usher.app_policy import open_policies
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
     sql_cases,
+    sql_changesets,
     sql_conversations,
     sql_feedback,
     sql_holds,
     sql_intake,
     sql_people,
     sql_policy,
-    sql_proposals,
 )
 from usher.backends.checkpoint_sink import CheckpointSink
 from usher.backends.convert import MEDIA_TYPES, ChildConverter
@@ -80,7 +81,7 @@ FINISHERS = {
     **sql_intake.FINISHERS,
     **sql_people.FINISHERS,
     **sql_policy.FINISHERS,
-    **sql_proposals.FINISHERS,
+    **sql_changesets.FINISHERS,
 }
 
 
@@ -125,6 +126,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(_ended, asyncio.create_task(ending))
         stack.push_async_callback(_ended, asyncio.create_task(services.audit.questions.follower.run()))
         stack.push_async_callback(_ended, asyncio.create_task(services.audit.retention.daily()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.policies.glass.watch()))
         yield services
 
 
@@ -159,6 +161,8 @@ async def _wired(
     await end_interrupted(conversations, log)
     await ingest.recover()
     await audit.erasures.recover()
+    changing = open_policies(database, ring, ledger, authority, courier, policy)
+    await changing.activation.recover()
     await _first_policy(settings, policies, policy)
     return Services(
         settings=settings,
@@ -168,6 +172,7 @@ async def _wired(
         keys=keys,
         people=people,
         policy=policy,
+        policies=changing,
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),

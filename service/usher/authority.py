@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
+from typing import Final
 
 from usher.core.policy_documents import PolicyDocuments, parse_documents
 from usher.core.standing import Credential, Standing, Versions
-from usher.ports import Identity, Policies, StoredPolicy
+from usher.ports import Identity, Policies, PolicyDelta, StoredPolicy
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import Context
@@ -25,6 +26,9 @@ from usher_policy.rules import read_rules
 from usher_policy.vocabulary import Action
 
 Clock = Callable[[], datetime]
+
+MAX_STEPS: Final = 16
+"""Versions that are made one from another before compiling anew is the shorter way."""
 _ASKED_AGAIN = 0.02
 """Seconds between two looks for a version that somebody waits for."""
 
@@ -37,7 +41,8 @@ def utc_now() -> datetime:
 class Grant:
     """What a credential may do, as of `context.now`: every snapshot must allow for every principal.
 
-    `valid_until` is the first instant at which a condition of any of the rules can change, whatever it is about.
+    `valid_until` is the first instant at which a condition of any of the rules can change, whatever it is about, or at
+    which what was activated by a break-glass ends.
     """
 
     standing: Standing
@@ -87,6 +92,14 @@ class _Policy:
         documents = parse_documents({} if stored is None else stored.documents)
         return cls(compile_snapshot(version, rules, catalog), documents)
 
+    def changed(self, deltas: Sequence[PolicyDelta], catalog: Catalog) -> _Policy:
+        """A later version, by what each on the way to it changed."""
+        snapshot = self.snapshot
+        for delta in deltas:
+            removed, added = (read_rules("\n".join(lines)) for lines in (delta.removed, delta.added))
+            snapshot = snapshot.changed(delta.version, delta.digest, removed, added)
+        return _Policy(snapshot.with_catalog(catalog), parse_documents(deltas[-1].documents))
+
     def valid_until(self, context: Context) -> datetime | None:
         conditions = self.snapshot.book.conditions
         return earliest(self.snapshot.held(condition, context).valid_until for condition in conditions)
@@ -123,18 +136,36 @@ class Authority:
 
     async def holds(self, user: str, action: Action, target: str) -> Decision:
         """The decision on what somebody may do by any credential without a purpose, whether or not they have one."""
+        return (await self._judge_of(user))(action, target)
+
+    async def judge_of(self, user: str) -> Callable[[Action, str], bool]:
+        """As `holds`, for many questions about one person at one instant."""
+        decide = await self._judge_of(user)
+        return lambda action, target: decide(action, target).allowed
+
+    async def _judge_of(self, user: str) -> Callable[[Action, str], Decision]:
         now = self._clock()
         standing = await self._identity.of_person(user, now)
-        if standing.denied is not None:
-            return Decision(False, standing.denied)
-        policies, context = await self._in_force(standing.versions), Context(now=now, purpose=None)
-        decisions = [may(p.snapshot, one, target, action, context) for p in policies for one in standing.principals]
-        return next((decision for decision in decisions if not decision.allowed), decisions[0])
+        denied = standing.denied
+        if denied is not None:
+            return lambda _action, _target: Decision(False, denied)
+        policies, context = await self._in_force(standing.versions, now), Context(now=now, purpose=None)
+
+        def decide(action: Action, target: str) -> Decision:
+            every = [may(p.snapshot, one, target, action, context) for p in policies for one in standing.principals]
+            return next((decision for decision in every if not decision.allowed), every[0])
+
+        return decide
 
     async def current(self) -> tuple[Versions, Snapshot]:
         """The versions in force and the active snapshot, over the labels of now."""
         versions = await self._policies.versions()
-        return versions, (await self._in_force(versions))[0].snapshot
+        return versions, (await self._in_force(versions, self._clock()))[0].snapshot
+
+    async def compiled(self, version: int) -> Snapshot:
+        """A version over the labels of now, whether it is in force or not; one that is not there allows nothing."""
+        await self._label(await self._policies.versions())
+        return (await self._current(version)).snapshot
 
     async def reached(self, version: int, bound: float) -> bool:
         """True once that policy version, or a later one, is in force for whatever is asked after this; False if it is
@@ -150,35 +181,59 @@ class Authority:
     async def documents(self) -> tuple[Versions, PolicyDocuments]:
         """The versions in force, and what the documents of the active policy and of a pending one both allow."""
         versions = await self._policies.versions()
-        return versions, reduce(PolicyDocuments.intersect, [one.documents for one in await self._in_force(versions)])
+        in_force = await self._in_force(versions, self._clock())
+        return versions, reduce(PolicyDocuments.intersect, [one.documents for one in in_force])
 
     async def _grant(self, standing: Standing, now: datetime) -> Grant:
-        policies = await self._in_force(standing.versions)
+        policies = await self._in_force(standing.versions, now)
         snapshots = tuple(policy.snapshot for policy in policies)
         context = Context(now=now, purpose=standing.credential.purpose)
         scopes = [scope(s, p, context) for s in snapshots for p in standing.principals]
         narrowest = reduce(Scope.intersect, scopes) if scopes else _nothing(snapshots[0])
         roles = roles_of(snapshots[0], standing.principals[0]) if standing.principals else ()
         documents = reduce(PolicyDocuments.intersect, (policy.documents for policy in policies))
-        until = earliest(policy.valid_until(context) for policy in policies)
+        until = earliest([*(policy.valid_until(context) for policy in policies), _box_ends(standing.versions, now)])
         return Grant(standing, snapshots, context, narrowest, roles, documents, until)
 
-    async def _in_force(self, versions: Versions) -> tuple[_Policy, ...]:
-        """The active policy and, while one is pending, that one too."""
+    async def _in_force(self, versions: Versions, now: datetime) -> tuple[_Policy, ...]:
+        """The version that decides now and, while one is pending, that one too. What a break-glass falls back on is
+        kept beside them, so that it is there when its time comes."""
+        await self._label(versions)
+        wanted = [versions.in_force(now)] + ([] if versions.pending_policy is None else [versions.pending_policy])
+        found = {version: await self._current(version) for version in wanted}
+        spare = versions.ordinary
+        kept = {spare: self._in_force_now[spare]} if spare in self._in_force_now else {}
+        self._in_force_now = {**kept, **found}
+        return tuple(found.values())
+
+    async def _label(self, versions: Versions) -> None:
         if self._catalog.label_version != versions.label:
             self._catalog = await self._policies.catalog(self._catalog)
-        wanted = [versions.policy] + ([] if versions.pending_policy is None else [versions.pending_policy])
-        known = self._in_force_now
-        self._in_force_now = {version: await self._current(known.get(version), version) for version in wanted}
-        return tuple(self._in_force_now.values())
 
-    async def _current(self, known: _Policy | None, version: int) -> _Policy:
+    async def _current(self, version: int) -> _Policy:
+        known = self._in_force_now.get(version)
         if known is None:
-            stored = await self._policies.load(version)
-            return await asyncio.to_thread(_Policy.compiled, version, stored, self._catalog)
+            return await self._made(version)
         if known.snapshot.catalog is self._catalog:
             return known
         return replace(known, snapshot=known.snapshot.with_catalog(self._catalog))
+
+    async def _made(self, version: int) -> _Policy:
+        """From a version that is known, by what was changed since; else compiled anew."""
+        at, deltas = version, list[PolicyDelta]()
+        while len(deltas) < MAX_STEPS and (delta := await self._policies.load_delta(at)) is not None:
+            deltas.insert(0, delta)
+            if (base := self._in_force_now.get(delta.base)) is not None:
+                return await asyncio.to_thread(base.changed, deltas, self._catalog)
+            at = delta.base
+        stored = await self._policies.load(version)
+        return await asyncio.to_thread(_Policy.compiled, version, stored, self._catalog)
+
+
+def _box_ends(versions: Versions, now: datetime) -> datetime | None:
+    """When the fallback of a break-glass comes into force by itself, if that is still to come."""
+    until = versions.glass_until
+    return None if until is None or now >= until else until
 
 
 def _nothing(snapshot: Snapshot) -> Scope:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from usher.authority import Authority, Clock, utc_now
 from usher.core.policy_documents import PolicyDocumentError, parse_documents
+from usher.core.policy_source import CaseFileError, PolicySource, check_size, read_cases
 from usher.core.retention import Retention
 from usher.core.standing import Actor
 from usher.errors import UserError
@@ -17,21 +19,16 @@ from usher.people import checked_name
 from usher.ports import Directory, Policies, StoredPolicy
 from usher_policy.cases import Case, CaseResult, run_cases
 from usher_policy.catalog import Catalog
-from usher_policy.compile import compile_snapshot
+from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import Context
 from usher_policy.decide import may, roles_of, scope
 from usher_policy.lint import Finding, lint
-from usher_policy.rules import Rules, parse_rules
+from usher_policy.rules import Rules, read_rules
 from usher_policy.vocabulary import Action, Effect, Principal, ancestors, typed
 
+__all__ = ["AppliedPolicy", "CheckReport", "Examined", "PolicyAdmin", "PolicySource", "check", "examined"]
 
-@dataclass(frozen=True, slots=True)
-class PolicySource:
-    """A policy as it lies in a folder: the rule file's text, the YAML documents beside it by name, the cases."""
-
-    rules_text: str
-    documents: Mapping[str, str] = field(default_factory=dict)
-    cases: Sequence[Case] = ()
+_UNKEPT: Final = re.compile("[\\0\\ud800-\\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +51,50 @@ class AppliedPolicy:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A policy that was looked at: what there is to say of it and, if no finding is an error, its rules compiled."""
+
+    report: CheckReport
+    snapshot: Snapshot | None
+
+
 def check(source: PolicySource) -> CheckReport:
-    """Lint the rules and, if they are sound, run the cases. Pure."""
-    findings = [*lint(source.rules_text), *_unkept(source.rules_text), *_document_findings(source.documents)]
+    """Lint the rules and, if they are sound, run the cases. Pure. Raises `UserError` for what is too large to read."""
+    return examined(source).report
+
+
+def examined(source: PolicySource) -> Examined:
+    """As `check`; the work of seconds for a large policy."""
+    check_size(source)
+    texts = [("", source.rules_text), *source.documents.items(), *source.cases.items()]
+    findings = [finding for name, text in texts for finding in _unkept(name, text)]
+    findings += [*lint(source.rules_text), *_document_findings(source.documents)]
+    cases, more = _cases(source.cases)
+    findings += more
     if any(finding.severity == "error" for finding in findings):
-        return CheckReport(tuple(findings), ())
-    rules = parse_rules(source.rules_text)
+        return Examined(CheckReport(tuple(findings), ()), None)
+    rules = read_rules(source.rules_text)
     findings += _unnamed(rules, parse_documents(source.documents).retention)
     snapshot = compile_snapshot(0, rules, Catalog())
-    return CheckReport(tuple(findings), tuple(run_cases(snapshot, source.cases)))
+    return Examined(CheckReport(tuple(findings), tuple(run_cases(snapshot, cases))), snapshot)
 
 
-def _unkept(text: str) -> list[Finding]:
-    """A NUL, in a comment too, is what PostgreSQL keeps in no text."""
-    before, nul, _ = text.partition("\0")
-    return [Finding(before.count("\n") + 1, "there is a NUL character", "remove it", "error")] if nul else []
+def _unkept(name: str, text: str) -> list[Finding]:
+    """What no database keeps in a text, in a comment either: a NUL (PostgreSQL), half of a surrogate pair."""
+    found = _UNKEPT.search(text)
+    if found is None:
+        return []
+    what = "there is a NUL character" if found[0] == "\0" else "there is half of a surrogate pair"
+    line = text.count("\n", 0, found.start()) + 1
+    return [Finding(line, f"{name}: {what}" if name else what, "remove it", "error")]
+
+
+def _cases(files: Mapping[str, str]) -> tuple[list[Case], list[Finding]]:
+    try:
+        return read_cases(files), []
+    except CaseFileError as error:
+        return [], [Finding(error.line, f"{error.name}: {error.problem}", error.remedy, "error")]
 
 
 def _document_findings(documents: Mapping[str, str]) -> list[Finding]:
@@ -115,10 +141,11 @@ class PolicyAdmin:
 
         Raises `UserError` if it fails its check, or while another version is on its way.
         """
-        digest, warnings = await asyncio.to_thread(_examined, source)  # seconds for a large policy
+        digest, warnings = await asyncio.to_thread(_sound, source)  # seconds for a large policy
         await self._courier.recover()  # a version that an unwritable ledger held up goes first
         versions = await self._policies.versions()
-        stored = StoredPolicy(versions.policy + 1, digest, source.rules_text, dict(source.documents), self._clock())
+        texts = (source.rules_text, dict(source.documents), self._clock(), dict(source.cases))
+        stored = StoredPolicy(versions.policy + 1, digest, *texts)
         change = await self._policies.propose(stored, f"{by.kind}:{by.id}")
         if change is None:
             raise UserError("policy", "another version is being activated", "try again in a moment")
@@ -128,7 +155,7 @@ class PolicyAdmin:
     async def active(self) -> dict[str, Any]:
         """The version in force: number, digest, documents."""
         versions = await self._policies.versions()
-        stored = await self._policies.load(versions.policy)
+        stored = await self._policies.load(versions.in_force(self._clock()))
         if stored is None:
             return {"version": 0, "digest": None, "documents": []}
         return {"version": stored.version, "digest": stored.digest, "documents": sorted(stored.documents)}
@@ -141,7 +168,7 @@ class PolicyAdmin:
         person = await self._directory.person(raw)
         groups = () if person is None else person.groups
         principal = Principal(typed("user", raw), frozenset(typed("group", group) for group in groups))
-        versions, snapshot = await self._authority.current()
+        _, snapshot = await self._authority.current()
         context = Context(now=self._clock())
         decision = may(snapshot, principal, target, Action(action), context)
         known = person is not None and person.active
@@ -157,20 +184,20 @@ class PolicyAdmin:
             "rules": [lines.get(rule, rule) for rule in decision.rules],
             "roles": list(roles_of(snapshot, principal)),
             "readable_access_classes": len(scope(snapshot, principal, context).classes) if known else 0,
-            "policy_version": versions.policy,
+            "policy_version": snapshot.version,
         }
 
 
-def _examined(source: PolicySource) -> tuple[str, tuple[str, ...]]:
+def _sound(source: PolicySource) -> tuple[str, tuple[str, ...]]:
     """The digest and the warnings of a policy that passes its check. Raises `UserError` for another."""
-    report = check(source)
-    if not report.ok:
-        raise UserError("policy", _summary(report), "run `usher policy check FILE` and mend what it names")
-    rules = parse_rules(source.rules_text)
-    return rules.digest, _warnings(report, rules)
+    found = examined(source)
+    if found.snapshot is None or not found.report.ok:
+        raise UserError("policy", summary(found.report), "run `usher policy check FILE` and mend what it names")
+    return found.snapshot.digest, warnings_of(found)
 
 
-def _summary(report: CheckReport) -> str:
+def summary(report: CheckReport) -> str:
+    """What is wrong first with a policy that is not `ok`."""
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if errors:
         first = errors[0]
@@ -179,8 +206,11 @@ def _summary(report: CheckReport) -> str:
     return f"fails {len(failed)} of its {len(report.cases)} case(s); the first: {failed[0].case.name}"
 
 
-def _warnings(report: CheckReport, rules: Rules) -> tuple[str, ...]:
-    found = [f"line {f.line}: {f.message}" for f in report.findings if f.severity != "error"]
-    if not any(rule.act == Action.POLICY_APPROVE and rule.eft == Effect.ALLOW for rule in rules.permissions):
-        found.append("no rule grants policy.approve: only the operator can change this policy")
-    return tuple(found)
+def warnings_of(found: Examined) -> tuple[str, ...]:
+    """What a reviewer should look at in a policy that may come into force."""
+    told = [f"line {f.line}: {f.message}" for f in found.report.findings if f.severity != "error"]
+    granted = () if found.snapshot is None else found.snapshot.book.on_object.items()
+    may = (rule.eft for (_, act), rules in granted if act == Action.POLICY_APPROVE for rule in rules)
+    if Effect.ALLOW not in may:
+        told.append("no rule grants policy.approve: only the operator can change this policy")
+    return tuple(told)

@@ -28,6 +28,10 @@ from usher.library import Library
 from usher.limits import Limits
 from usher.live import Live
 from usher.people import People
+from usher.policy.activation import Activation
+from usher.policy.changesets import Changesets
+from usher.policy.glass import Glass
+from usher.policy.history import History
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
 from usher.retrieve import Retrieve
@@ -60,6 +64,17 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyServices:
+    """What people do to the policy: propose and approve (`changesets`), bring into force (`activation`), act alone for
+    a time (`glass`), look back (`history`)."""
+
+    changesets: Changesets
+    activation: Activation
+    glass: Glass
+    history: History
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
 
@@ -70,6 +85,7 @@ class Services:
     keys: Keys
     people: People
     policy: PolicyAdmin
+    policies: PolicyServices
     ingest: Ingest
     retrieve: Retrieve
     library: Library

@@ -19,6 +19,7 @@ import yaml
 from sample import binary_texts, make_binaries
 from usher.backends.convert import ChildConverter
 from usher.backends.policy_files import read_source
+from usher.core.policy_source import read_cases
 from usher.core.shelving import Shelf, Shelving, parse_rules_yaml, shelve
 from usher.ports import Converted
 from usher_policy.cases import run_cases
@@ -86,7 +87,7 @@ def test_the_rule_file_has_no_finding() -> None:
 
 def test_every_case_of_the_sample_policy_passes() -> None:
     """The policy answers each of its cases as expected."""
-    results = run_cases(snapshot(), read_source(POLICY).cases)
+    results = run_cases(snapshot(), read_cases(read_source(POLICY).cases))
     assert len(results) >= 15
     assert [result.case.name for result in results if not result.passed] == []
 

@@ -16,7 +16,7 @@ from usher.policy_admin import PolicySource
 def test_a_policy_is_examined_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lint, rules and cases are looked at by a thread."""
     threads: set[int] = set()
-    for name in ("lint", "parse_rules", "compile_snapshot", "run_cases"):
+    for name in ("lint", "read_rules", "compile_snapshot", "run_cases"):
         real = getattr(policy_admin, name)
 
         def noted(*args: object, real: object = real) -> object:

@@ -11,7 +11,7 @@ import pytest
 from tests.ingest.faults import How, Killed, Plan
 from tests.ingest.ingest_kit import OPERATOR, POLICY, House, Rooms, new_house
 
-from usher.backends.policy_files import read_source
+from usher.backends.policy_files import read_source, write_source
 from usher.core.policy_documents import KNOWN, PolicyDocumentError, parse_documents
 from usher.errors import UserError
 from usher.policy_admin import PolicySource, check
@@ -229,23 +229,48 @@ def test_a_policy_is_read_from_a_file_or_its_folder(tmp_path: Path) -> None:
         assert check(source).ok
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        ("cases/a.yaml", b"- {", "is not YAML"),
-        ("cases/a.yaml", b"user: ann", "is not a list of cases"),
-        ("cases/a.yaml", b"- {user: ann}", "a.yaml case 1"),
-        ("cases/a.yaml", b"- 7", "a.yaml case 1"),
-        ("policy.csv", b"p, role:\xff", "not UTF-8"),
-        ("links.yaml", b"\xff", "not UTF-8"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+@pytest.mark.parametrize(("name", "content"), [("policy.csv", b"p, role:\xff"), ("links.yaml", b"\xff")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     """With what is wrong with it."""
     folder = _written(tmp_path / "p")
     (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match=problem):
+    with pytest.raises(UserError, match="not UTF-8"):
         read_source(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- {", "is not YAML"),
+        ("[" * 5_000, "is not YAML"),
+        ("user: ann", "is not a list of cases"),
+        ("- {user: ann}", "case 1"),
+        ("- 7", "case 1"),
+        ("- {name: [a]}", "case 1"),
+        ("# \0", "NUL character"),
+        ("# \ud800", "surrogate"),
+    ],
+)
+def test_cases_that_cannot_be_read_are_an_error_with_their_file(text: str, problem: str) -> None:
+    """Of the policy's check, as a rule that cannot be read is."""
+    report = check(PolicySource(SOUND, cases={"a.yaml": text}))
+    assert not report.ok
+    first = report.findings[0]
+    assert first.message.startswith("a.yaml: ")
+    assert problem in first.message
+    assert first.remedy
+
+
+def test_a_policy_goes_through_a_folder_and_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    """Comments, line ends and white space too; what lies there is not written over unasked."""
+    source = PolicySource(SOUND + "# a comment\r\n\n  ", {"links.yaml": "hosts: [] # none"}, {"a.yaml": "[]\n\n"})
+    assert write_source(tmp_path / "p", source) == ["policy.csv", "links.yaml", "cases/a.yaml"]
+    assert read_source(tmp_path / "p") == source
+    with pytest.raises(UserError, match="is not empty"):
+        write_source(tmp_path / "p", source)
+    other = PolicySource(SOUND)
+    write_source(tmp_path / "p", other, over=True)
+    assert read_source(tmp_path / "p") == other
 
 
 def test_a_place_without_a_policy_is_named(tmp_path: Path) -> None:

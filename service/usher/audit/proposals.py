@@ -232,7 +232,7 @@ class Proposals:
             now = self._clock()
             decided = decide(item.stands, acting, now)
             if isinstance(decided, Denial):
-                raise _refusal(decided)
+                raise refusal(decided)
             change = await self._store.put(replace(item, stands=decided), _event(item, act, acting), now)
             if change is not None:
                 await self._courier.carry([change])
@@ -287,6 +287,7 @@ def _checked(reason: str) -> str:
     return reason
 
 
-def _refusal(denial: Denial) -> UserError:
+def refusal(denial: Denial, what: str = "proposal") -> UserError:
+    """Why something cannot be decided so, in words."""
     problem, remedy = _WORDS[denial]
-    return (NotPermitted if denial in _FORBIDDEN else NotNow)("proposal", problem, remedy)
+    return (NotPermitted if denial in _FORBIDDEN else NotNow)(what, problem, remedy)

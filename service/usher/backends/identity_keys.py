@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
-from usher.core.standing import Credential, KeyRecord, PersonRecord, Standing, Versions, judge
+from usher.backends.sql_policy import versions_of
+from usher.core.standing import Credential, KeyRecord, PersonRecord, Standing, judge
 from usher.ports import Change, KeyInfo
 
 _FORM = re.compile(r"usher-([0-9a-f]{16})-([A-Za-z0-9_-]{43})")
@@ -50,13 +51,13 @@ class SqlIdentity:
 
     async def recheck(self, credential: Credential, now: datetime) -> Standing:
         row = await self._row(credential.id)
-        return _judge(row, now) or Standing(credential, _versions(row), denied="key_unknown")
+        return _judge(row, now) or Standing(credential, versions_of(row), denied="key_unknown")
 
     async def of_person(self, user: str, now: datetime) -> Standing:
         row = await self._database.glance(lambda connection: connection.execute(_PERSON, {"who": user}).one())
         credential = Credential("person", "", user)
-        held = KeyRecord(credential, active=True, revoked=False)
-        return judge(held, _person(row), _versions(row), now) or Standing(credential, _versions(row), denied="unknown")
+        held, versions = KeyRecord(credential, active=True, revoked=False), versions_of(row)
+        return judge(held, _person(row), versions, now) or Standing(credential, versions, denied="unknown")
 
     async def _row(self, key: str) -> AnyRow:
         return await self._database.glance(lambda connection: connection.execute(_STANDING, {"key": key}).one())
@@ -82,7 +83,7 @@ def _judge(row: AnyRow, now: datetime) -> Standing | None:
         return None
     credential = Credential("key", row.key_id, row.user, row.purpose, row.expires_at)
     key = KeyRecord(credential, row.key_active, row.revoked_at is not None)
-    return judge(key, _person(row), _versions(row), now)
+    return judge(key, _person(row), versions_of(row), now)
 
 
 def _person(row: AnyRow) -> PersonRecord | None:
@@ -90,10 +91,6 @@ def _person(row: AnyRow) -> PersonRecord | None:
         return None
     pending = None if row.pending_groups is None else tuple(row.pending_groups)
     return PersonRecord(row.person_active, tuple(row.groups), pending)
-
-
-def _versions(row: AnyRow) -> Versions:
-    return Versions(row.policy_version, row.pending_policy, row.label_version, row.revision)
 
 
 class SqlKeys:

@@ -30,9 +30,10 @@ changeset = sa.Table(
     sa.Column("wrapped_key", sa.LargeBinary),
     sa.Column("sealed_comment", sa.LargeBinary),
 )
-"""A changeset against version `base`, or (`alone`) a break-glass: all of its policy (`rules`, `documents`, `cases`) with
+"""A changeset against version `base`, or (`alone`) a break-glass: all of its policy (`rules`, `documents`, `cases`),
 the `digest` that is approved, how it stands (`state`; `pending` is its next state while the change of row `outbox`
-waits for its event), and the `version` that it became. `by` is who made it, a pseudonym or the operator; what they typed is sealed under a key of its own."""
+waits for its event), and the `version` that it became. `by` is who made it, a pseudonym or the operator; what they
+typed is sealed under a key of its own."""
 
 
 def comment_aad(item: UUID) -> bytes:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from usher.backends import sql_tables as t
-from usher.backends.sql import Database
+from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
+from usher.core.approval import instant_text
 from usher.core.standing import Versions
-from usher.ports import Change, StoredPolicy
+from usher.ports import Change, PolicyDelta, StoredPolicy
+from usher.ports.changesets import Box
 from usher_policy.catalog import Catalog
 
+_V = t.policy_version.c
 _REVISION = sa.select(t.state.c.revision)
 
 
@@ -26,44 +31,33 @@ class SqlPolicies:
 
     async def versions(self) -> Versions:
         def work(connection: sa.Connection) -> Versions:
-            row = connection.execute(sa.select(t.state)).one()
-            return Versions(row.policy_version, row.pending_policy, row.label_version, row.revision)
+            return versions_of(connection.execute(sa.select(t.state)).one())
 
-        return await self._database.read(work)
+        return await self._database.glance(work)
 
     async def revision(self) -> int:
         return await self._database.glance(lambda c: int(c.execute(_REVISION).scalar_one()))
 
     async def load(self, version: int) -> StoredPolicy | None:
         def work(connection: sa.Connection) -> StoredPolicy | None:
-            statement = sa.select(t.policy_version).where(t.policy_version.c.version == version)
-            row = connection.execute(statement).first()
-            if row is None:
+            row = connection.execute(sa.select(t.policy_version).where(_V.version == version)).first()
+            return None if row is None else stored_policy(row, row.rules)
+
+        return await self._database.read(work)
+
+    async def load_delta(self, version: int) -> PolicyDelta | None:
+        columns = (_V.digest, _V.base, _V.removed, _V.added, _V.documents)
+
+        def work(connection: sa.Connection) -> PolicyDelta | None:
+            row = connection.execute(sa.select(*columns).where(_V.version == version)).first()
+            if row is None or row.base is None:
                 return None
-            return StoredPolicy(row.version, row.digest, row.rules, row.documents, row.created_at)
+            return PolicyDelta(version, row.digest, row.base, tuple(row.removed), tuple(row.added), row.documents)
 
         return await self._database.read(work)
 
     async def propose(self, policy: StoredPolicy, by: str) -> Change | None:
-        values = {
-            "version": policy.version,
-            "digest": policy.digest,
-            "rules": policy.rules,
-            "documents": dict(policy.documents),
-            "created_at": policy.created_at,
-        }
-
-        def work(connection: sa.Connection) -> Change | None:
-            state = connection.execute(sa.select(t.state)).one()
-            if state.pending_policy is not None or policy.version != state.policy_version + 1:
-                return None
-            connection.execute(sa.insert(t.policy_version).values(**values))
-            connection.execute(sa.update(t.state).values(pending_policy=policy.version))
-            documents = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in policy.documents.items()}
-            payload = {"version": policy.version, "digest": policy.digest, "documents": documents, "by": by}
-            return enqueue(connection, "policy", payload, policy.created_at)
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: insert_version(connection, replace(policy, by=by), {}))
 
     async def catalog(self, known: Catalog) -> Catalog:
         newest = max(known.classes, default=0)
@@ -88,10 +82,68 @@ def _readers(connection: sa.Connection, names: list[str]) -> dict[str, frozenset
     return found
 
 
+def versions_of(row: AnyRow) -> Versions:
+    """What is in force, from the row of `state`."""
+    counted = (row.policy_version, row.pending_policy, row.label_version, row.revision)
+    return Versions(*counted, row.fallback_policy, row.glass_until)
+
+
+def stored_policy(row: AnyRow, rules: str) -> StoredPolicy:
+    """A version from its row; `rules` may be another row's to give."""
+    return StoredPolicy(
+        version=row.version,
+        digest=row.digest,
+        rules=rules,
+        documents=row.documents,
+        created_at=row.created_at,
+        cases=row.cases or {},
+        base=row.base,
+        removed=tuple(row.removed or ()),
+        added=tuple(row.added or ()),
+        by=row.by,
+        changeset=row.changeset,
+        activated_at=row.activated_at,
+        glass_until=row.glass_until,
+    )
+
+
+def insert_version(
+    connection: sa.Connection, policy: StoredPolicy, more: Mapping[str, Any], box: Box | None = None
+) -> Change | None:
+    """The version as pending, with its outbox row; None, and nothing is written, if another one is, or if the number
+    is not the next. `more` stands in the event too. An instant of a box that has passed is kept all the same: then the
+    fallback stays in force."""
+    state = connection.execute(sa.select(t.state)).one()
+    if state.pending_policy is not None or policy.version != state.policy_version + 1:
+        return None
+    connection.execute(sa.insert(t.policy_version).values(**_columns(policy)))
+    connection.execute(sa.update(t.state).values(pending_policy=policy.version))
+    documents = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in policy.documents.items()}
+    payload = {"version": policy.version, "digest": policy.digest, "documents": documents, "by": policy.by, **more}
+    if box is not None:
+        payload |= {"break_glass": True, "fallback": box.fallback, "glass_until": instant_text(box.until)}
+    return enqueue(connection, "policy", payload, policy.created_at)
+
+
+def _columns(policy: StoredPolicy) -> dict[str, Any]:
+    known = policy.base is not None
+    same = ("version", "digest", "rules", "created_at", "base", "by", "changeset", "glass_until")
+    return {name: getattr(policy, name) for name in same} | {
+        "documents": dict(policy.documents),
+        "cases": dict(policy.cases),
+        "removed": list(policy.removed) if known else None,
+        "added": list(policy.added) if known else None,
+    }
+
+
 def finish_policy(connection: sa.Connection, change: Change) -> None:
-    version = change.payload["version"]
-    connection.execute(sa.update(t.state).values(policy_version=version, pending_policy=None))
-    row = sa.update(t.policy_version).where(t.policy_version.c.version == version)
+    """The version decides from now on, and alone: what a break-glass left to fall back on goes with it, unless this is
+    one."""
+    said = change.payload
+    until = said.get("glass_until")
+    box = {"fallback_policy": said.get("fallback"), "glass_until": until and datetime.fromisoformat(until)}
+    connection.execute(sa.update(t.state).values(policy_version=said["version"], pending_policy=None, **box))
+    row = sa.update(t.policy_version).where(_V.version == said["version"])
     connection.execute(row.values(activated_at=datetime.now(UTC)))
 
 

@@ -37,7 +37,7 @@ class SqlProposals:
         values = {name: getattr(item, name) for name in copied} | {
             "alone": isinstance(item.stands, BreakGlass),
             "parts": list(item.parts),
-            "pending": _encoded(item.stands),
+            "pending": encoded_state(item.stands),
         }
 
         def work(connection: sa.Connection) -> Change:
@@ -56,7 +56,7 @@ class SqlProposals:
                 return None
             change = enqueue(connection, "approval", event, now)
             statement = sa.update(proposal).where(this)
-            connection.execute(statement.values(pending=_encoded(item.stands), outbox=change.id))
+            connection.execute(statement.values(pending=encoded_state(item.stands), outbox=change.id))
             return change
 
         return await self._database.write(work)
@@ -94,7 +94,7 @@ class SqlProposals:
 
     def _item(self, row: AnyRow) -> Item:
         reason = self._reason(row)
-        stands = _break_glass(row, reason) if row.alone else _proposal(row)
+        stands = break_glass_of(row.state, reason) if row.alone else proposal_of(row.state)
         parts = tuple(row.parts)
         return Item(row.id, row.kind, parts, row.subject, row.created_at, stands, reason, row.revision, row.done_at)
 
@@ -116,7 +116,8 @@ def reason_aad(item: UUID) -> bytes:
     return f"usher proposal {item}".encode()
 
 
-def _encoded(stands: Proposal | BreakGlass) -> dict[str, object]:
+def encoded_state(stands: Proposal | BreakGlass) -> dict[str, object]:
+    """How something stands, as it is kept: people by pseudonym, nothing that was typed."""
     return stands.as_json(lambda user: split_name(user)[1])
 
 
@@ -124,16 +125,16 @@ def _user(pseudonym: str) -> str:
     return typed("user", pseudonym)
 
 
-def _proposal(row: AnyRow) -> Proposal:
-    said = row.state
+def proposal_of(said: Mapping[str, Any]) -> Proposal:
+    """A proposal as it was kept."""
     given = tuple(Approval(_user(one["approver"]), one["digest"], _at(one["at"])) for one in said["approvals"])
     end = said["end"] and End(Outcome(said["end"]["outcome"]), _user(said["end"]["by"]), _at(said["end"]["at"]))
     fixed = (said["id"], said["kind"], said["digest"], _user(said["proposer"]))
     return Proposal(*fixed, _at(said["at"]), _at(said["expires_at"]), said["needed"], given, end)
 
 
-def _break_glass(row: AnyRow, reason: str | None) -> BreakGlass:
-    said = row.state
+def break_glass_of(said: Mapping[str, Any], reason: str | None) -> BreakGlass:
+    """A break-glass as it was kept, with the reason that was kept beside it."""
     reviewed = said["reviewed"] and Review(_user(said["reviewed"]["by"]), _at(said["reviewed"]["at"]))
     fixed = (said["id"], said["kind"], said["digest"], _user(said["person"]), reason or "erased")
     return BreakGlass(*fixed, _at(said["at"]), _at(said["ends_at"]), reviewed)

@@ -21,12 +21,28 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What is in force: `pending_policy` must allow too, and `revision` moves with every change of any of it."""
+    """What is in force: `pending_policy` must allow too, and `revision` moves with every change of any of it.
+
+    While somebody has broken the glass, `policy` is what they activated, and from `glass_until` on `fallback_policy` is
+    in force in its place, whether or not anything runs then.
+    """
 
     policy: int
     pending_policy: int | None
     label: int
     revision: int
+    fallback_policy: int | None = None
+    glass_until: datetime | None = None
+
+    @property
+    def ordinary(self) -> int:
+        """The newest version that no break-glass made: what changesets are based on."""
+        return self.policy if self.fallback_policy is None else self.fallback_policy
+
+    def in_force(self, now: datetime) -> int:
+        """The version that decides now."""
+        over = self.glass_until is not None and now >= self.glass_until
+        return self.ordinary if over else self.policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from usher.ports.data import (
     Outbox,
     Person,
     Policies,
+    PolicyDelta,
     StoredPolicy,
 )
 from usher.ports.documents import (
@@ -93,6 +94,7 @@ __all__ = [
     "Placed",
     "Point",
     "Policies",
+    "PolicyDelta",
     "PromptPassage",
     "ScopeTooWide",
     "Shelved",

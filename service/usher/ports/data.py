@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from usher.core.standing import Credential, Standing, Versions
 from usher_policy.catalog import Catalog
@@ -95,11 +96,37 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
+    """A policy version, byte for byte as it was applied. `digest` is that of the rules' meaning, as `Rules.digest`.
+
+    `base` is a version from which its rules differ by the lines `removed` and `added`, where they are few. `by` made it
+    (a pseudonym or the operator) from `changeset`; `glass_until` is the end of a break-glass.
+    """
+
     version: int
     digest: str
     rules: str
     documents: Mapping[str, str]
     created_at: datetime
+    cases: Mapping[str, str] = field(default_factory=dict)
+    base: int | None = None
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    by: str | None = None
+    changeset: UUID | None = None
+    activated_at: datetime | None = None
+    glass_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDelta:
+    """What makes a version of another one, `base`: lines of rules, in their canonical form. The rest as stored."""
+
+    version: int
+    digest: str
+    base: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    documents: Mapping[str, str]
 
 
 class Policies(Protocol):
@@ -112,8 +139,12 @@ class Policies(Protocol):
 
     async def load(self, version: int) -> StoredPolicy | None: ...
 
+    async def load_delta(self, version: int) -> PolicyDelta | None:
+        """How the version differs from another; None where that is not known, or it is no version."""
+
     async def propose(self, policy: StoredPolicy, by: str) -> Change | None:
-        """Store it as pending; None if another version is pending or `policy.version` is taken."""
+        """Store it as pending, by whom the record will say; None if another version is pending or `policy.version` is
+        taken. Once active it ends every break-glass."""
 
     async def catalog(self, known: Catalog) -> Catalog:
         """Every access class and reader list as of now, given those that the caller already has."""

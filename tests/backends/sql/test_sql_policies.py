@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.backends.sql.sql_kit import LATER, NOW, Ports, run, staged
@@ -33,7 +34,7 @@ def test_a_version_is_pending_beside_the_one_in_force_until_it_is_recorded(sql: 
         assert change.payload["documents"].keys() == {"links.yaml"}
         versions = await sql.policies.versions()
         assert (versions.policy, versions.pending_policy) == (0, 1)
-        assert await sql.policies.load(1) == stored
+        assert await sql.policies.load(1) == replace(stored, by="operator:1")
         await sql.outbox.finish([change])
         versions = await sql.policies.versions()
         assert (versions.policy, versions.pending_policy) == (1, None)

@@ -1,0 +1,38 @@
+"""How the use cases of policy people are wired: a part of the composition root."""
+
+from __future__ import annotations
+
+from usher.authority import Authority, utc_now
+from usher.backends.keyring import KeyRing
+from usher.backends.sql import Database
+from usher.backends.sql_changesets import SqlChangesets
+from usher.backends.sql_people import SqlDirectory
+from usher.backends.sql_policy import SqlPolicies
+from usher.ledger.sequencer import Ledger
+from usher.outbox import Courier
+from usher.policy.activation import Activation
+from usher.policy.acts import Acts
+from usher.policy.changesets import Changesets
+from usher.policy.editors import Editors
+from usher.policy.glass import Glass
+from usher.policy.history import History
+from usher.policy.planner import Planner
+from usher.policy_admin import PolicyAdmin
+from usher.services import PolicyServices
+
+
+def open_policies(
+    database: Database, ring: KeyRing, ledger: Ledger, authority: Authority, courier: Courier, direct: PolicyAdmin
+) -> PolicyServices:
+    """All over one way of judging, planning and storing."""
+    policies = SqlPolicies(database)
+    editors = Editors(authority, SqlDirectory(database), ledger)
+    planner = Planner(policies, authority, editors)
+    acts = Acts(SqlChangesets(database, ring), editors, planner, authority, ledger, courier, utc_now)
+    changesets, glass = Changesets(acts), Glass(acts, policies)
+    return PolicyServices(
+        changesets=changesets,
+        activation=Activation(acts, changesets, glass, direct),
+        glass=glass,
+        history=History(acts),
+    )
