@@ -161,7 +161,7 @@ async def _wired(
     await end_interrupted(conversations, log)
     await ingest.recover()
     await audit.erasures.recover()
-    changing = open_policies(database, ring, ledger, authority, courier, policy)
+    changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder)
     await changing.activation.recover()
     await _first_policy(settings, policies, policy)
     return Services(

@@ -18,7 +18,7 @@ from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
-from usher.audit.replay import Replays, Sources
+from usher.audit.replay import Reading, Replays, Sources
 from usher.audit.report import Reports
 from usher.audit.retention import RetentionRuns
 from usher.audit.review import Review
@@ -75,6 +75,7 @@ def open_audit(
     data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, given)
     sources = Sources(policies, directory, SqlKeys(database), documents)
     return Audit(
+        reading=Reading(log, index, asking, naming, sources),
         review=Review(log, asking, naming),
         proofs=Proofs(log, ledger, reviewers),
         proposals=proposals,

@@ -17,12 +17,24 @@ from usher.policy.editors import Editors
 from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.planner import Planner
+from usher.policy.replay import PolicyReplays
+from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
-from usher.services import PolicyServices
+from usher.ports import Embedder
+from usher.retrieve import Retrieve
+from usher.services import Audit, PolicyServices
 
 
 def open_policies(
-    database: Database, ring: KeyRing, ledger: Ledger, authority: Authority, courier: Courier, direct: PolicyAdmin
+    database: Database,
+    ring: KeyRing,
+    ledger: Ledger,
+    authority: Authority,
+    courier: Courier,
+    direct: PolicyAdmin,
+    audit: Audit,
+    retrieve: Retrieve,
+    embedder: Embedder,
 ) -> PolicyServices:
     """All over one way of judging, planning and storing."""
     policies = SqlPolicies(database)
@@ -35,4 +47,6 @@ def open_policies(
         activation=Activation(acts, changesets, glass, direct),
         glass=glass,
         history=History(acts),
+        views=PolicyViews(acts, SqlDirectory(database)),
+        replays=PolicyReplays(acts.found, editors, audit.reading, authority, retrieve, embedder),
     )

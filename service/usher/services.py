@@ -13,7 +13,7 @@ from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
-from usher.audit.replay import Replays
+from usher.audit.replay import Reading, Replays
 from usher.audit.report import Reports
 from usher.audit.retention import RetentionRuns
 from usher.audit.review import Review
@@ -32,6 +32,8 @@ from usher.policy.activation import Activation
 from usher.policy.changesets import Changesets
 from usher.policy.glass import Glass
 from usher.policy.history import History
+from usher.policy.replay import PolicyReplays
+from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
 from usher.retrieve import Retrieve
@@ -48,6 +50,7 @@ CHECKPOINT_SINK = "checkpoint sink"
 class Audit:
     """What reviewers do with the log, and what two people do to it."""
 
+    reading: Reading
     review: Review
     proofs: Proofs
     proposals: Proposals
@@ -66,12 +69,15 @@ class Audit:
 @dataclass(frozen=True, slots=True)
 class PolicyServices:
     """What people do to the policy: propose and approve (`changesets`), bring into force (`activation`), act alone for
-    a time (`glass`), look back (`history`)."""
+    a time (`glass`), look back (`history`), look at what it means (`views`) and at what it would have meant
+    (`replays`)."""
 
     changesets: Changesets
     activation: Activation
     glass: Glass
     history: History
+    views: PolicyViews
+    replays: PolicyReplays
 
 
 @dataclass(frozen=True, slots=True)

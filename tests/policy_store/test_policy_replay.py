@@ -10,15 +10,15 @@ import pytest
 from tests.web.audit_kit import BUDGET, HOLIDAY, MERGER, answered
 from tests.web.world import PEOPLE, POLICY, World, world
 
-from usher.audit.asking import Asking
 from usher.authority import Grant
+from usher.backends.memory import HashEmbedder
 from usher.core.approval import Proposal
 from usher.core.changeset import POLICY as KIND
 from usher.core.changeset import Changeset
 from usher.core.policy_source import PolicySource
 from usher.errors import UserError
 from usher.policy.editors import Editor, Editors
-from usher.policy.replay import PolicyReplays, Sources
+from usher.policy.replay import PolicyReplays
 from usher.policy.replay_answer import Differing, Progress, Redone
 from usher.viewing import NotPermitted
 from usher_policy.conditions import Context
@@ -54,26 +54,20 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def replays(usher: World, rules: str) -> PolicyReplays:
     """The use case, with one draft."""
-    services, audit = usher.services, usher.services.audit
-    asking: Asking = audit.questions._asking
-    at = NOW
-    stands = Proposal("0" * 8, KIND, "d" * 64, "user:p", at, at + timedelta(days=1))
-    draft = Changeset(UUID(int=7), 1, stands, "p", at, PolicySource(rules))
+    services = usher.services
+    stands = Proposal("0" * 8, KIND, "d" * 64, "user:p", NOW, NOW + timedelta(days=1))
+    draft = Changeset(UUID(int=7), 1, stands, "p", NOW, PolicySource(rules))
 
-    async def found(ident: str, by: Editor) -> Changeset:
+    async def found(ident: UUID, by: Editor) -> Changeset:
         return draft
 
-    replay = audit.replays
-    sources = Sources(replay._sources.directory, services.keys, services.documents, services.retrieve._embedder)
-    editors = Editors(services.authority, replay._sources.directory, services.ledger)
-    names = audit.questions._names
-    return PolicyReplays(
-        found, editors, replay._log, replay._index, asking, names, services.authority, services.retrieve, sources
-    )
+    reading = services.audit.reading
+    editors = Editors(services.authority, reading.sources.directory, services.ledger)
+    return PolicyReplays(found, editors, reading, services.authority, services.retrieve, HashEmbedder())
 
 
 def redone(usher: World, rules: str, by: Editor = OPERATOR, *, names: bool = False, last: int = 100) -> Redone:
-    return usher.run(replays(usher, rules).of("x", by, last, names=names))
+    return usher.run(replays(usher, rules).of(UUID(int=7), by, last, names=names))
 
 
 def grant_of(usher: World, user: str) -> Grant:
@@ -104,12 +98,12 @@ def lost_by_casbin(usher: World, rules: str) -> dict[str, tuple[int, int]]:
     """For each exchange, how many of the passages that it showed Casbin would keep from it, that it does not keep now,
     and how many it keeps already."""
     before, after = judged(usher, POLICY + READERS), judged(usher, rules)
-    asking = usher.services.audit.questions._asking
+    asking = usher.services.audit.reading.asking
     usher.run(asking.follower.caught_up())
-    index = usher.services.audit.replays._index
+    index = usher.services.audit.reading.index
     found = {}
     for one in index.latest(100).entries:
-        user = usher.run(usher.services.audit.questions._names.of_person(one.pseudonym or ""))
+        user = usher.run(usher.services.audit.reading.names.of_person(one.pseudonym or ""))
         shown = [UUID(showing.document) for showing in one.shown if showing.in_prompt is not False]
         old, new = before[typed("user", user or "")], after[typed("user", user or "")]
         lost = sum(old[document] and not new[document] for document in shown)
@@ -206,7 +200,7 @@ def test_it_says_how_far_it_is(usher: World) -> None:
     """Steps, and then the answer; the last N only."""
 
     async def steps() -> list[Progress | Redone]:
-        return [step async for step in replays(usher, "").steps("x", OPERATOR, 2)]
+        return [step async for step in replays(usher, "").steps(UUID(int=7), OPERATOR, 2)]
 
     found = usher.run(steps())
     assert found[0] == Progress(0, 2)

@@ -51,6 +51,17 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What all answers about recorded exchanges are read from."""
+
+    log: StoredEvents
+    index: Exchanges
+    asking: Asking
+    names: Names
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
 class _Person:
     """Who asked, as of now: `user` is None where the name can be opened no more."""
 

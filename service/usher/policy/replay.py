@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from usher.audit.asking import Asking, Names
 from usher.audit.near import Nearness
-from usher.audit.review import StoredEvents
+from usher.audit.replay import Reading
 from usher.audit.reviewers import reach_of
 from usher.authority import Authority, Grant
 from usher.chat_prepare import PASSAGES
@@ -30,8 +29,8 @@ from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind
 from usher.ledger.sealing import SealBroken
 from usher.policy.editors import SYSTEM, Editor, Editors
 from usher.policy.replay_answer import Again, Far, Progress, Redone, told
-from usher.ports import Directory, Documents, Embedder, Keys, ScopeTooWide
-from usher.ports.audit_exchanges import Exchange, Exchanges
+from usher.ports import Embedder, ScopeTooWide
+from usher.ports.audit_exchanges import Exchange
 from usher.retrieve import Retrieve, who
 from usher.viewing import NotPermitted
 from usher_policy.compile import Snapshot
@@ -46,38 +45,26 @@ AT_ONCE: Final = 20
 """Exchanges between two words on the progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What a replay reads beside the log and its index."""
-
-    directory: Directory
-    keys: Keys
-    documents: Documents
-    embedder: Embedder
-
-
 class PolicyReplays:
     """The use case. Raises `UserError`, `NotPermitted`, `LedgerUnavailable`, `StoreUnavailable`, and what `draft` does:
     it gives a changeset with its source, or says that there is none for this editor."""
 
     def __init__(
         self,
-        draft: Callable[[str, Editor], Awaitable[Changeset]],
+        draft: Callable[[UUID, Editor], Awaitable[Changeset]],
         editors: Editors,
-        log: StoredEvents,
-        index: Exchanges,
-        asking: Asking,
-        names: Names,
+        reading: Reading,
         authority: Authority,
         retrieve: Retrieve,
-        sources: Sources,
+        embedder: Embedder,
     ) -> None:
-        self._draft, self._editors = draft, editors
-        self._log, self._index, self._asking, self._names = log, index, asking, names
-        self._authority, self._retrieve, self._sources = authority, retrieve, sources
+        self._draft, self._editors, self._authority = draft, editors, authority
+        self._log, self._index, self._asking = reading.log, reading.index, reading.asking
+        self._names, self._sources = reading.names, reading.sources
+        self._retrieve, self._embedder = retrieve, embedder
 
     async def steps(
-        self, changeset: str, by: Editor, last: int = DEFAULT_EXCHANGES, *, names: bool = False
+        self, changeset: UUID, by: Editor, last: int = DEFAULT_EXCHANGES, *, names: bool = False
     ) -> AsyncIterator[Progress | Redone]:
         """How far it is, again and again, and at the end what it found.
 
@@ -101,7 +88,7 @@ class PolicyReplays:
         named = far.named & now.named if far.named is not None and now.named is not None else None
         yield await self._told(draft, again, before, Far(far.reach & now.reach, named))
 
-    async def of(self, changeset: str, by: Editor, last: int = DEFAULT_EXCHANGES, *, names: bool = False) -> Redone:
+    async def of(self, changeset: UUID, by: Editor, last: int = DEFAULT_EXCHANGES, *, names: bool = False) -> Redone:
         """What it found."""
         async for step in self.steps(changeset, by, last, names=names):
             if isinstance(step, Redone):
@@ -173,7 +160,7 @@ class PolicyReplays:
         question = await self._question(exchange)
         if question is None:
             return None
-        encoded = (await self._sources.embedder.encode([question]))[0]
+        encoded = (await self._embedder.encode([question]))[0]
         most = request.get("k", PASSAGES) if exchange.kind == SEARCH else PASSAGES
         try:
             found = await self._retrieve.find(scope, question, encoded, most)
