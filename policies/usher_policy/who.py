@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import count
 from typing import Final
 
-from usher_policy.book import holders
+from usher_policy.book import RuleBook, holders
 from usher_policy.compile import Snapshot, Standing
 from usher_policy.conditions import Context
 from usher_policy.decide import Decision, may
 from usher_policy.impact import Person
 from usher_policy.rights import READ, Asked, Rights, RightsOf, Things
+from usher_policy.rules import Rules
 from usher_policy.vocabulary import Action, Effect, Principal, ancestors
 
 MAX_CELLS: Final = 5_000_000
@@ -33,24 +34,31 @@ def who(
 ) -> tuple[Allowed, ...]:
     """Those of these people who may do that now, in their order. Each answer is `may`'s own, asked once for all those
     with the same roles. Give the people who are active, and `impact.anyone_in` for groups."""
-    kinds = _Kinds(snapshot)
-    places = (obj, *ancestors(obj))
-    rules = [rule for name in places for rule in snapshot.book.on_object.get((name, action), ())]
-    allowing = {rule.sub for rule in rules if rule.eft == Effect.ALLOW}
-    candidates = holders(allowing.union(snapshot.catalog.readers.get(obj, ())), snapshot.book)
-    found: list[Allowed] = []
+    small = _about(snapshot, obj, action)
+    candidates = holders([*small.book.of_subject, *small.shelves.lists_naming], small.book)
+    kinds = _Kinds(small)
     known: dict[_Kind, Decision] = {}
+    found: list[Allowed] = []
     for person in people:
         if candidates.isdisjoint((person.user, *person.groups)):
             continue
-        principal, kind = kinds.principal(person), kinds.of(person)
-        if principal.problem is not None:
-            continue
+        kind = kinds.of(person)
         if kind not in known:
-            known[kind] = may(kinds.fresh, principal, obj, action, context)
-        if known[kind].allowed:
+            known[kind] = may(small, kinds.principal(person), obj, action, context)
+        if known[kind].allowed and kinds.principal(person).problem is None:
             found.append(Allowed(person, known[kind]))
     return tuple(found)
+
+
+def _about(snapshot: Snapshot, obj: str, action: Action) -> Snapshot:
+    """A snapshot that answers this one question as the whole one does. It has a memory of its own: what is asked about
+    everybody must not push out what is in use."""
+    places = (obj, *ancestors(obj))
+    rules = tuple(rule for name in places for rule in snapshot.book.on_object.get((name, action), ()))
+    book = replace(RuleBook.of(Rules(rules)), parents=snapshot.book.parents)
+    readers = snapshot.catalog.readers.get(obj, ()) if action == READ else ()
+    shelves = replace(snapshot.shelves, lists_naming=dict.fromkeys(readers, frozenset({obj})))
+    return Snapshot(snapshot.version, snapshot.digest, snapshot.catalog, book, shelves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +131,7 @@ class _Kinds:
     """People by what the policy can tell apart: those of one kind get the same answer to every question."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        # A snapshot with a memory of its own: what is asked about everybody must not push out what is in use.
-        self.fresh = Snapshot(snapshot.version, snapshot.digest, snapshot.catalog, snapshot.book, snapshot.shelves)
+        self._snapshot = snapshot
         self._book, self._lists = snapshot.book, snapshot.shelves.lists_naming
         self._nobody = next(name for name in map("user:anyone-{}".format, count()) if self._unknown(name))
 
@@ -146,7 +153,7 @@ class _Kinds:
         """What is not denied to everybody for what it is, such as a list of readers that no document has any more."""
         nobody = Standing(frozenset(), frozenset(), (), ())
         asked = enumerate(things.names)
-        return things.bits(n for n, (obj, act) in asked if self.fresh.matched(nobody, obj, act).problem is None)
+        return things.bits(n for n, (obj, act) in asked if self._snapshot.matched(nobody, obj, act).problem is None)
 
     def _bears(self, name: str) -> bool:
         return name in self._book.of_subject or name in self._lists
