@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import yaml
 
 from usher.core.retention import Retention
 from usher.core.retention_yaml import BadRetention, parse_rules
+from usher.core.routing import Routing
+from usher.core.routing_yaml import parse_rules as parse_routing
+from usher_lora.gates import Bounds
+from usher_lora.gates_yaml import parse_gates
+from usher_lora.yaml_nodes import BadYaml
 
 KNOWN = ("routing.yaml", "gates.yaml", "retention.yaml", "links.yaml")
 _RETENTION = "retention.yaml"
-_READ = ("links.yaml", _RETENTION)
+
+T = TypeVar("T")
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 
@@ -28,14 +35,22 @@ class PolicyDocumentError(ValueError):
 @dataclass(frozen=True, slots=True)
 class PolicyDocuments:
     """`link_hosts`: the hosts that links in answers may lead to (`links.yaml`; default none). `retention`: how long
-    content is kept (`retention.yaml`; default for ever)."""
+    content is kept (`retention.yaml`; default for ever). `routing`: which road answers (`routing.yaml`; default
+    retrieval). `gates`: what an adapter must keep to be used (`gates.yaml`; the default is strict)."""
 
     link_hosts: frozenset[str] = frozenset()
     retention: Retention = field(default_factory=Retention)
+    routing: Routing = field(default_factory=Routing)
+    gates: Bounds = field(default_factory=Bounds)
 
     def intersect(self, other: PolicyDocuments) -> PolicyDocuments:
         """What both allow."""
-        return PolicyDocuments(self.link_hosts & other.link_hosts, self.retention & other.retention)
+        return PolicyDocuments(
+            self.link_hosts & other.link_hosts,
+            self.retention & other.retention,
+            self.routing & other.routing,
+            self.gates & other.gates,
+        )
 
 
 def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
@@ -43,9 +58,19 @@ def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
     for name in documents:
         if name not in KNOWN:
             raise PolicyDocumentError(name, 0, "is not a policy document", "use one of " + ", ".join(KNOWN))
-        if name not in _READ:
-            raise PolicyDocumentError(name, 0, "is not read by this release", "remove it: its default is in force")
-    return PolicyDocuments(_link_hosts(documents.get("links.yaml", "")), _retention(documents.get(_RETENTION, "")))
+    return PolicyDocuments(
+        _link_hosts(documents.get("links.yaml", "")),
+        _retention(documents.get(_RETENTION, "")),
+        Routing((_read(parse_routing, documents, "routing.yaml"),)),
+        _read(parse_gates, documents, "gates.yaml"),
+    )
+
+
+def _read(parse: Callable[[str], T], documents: Mapping[str, str], name: str) -> T:
+    try:
+        return parse(documents.get(name, ""))
+    except BadYaml as error:
+        raise PolicyDocumentError(name, error.line, error.problem, error.remedy) from None
 
 
 def _retention(text: str) -> Retention:
