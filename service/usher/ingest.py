@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from usher.core.shelving import (
 )
 from usher.core.standing import Actor
 from usher.errors import UserError
-from usher.ingest_commit import Committer
+from usher.ingest_commit import Committer, DocumentsTurn
 from usher.ingest_take_in import Report, Run, TakeIn, Work
-from usher.ledger.log import Room
+from usher.ledger.log import LedgerUnavailable, Room
 from usher.outbox import Courier
 from usher.ports import (
     BadFile,
@@ -90,18 +91,25 @@ class Ingest:
         room: Callable[[], Room],
         clock: Clock = utc_now,
     ) -> None:
-        self._intake = intake
+        self._intake, self._courier = intake, courier
         self._authority = authority
         self._open_folder = open_folder
         self._clock = clock
         self.committer = Committer(intake, store, courier, clock, room)
         self.take_in = TakeIn(embedder, converter, self.committer, max_file_size)
-        self.turn = asyncio.Lock()
+        self.turn = DocumentsTurn(intake.turn)
         self._running = asyncio.Lock()
 
     async def recover(self) -> None:
-        """Finish what an earlier process left half done. Call it before serving."""
-        await self.committer.recover()
+        """Finish what an earlier process left half done. Call it before serving. While another server changes
+        documents only what is on its way to the record is finished: the rest waits for this server's turn."""
+        await self._courier.recover()
+        async with self.turn.here, AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.turn.elsewhere(0.0))
+            except LedgerUnavailable:
+                return
+            await self.committer.recover()
 
     async def run(self, options: IngestOptions, by: Actor) -> AsyncIterator[dict[str, Any]]:
         """Progress events, then one `report`. Raises `UserError` before anything is touched if the run is refused."""

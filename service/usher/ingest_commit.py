@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from usher.authority import Clock
 from usher.errors import UserError
-from usher.ledger.log import Room
+from usher.ledger.log import LedgerUnavailable, Room
 from usher.outbox import Courier
 from usher.ports import Intake, LabelChange, Point, Staged, Store, StoreBatch
 
@@ -29,6 +30,16 @@ class DiskShort(UserError):
     retry_after = 60
 
 
+class ChangedElsewhere(UserError):
+    """Another server changes documents, and does not end in time."""
+
+    status = 503
+    retry_after = 60
+
+    def __init__(self) -> None:
+        super().__init__("documents", "are being changed by another server", "try again when it is done")
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A new version with its points (in class 0) and the class that it shall get."""
@@ -36,6 +47,33 @@ class Prepared:
     staged: Staged
     points: tuple[Point, ...]
     access_class: int
+
+
+class DocumentsTurn:
+    """Who changes documents does it while nobody else does, on whichever server: `async with` it. `here` is this
+    server's share of it, `elsewhere` the others'."""
+
+    def __init__(self, elsewhere: Callable[[float | None], AbstractAsyncContextManager[None]]) -> None:
+        self.here = asyncio.Lock()
+        self.elsewhere = elsewhere
+        self._held = AsyncExitStack()
+
+    async def __aenter__(self) -> None:
+        """Raises `ChangedElsewhere`."""
+        await self.here.acquire()
+        try:
+            await self._held.enter_async_context(self.elsewhere(None))
+        except BaseException as error:
+            self.here.release()
+            if isinstance(error, LedgerUnavailable):
+                raise ChangedElsewhere from error
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._held.aclose()
+        finally:
+            self.here.release()
 
 
 class Committer:

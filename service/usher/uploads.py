@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from uuid import UUID, uuid4
@@ -20,6 +20,7 @@ from usher.errors import UserError
 from usher.ingest import UPLOADS, Ingest
 from usher.ingest_commit import Prepared
 from usher.ingest_take_in import Report, Run, Work
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.sequencer import Ledger
 from usher.ports import ConversionFailed, FileRefused, Files, Intake, LabelChange, Placed, Shelved, Staged
 from usher.shelf_rights import collections, may_change, may_fill, why
@@ -157,7 +158,11 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        async with _patiently(self._turn_of):
+        async with _patiently(self._turn_of.here), AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turn_of.elsewhere(PATIENCE))
+            except LedgerUnavailable:
+                raise _busy() from None
             await self._committer.recover()
             yield
 
@@ -232,6 +237,10 @@ class Uploads:
         return f"person:{await self._ledger.pseudonym(grant.credential.user)}"
 
 
+def _busy() -> Busy:
+    return Busy("documents", "are being changed by somebody else", "try again later")
+
+
 @asynccontextmanager
 async def _patiently(lock: asyncio.Lock) -> AsyncIterator[None]:
     """Hold the lock. Raises `Busy` where others hold it for too long."""
@@ -239,7 +248,7 @@ async def _patiently(lock: asyncio.Lock) -> AsyncIterator[None]:
         async with asyncio.timeout(PATIENCE):
             await lock.acquire()
     except TimeoutError:
-        raise Busy("documents", "are being changed by somebody else", "try again later") from None
+        raise _busy() from None
     try:
         yield
     finally:

@@ -92,10 +92,10 @@ def test_while_others_change_documents_one_is_told_when_to_come_back(
     monkeypatch.setattr(uploads, "PATIENCE", 0.01)
     document = added(usher, "bob", TEXT, name())
     before = state(usher)
-    usher.run(usher.services.ingest.turn.acquire())
+    usher.run(usher.services.ingest.turn.here.acquire())
     answers = [put(usher, "bob"), put(usher, "bob", document=document), usher.ask("DELETE", f"{PATH}/{document}")]
     denied = [put(usher, "bob", collection="finance"), usher.ask("DELETE", f"{PATH}/{uuid4()}")]
-    usher.services.ingest.turn.release()
+    usher.services.ingest.turn.here.release()
     assert [answer.status_code for answer in denied] == [403, 404]
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(409, "10")] * 3
     assert state(usher) == before

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,10 @@ from usher.backends.keyring import KeyRing
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_documents import SealedText, seal_text, seal_tokens
 from usher.backends.sql_outbox import Finisher, enqueue, replaced
+from usher.backends.sql_shelved import SHELVED, as_placed, as_shelved
+from usher.backends.sql_turn import Turn, one_at_a_time
 from usher.ports import Change, LabelChange, Placed, Shelved, SourceState, Staged, Uncarried
+from usher.ports.documents import NotStaged
 
 
 class SqlIntake:
@@ -27,6 +31,9 @@ class SqlIntake:
     def __init__(self, database: Database, ring: KeyRing) -> None:
         self._database = database
         self._ring = ring
+
+    def turn(self, patience: float | None = None) -> AbstractAsyncContextManager[None]:
+        return one_at_a_time(self._database, Turn.DOCUMENTS, patience)
 
     async def source(self, name: str) -> SourceState | None:
         def work(connection: sa.Connection) -> SourceState | None:
@@ -45,10 +52,10 @@ class SqlIntake:
         await self._database.write(work)
 
     async def shelf(self, source: str) -> dict[str, Shelved]:
-        statement = _SHELVED.where(t.document.c.source == source)
+        statement = SHELVED.where(t.document.c.source == source)
 
         def work(connection: sa.Connection) -> dict[str, Shelved]:
-            return {row.path: _shelved(row) for row in connection.execute(statement)}
+            return {row.path: as_shelved(row) for row in connection.execute(statement)}
 
         return await self._database.read(work)
 
@@ -62,13 +69,13 @@ class SqlIntake:
     async def _placed(self, where: sa.ColumnElement[bool]) -> list[Placed]:
         document = t.document.c
         statement = (
-            _SHELVED.add_columns(document.source, document.pending, t.access_class.c.requirements)
+            SHELVED.add_columns(document.source, document.pending, t.access_class.c.requirements)
             .join(t.access_class, t.access_class.c.id == document.access_class)
             .where(where, document.version.is_not(None), document.deleted_at.is_(None))
         )
 
         def work(connection: sa.Connection) -> list[Placed]:
-            return [_as_placed(row) for row in connection.execute(statement)]
+            return [as_placed(row) for row in connection.execute(statement)]
 
         return await self._database.read(work)
 
@@ -168,39 +175,6 @@ def _unnamed(connection: sa.Connection) -> list[tuple[UUID, int]]:
     return [(row.document, row.version) for row in connection.execute(statement)]
 
 
-def _shelved_statement() -> sa.Select[Any]:
-    """Documents with their current version's row, if there is one, and the number of their newest."""
-    document, version = t.document.c, t.document_version.c
-    newest = t.document_version.alias("newest").c
-    last = sa.select(sa.func.max(newest.version)).where(newest.document == document.id).scalar_subquery()
-    current = (version.document == document.id) & (version.version == document.version)
-    return (
-        sa.select(document.id, document.path, document.version, document.access_class, document.deleted_at)
-        .add_columns(version.digest, version.recipe, version.chunks, last.label("last"))
-        .select_from(t.document.outerjoin(t.document_version, current))
-    )
-
-
-_SHELVED = _shelved_statement()
-
-
-def _as_placed(row: AnyRow) -> Placed:
-    return Placed(row.source, row.path, frozenset(row.requirements), row.pending is not None, _shelved(row))
-
-
-def _shelved(row: AnyRow) -> Shelved:
-    return Shelved(
-        document=row.id,
-        version=row.version,
-        last_version=row.last or 0,
-        digest=row.digest,
-        recipe=row.recipe,
-        access_class=row.access_class,
-        chunks=row.chunks or 0,
-        deleted=row.deleted_at is not None,
-    )
-
-
 def _set_digest(requirements: frozenset[str]) -> str:
     return hashlib.sha256(msgspec.json.encode(sorted(requirements))).hexdigest()
 
@@ -230,6 +204,8 @@ def _chunk_rows(staged: Staged, key: bytes) -> list[dict[str, Any]]:
 
 
 def _begin(connection: sa.Connection, change: LabelChange, by: str, now: datetime) -> Change:
+    if change.kind == "put":
+        _still_staged(connection, change)
     payload = {
         **change.why,
         "op": change.kind,
@@ -244,6 +220,13 @@ def _begin(connection: sa.Connection, change: LabelChange, by: str, now: datetim
     pending = {"pending": change.kind, "pending_version": change.version, "pending_class": change.access_class}
     connection.execute(sa.update(t.document).where(this).values(**pending, outbox=queued.id))
     return queued
+
+
+def _still_staged(connection: sa.Connection, change: LabelChange) -> None:
+    row = t.document_version.c
+    staged = sa.select(row.version).where(row.document == change.document, row.version == change.version)
+    if connection.execute(staged).first() is None:
+        raise NotStaged(f"version {change.version} of document {change.document} is not staged any more")
 
 
 def finish_label(connection: sa.Connection, change: Change) -> None:

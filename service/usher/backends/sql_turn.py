@@ -22,15 +22,17 @@ class Turn(IntEnum):
 
     CARRYING = 7593116420261
     HOLDS = 7593116420262
+    DOCUMENTS = 7593116420263
 
 
 @asynccontextmanager
-async def one_at_a_time(database: Database, turn: Turn) -> AsyncIterator[None]:
-    """No other server has this turn meanwhile. SQLite's file is one server's own. Raises `LedgerUnavailable`."""
+async def one_at_a_time(database: Database, turn: Turn, patience: float | None = None) -> AsyncIterator[None]:
+    """No other server has this turn meanwhile; `patience` in seconds. SQLite's file is one server's own. Raises
+    `LedgerUnavailable`."""
     if database.engine.dialect.name == "sqlite":
         yield
         return
-    connection = await anyio.to_thread.run_sync(_taken, database, turn)
+    connection = await anyio.to_thread.run_sync(_taken, database, turn, PATIENCE if patience is None else patience)
     try:
         yield
     finally:
@@ -38,10 +40,10 @@ async def one_at_a_time(database: Database, turn: Turn) -> AsyncIterator[None]:
             await anyio.to_thread.run_sync(connection.close)  # and its transaction ends, with the lock
 
 
-def _taken(database: Database, turn: Turn) -> sa.Connection:
+def _taken(database: Database, turn: Turn, patience: float) -> sa.Connection:
     connection = database.engine.connect()
     try:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENCE * 1000:.0f}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(patience * 1000, 1):.0f}")  # 0 would be for ever
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(turn.value, sa.BigInteger))))
     except BaseException as error:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -140,8 +141,16 @@ class Uncarried:
     delete: tuple[UUID, ...]
 
 
+class NotStaged(Exception):
+    """A change names a version that is not there: its server had lost its turn, and another one has forgotten it."""
+
+
 class Intake(Protocol):
     """Documents coming in. Each method is one transaction; the caller keeps the order of commitment."""
+
+    def turn(self, patience: float | None = None) -> AbstractAsyncContextManager[None]:
+        """No other server changes documents meanwhile. Raises `LedgerUnavailable` where one does not end; `patience`
+        is in seconds."""
 
     async def source(self, name: str) -> SourceState | None: ...
 
@@ -161,7 +170,8 @@ class Intake(Protocol):
     async def stage(self, versions: Sequence[Staged], now: datetime) -> None: ...
 
     async def begin(self, changes: Sequence[LabelChange], by: str, now: datetime) -> list[Change]:
-        """Put the labels to pending beside the old ones, each with its outbox row."""
+        """Put the labels to pending beside the old ones, each with its outbox row. Raises `NotStaged`, and nothing is
+        pending."""
 
     async def uncarried(self) -> list[Uncarried]: ...
 
