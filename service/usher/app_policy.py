@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from usher.authority import Authority, utc_now
+from usher.authority import Authority, Clock, utc_now
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import Database
 from usher.backends.sql_changesets import SqlChangesets
@@ -25,6 +25,20 @@ from usher.retrieve import Retrieve
 from usher.services import Audit, PolicyServices
 
 
+def open_acts(
+    database: Database,
+    ring: KeyRing,
+    ledger: Ledger,
+    authority: Authority,
+    courier: Courier,
+    clock: Clock = utc_now,
+) -> Acts:
+    """What all acts on changesets share."""
+    editors = Editors(authority, SqlDirectory(database), ledger)
+    planner = Planner(SqlPolicies(database), authority, editors)
+    return Acts(SqlChangesets(database, ring), editors, planner, authority, ledger, courier, clock)
+
+
 def open_policies(
     database: Database,
     ring: KeyRing,
@@ -37,16 +51,14 @@ def open_policies(
     embedder: Embedder,
 ) -> PolicyServices:
     """All over one way of judging, planning and storing."""
-    policies = SqlPolicies(database)
-    editors = Editors(authority, SqlDirectory(database), ledger)
-    planner = Planner(policies, authority, editors)
-    acts = Acts(SqlChangesets(database, ring), editors, planner, authority, ledger, courier, utc_now)
+    policies, directory = SqlPolicies(database), SqlDirectory(database)
+    acts = open_acts(database, ring, ledger, authority, courier)
     changesets, glass = Changesets(acts), Glass(acts, policies)
     return PolicyServices(
         changesets=changesets,
         activation=Activation(acts, changesets, glass, direct),
         glass=glass,
         history=History(acts),
-        views=PolicyViews(acts, SqlDirectory(database)),
-        replays=PolicyReplays(acts.found, editors, audit.reading, authority, retrieve, embedder),
+        views=PolicyViews(acts, directory),
+        replays=PolicyReplays(acts.found, acts.editors, audit.reading, authority, retrieve, embedder),
     )
