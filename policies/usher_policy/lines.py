@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+
+MAX_FIELDS: Final = 16
+"""Fields of a line that are told apart; no rule has half as many, and an endless line must not become a long list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +24,5 @@ def rows(text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
-            kind, *values = (field.strip() for field in stripped.split(","))
+            kind, *values = (field.strip() for field in stripped.split(",", MAX_FIELDS))
             yield Row(number, kind, tuple(values))

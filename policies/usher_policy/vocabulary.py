@@ -123,7 +123,7 @@ def _encode(raw: str) -> str:
         composed = unicodedata.is_normalized("NFC", raw)
         inner = "".join(c if _plain(c) and (composed or c.isascii()) else quote(c, safe="") for c in raw)
     except UnicodeEncodeError:
-        raise ValueError("a name must be valid Unicode; this one has half of a surrogate pair") from None
+        raise ValueError("a name with half of a surrogate pair; write valid Unicode") from None
     return re.sub(r"^ +| +$", lambda spaces: "%20" * len(spaces[0]), inner)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -46,8 +47,10 @@ TRAPS: dict[str, tuple[str, int, str, str]] = {
     "ten links in a row": (chain(10), 1, "chain of 10 role links", "more directly"),
     "ten links from a user": (chain(10, "user:u"), 1, "beyond the 9", "more directly"),
     "nine links from a group": (chain(9, "group:g"), 1, "beyond the 8", "more directly"),
+    "deny beyond the ninth link": (rule("role:c10", eft="deny") + f"\n{chain(10)}", 2, "beyond the 9", "be ignored"),
     "circle of roles": ("g, role:a, role:b\ng, role:b, role:a", 2, "in a circle", "delete one link"),
     "role of itself": ("g, role:a, role:a", 1, "in a circle", "delete one link"),
+    "two circles": ("g, role:a, role:b\ng, role:b, role:a\ng, role:c, role:c", 3, "in a circle", "delete one link"),
     "long circle": (chain(40) + "\ng, role:c40, role:c0", 41, "in a circle", "delete one link"),
     "Deny": (rule(eft="Deny"), 1, "'Deny' would be ignored", "allow or deny"),
     "empty effect": (rule(eft=""), 1, "effect", "allow or deny"),
@@ -67,12 +70,16 @@ TRAPS: dict[str, tuple[str, int, str, str]] = {
     "line separator": (rule("role:a\u2028b"), 1, "written form", "%E2%80%A8"),
     "invisible character": (rule("role:a\u200bb"), 1, "written form", "role:a%E2%80%8Bb"),
     "text that runs backwards": (rule("role:\u202eh"), 1, "written form", "%E2%80%AE"),
+    "space that is none": (rule("role:a\u00a0b"), 1, "written form", "role:a%C2%A0b"),
+    "half a character": (rule("role:a\ud800"), 1, "half of a surrogate pair", "write valid Unicode"),
     "brackets": (rule("role:a[b"), 1, "written form", "role:a%5Bb"),
     "bare percent sign": (rule("role:100%"), 1, "written form", "role:100%25"),
     "needless percent code": (rule("user:%61lice"), 1, "written form", "user:alice"),
     "lower-case percent code": (rule("user:a%2cb"), 1, "written form", "user:a%2Cb"),
     "percent codes that are no text": (rule("user:a%FF"), 1, "not UTF-8", "UTF-8"),
     "unknown action": (rule(act="document.write"), 1, "'document.write' is unknown", "document.read"),
+    "action of every kind": (rule(act="document.*"), 1, "'document.*' is unknown", "document.read"),
+    "empty action": (rule(act=""), 1, "is unknown", "document.read"),
     "action in capitals": (rule(act="Document.Read"), 1, "is unknown", "document.read"),
     "reading a system object": (rule(obj="sys:chat"), 1, "does not belong to", "coll or readers or mark"),
     "ingesting a marking": (rule(obj="mark:pii", act="document.ingest"), 1, "does not belong to", "coll"),
@@ -118,6 +125,7 @@ TRAPS: dict[str, tuple[str, int, str, str]] = {
     "two alphabets in one name": (rule("role:\u0440aypal"), 1, "Cyrillic and Latin", "one alphabet"),
     "a twin in another alphabet": (f"{rule('role:cop')}\n{rule('role:сор')}", 2, "another alphabet", "rename"),  # noqa: RUF001  (the trap)
     "201 characters": (rule("role:" + "x" * 201), 1, "201 characters", "1 to 200"),
+    "more commas than a line can have": (rule() + "," * 5000, 1, "longer than 4096", "200"),
     "a line without end": (rule("x" * 5000), 1, "longer than 4096", "200"),
 }  # fmt: skip
 
@@ -168,6 +176,24 @@ def test_reading_stops_after_many_errors() -> None:
     assert len(findings) == MAX_FINDINGS + 1
     assert "reading stopped here" in findings[-1].message
     assert findings[-1].line == MAX_FINDINGS + 1
+
+
+def test_one_endless_line_is_answered_soon() -> None:
+    """Ten million commas are one finding, and are not taken apart one by one."""
+    tracemalloc.start()
+    try:
+        (finding,) = lint("p" + "," * 10_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert finding.line == 1
+
+
+def test_circles_are_bounded_too() -> None:
+    """Each is an error of its own, up to the last that is shown."""
+    findings = lint("\n".join(f"g, role:x{n}, role:x{n}" for n in range(5_000)))
+    assert len(findings) == MAX_FINDINGS + 1
+    assert all("in a circle" in finding.message for finding in findings[:MAX_FINDINGS])
 
 
 def test_warnings_are_bounded_too() -> None:
