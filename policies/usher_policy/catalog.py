@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from usher_policy.vocabulary import REQUIREMENT_KINDS, SUBJECT_KINDS, is_name, split_name, typed
 
@@ -19,6 +21,23 @@ class Catalog:
     label_version: int = 0
     classes: Mapping[int, frozenset[str]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def by_collection(self) -> Mapping[str | None, frozenset[int]]:
+        """Class ids by the collection that each requires; by None those that require none."""
+        found: dict[str | None, list[int]] = defaultdict(list)
+        for number, names in self.classes.items():
+            collection = None
+            for name in names:  # a loop, for there may be many classes
+                if name[:5] == "coll:":
+                    collection = name
+            found[collection].append(number)
+        return {collection: frozenset(numbers) for collection, numbers in found.items()}
+
+    @cached_property
+    def numbers(self) -> frozenset[int]:
+        """All class ids."""
+        return frozenset(self.classes)
 
 
 def readers_digest(subjects: Iterable[str]) -> str:

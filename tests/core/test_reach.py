@@ -46,7 +46,7 @@ def reached(rules: Collection[Permission], action: Action) -> Reach:
         decision = may(snapshot, ALICE, target, action, NOW)
         return decision.allowed, decision.reason
 
-    return reach(decided("sys:audit")[0], CLASSES, lambda c: decided(c)[0], lambda c: decided(c)[1] == DENIED)
+    return reach(decided("sys:audit")[0], snapshot.catalog, lambda c: decided(c)[0], lambda c: decided(c)[1] == DENIED)
 
 
 def by_hand(rules: Collection[Permission], action: Action) -> Reach:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-_COLLECTION = "coll:"
+from usher_policy.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +26,21 @@ class Reach:
         return access_class in self.classes or (access_class is None and self.everything)
 
     def __and__(self, other: Reach) -> Reach:
-        both = self.everything and other.everything, self.classes & other.classes
+        same = self.classes is other.classes  # as those of one catalog are that are without a limit
+        both = self.everything and other.everything, self.classes if same else self.classes & other.classes
         return Reach(*both, self.whole and other.whole)
 
 
-def reach(
-    everywhere: bool, classes: Mapping[int, Collection[str]], may: Callable[[str], bool], denied: Callable[[str], bool]
-) -> Reach:
+def reach(everywhere: bool, catalog: Catalog, may: Callable[[str], bool], denied: Callable[[str], bool]) -> Reach:
     """The reach of a right: everywhere, but for collections on which it is `denied`; or where it is `may`, by
     collection. A document without a collection is within a right that holds everywhere only."""
-    verdicts: dict[str, bool] = {}
 
-    def within(requirements: Collection[str]) -> bool:
-        for name in requirements:
-            if name.startswith(_COLLECTION):
-                if name not in verdicts:
-                    verdicts[name] = not denied(name) if everywhere else may(name)
-                return verdicts[name]
-        return everywhere
+    def within(collection: str | None) -> bool:
+        if collection is None:
+            return everywhere
+        return not denied(collection) if everywhere else may(collection)
 
-    found = frozenset(number for number, names in classes.items() if within(names))
-    return Reach(everywhere, found, everywhere and len(found) == len(classes))
+    shelves = catalog.by_collection
+    inside = [numbers for collection, numbers in shelves.items() if within(collection)]
+    whole = len(inside) == len(shelves)
+    return Reach(everywhere, catalog.numbers if whole else frozenset().union(*inside), everywhere and whole)
