@@ -13,6 +13,7 @@ from tests.web.world import World
 from usher.audit import reviewers
 from usher.audit.reviewers import Reaches, reach_of
 from usher.authority import Grant
+from usher.core.reach import Reach
 from usher_policy.vocabulary import Action
 
 
@@ -27,7 +28,7 @@ def test_it_is_worked_out_once_while_nothing_moves(usher: World, monkeypatch: py
     other classes, or at another time, when a condition may say something else."""
     asked: list[Action] = []
 
-    def counted(grant: Grant, action: Action) -> reviewers.Reach:
+    def counted(grant: Grant, action: Action) -> Reach:
         asked.append(action)
         return reach_of(grant, action)
 
