@@ -125,7 +125,8 @@ def gains_of(groups: Sequence[Group], diff: Diff) -> list[str]:
 
 
 def _people(people: Sequence[Person]) -> str:
-    names = [person.user or f"anyone in {', '.join(sorted(person.groups))}" for person in people[:3]]
+    first = sorted(people, key=lambda person: person.user is not None)[:3]  # whoever may come is the most of them
+    names = [person.user or f"anyone in {', '.join(sorted(person.groups))}" for person in first]
     return ", ".join(names) + (f" and {len(people) - 3} more" if len(people) > 3 else "")
 
 
