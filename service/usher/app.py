@@ -39,10 +39,12 @@ from usher.backends.folder import RealFolder
 from usher.backends.keyring import KeyRing
 from usher.backends.ledger_reads import LedgerReads
 from usher.backends.policy_files import read_source
+from usher.backends.shadow_casbin import CasbinChild
 from usher.backends.sql import Database
 from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_documents import SqlDocuments
 from usher.backends.sql_feedback import SqlFeedback
+from usher.backends.sql_listen import listen
 from usher.backends.sql_outbox import SqlOutbox
 from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
@@ -58,10 +60,11 @@ from usher.live import Live
 from usher.live_again import Replay
 from usher.outbox import Courier
 from usher.people import People
+from usher.policy.shadow import Shadow
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
 from usher.retrieve import Retrieve
-from usher.services import CHECKPOINT_SINK, Services
+from usher.services import CHECKPOINT_SINK, SHADOW_CHECK, Services
 from usher.settings import Settings
 from usher.threads import Threads
 from usher.tickets import TicketOffice
@@ -71,6 +74,10 @@ from usher.web.app import build_app
 
 if TYPE_CHECKING:
     from litestar import Litestar
+
+DATABASE_S = 1.0
+"""Seconds in which the metadata database answers a server that is ready: fewer than until barriers deny, so that what
+stands before several servers sends nobody to one that will."""
 
 FINISHERS = {
     **identity_keys.FINISHERS,
@@ -122,10 +129,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         services = await _wired(settings, database, ring, log, ledger, store, embedder, model, converter, sinks)
         watching = asyncio.create_task(services.watch.run())
         stack.push_async_callback(_ended, watching)
+        listening = listen(database, services.watch.heard)
+        stack.push_async_callback(_ended, asyncio.create_task(listening))
         ending = keep_ending(SqlConversations(database), log)
         stack.push_async_callback(_ended, asyncio.create_task(ending))
         stack.push_async_callback(_ended, asyncio.create_task(services.audit.questions.follower.run()))
         stack.push_async_callback(_ended, asyncio.create_task(services.audit.retention.daily()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.policies.shadow.run()))
         stack.push_async_callback(_ended, asyncio.create_task(services.policies.glass.watch()))
         yield services
 
@@ -150,18 +160,19 @@ async def _wired(
     intake = sql_intake.SqlIntake(database, ring)
     limit = settings.max_file_size
     ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
-    retrieve = Retrieve(authority, ledger, store, embedder, documents)
+    shadow = Shadow(CasbinChild(), policies, authority, ledger)
+    retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
     conversations = SqlConversations(database)
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)
     limits = Limits(settings)
-    chat = Chat(ledger, retrieve, model, threads, watch, limits)
+    chat = Chat(ledger, retrieve, model, threads, watch, limits, noted=shadow.note)
     policy = PolicyAdmin(policies, authority, directory, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest)
     await end_interrupted(conversations, log)
     await ingest.recover()
     await audit.erasures.recover()
-    changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder)
+    changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow)
     await changing.activation.recover()
     await _first_policy(settings, policies, policy)
     return Services(
@@ -185,7 +196,7 @@ async def _wired(
         feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         audit=audit,
         limits=limits,
-        ready=lambda: _ready(ledger, store, policies, sinks),
+        ready=lambda: _ready(ledger, store, policies, sinks, shadow),
     )
 
 
@@ -206,20 +217,25 @@ async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, po
 
 
 async def _ready(
-    ledger: Ledger, store: Store, policies: sql_policy.SqlPolicies, sinks: Sequence[CheckpointSink]
+    ledger: Ledger,
+    store: Store,
+    policies: sql_policy.SqlPolicies,
+    sinks: Sequence[CheckpointSink],
+    shadow: Shadow,
 ) -> dict[str, str]:
     return {
         "ledger": ledger.healthy() or "ok",
-        "database": await _state(policies.versions()),
+        "database": await _state(policies.revision(), DATABASE_S),
         "store": await _state(store.count()),
+        SHADOW_CHECK: shadow.state(),
         CHECKPOINT_SINK: next((state for sink in sinks if (state := sink.state()) != "ok"), "ok"),
     }
 
 
-async def _state(asking: Awaitable[object]) -> str:
+async def _state(asking: Awaitable[object], within: float = 5.0) -> str:
     """ "ok" if the part answers, else what kind of failure it was (the log has the rest)."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(within):
             await asking
     except Exception as error:
         return f"does not answer ({type(error).__name__})"

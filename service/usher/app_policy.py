@@ -18,6 +18,7 @@ from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.planner import Planner
 from usher.policy.replay import PolicyReplays
+from usher.policy.shadow import Shadow
 from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Embedder
@@ -49,12 +50,14 @@ def open_policies(
     audit: Audit,
     retrieve: Retrieve,
     embedder: Embedder,
+    shadow: Shadow,
 ) -> PolicyServices:
     """All over one way of judging, planning and storing."""
     policies, directory = SqlPolicies(database), SqlDirectory(database)
     acts = open_acts(database, ring, ledger, authority, courier)
     changesets, glass = Changesets(acts), Glass(acts, policies)
     return PolicyServices(
+        shadow=shadow,
         changesets=changesets,
         activation=Activation(acts, changesets, glass, direct),
         glass=glass,

@@ -30,9 +30,10 @@ from usher.ledger.record import Kind
 from usher.ledger.sequencer import Ledger
 from usher.limits import Limits
 from usher.ports import Delta, Model, ModelUnavailable
-from usher.retrieve import Retrieve
+from usher.retrieve import CHAT, Noted, Retrieve, nowhere
 from usher.threads import Place, Threads
 from usher.watch import Watch
+from usher_policy.vocabulary import Action
 
 MAX_TOKENS = 1024
 """Tokens of an answer, unless the client asks for fewer."""
@@ -54,12 +55,14 @@ class Chat:
         watch: Watch,
         limits: Limits,
         clock: Clock = utc_now,
+        noted: Noted = nowhere,
     ) -> None:
         self._ledger = ledger
         self._model = model
         self._threads = threads
         self._watch = watch
         self._clock = clock
+        self._noted = noted
         self._barrier = Barrier(retrieve, threads)
         self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, clock)
         self._open: dict[str, Exchange] = {}
@@ -95,6 +98,7 @@ class Chat:
         if exchange.route.kind is RouteKind.REFUSE:
             code = denial(grant) or exchange.route.reasons[0]
             await self._ledger.append([*entries, end_of(exchange, "refused", {"reason": code})], [question])
+            self._noted(grant, grant.may(Action.CHAT_ASK, CHAT).allowed, exchange.audit_id)
             raise ChatRefused(code, exchange.audit_id)
         self._open[exchange.audit_id] = exchange
         try:
@@ -203,6 +207,7 @@ class Chat:
     def _forget(self, exchange: Exchange) -> None:
         self._open.pop(exchange.audit_id, None)
         self._watch.remove(_Watched(self, exchange))
+        self._noted(exchange.decided, True, exchange.audit_id)
         exchange.ended.set()
 
     async def still_permitted(self, exchange: Exchange) -> None:

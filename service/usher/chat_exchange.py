@@ -52,7 +52,7 @@ class Exchange:
     the question and the exchanges `leaned_on`. `asked_before` are the exposures of the exchange whose question it asks
     once more.
     `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
-    one more may be recorded, and then refused.
+    one more may be recorded, and then refused. `grant` is the newest, `decided` the one of the recorded decision.
     """
 
     audit_id: str
@@ -78,6 +78,10 @@ class Exchange:
     answer: Answer | None = None
     parts: Parts | None = None
     shown: list[str] = field(default_factory=list)
+    decided: Grant = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decided = self.grant
 
     @cached_property
     def conversation(self) -> Conversation:

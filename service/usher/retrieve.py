@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -55,6 +55,14 @@ class SearchAnswer:
     denied: str | None = None
 
 
+Noted = Callable[[Grant, bool, str], None]
+"""Told of each recorded decision on `chat.ask` once it is answered: its grant, whether it allowed, its audit id."""
+
+
+def nowhere(grant: Grant, allowed: bool, audit_id: str) -> None:
+    """For whoever looks at no decision again."""
+
+
 def checked_question(text: str, field: str) -> str:
     """The question without outer white space. Raises `UserError` if it is empty or too long."""
     question = text.strip()
@@ -74,13 +82,20 @@ class Retrieve:
     """Search under a scope, judged twice: by the store's filter, and again by the labels of now."""
 
     def __init__(
-        self, authority: Authority, ledger: Ledger, store: Store, embedder: Embedder, documents: Documents
+        self,
+        authority: Authority,
+        ledger: Ledger,
+        store: Store,
+        embedder: Embedder,
+        documents: Documents,
+        noted: Noted = nowhere,
     ) -> None:
         self._authority = authority
         self._ledger = ledger
         self._store = store
         self._embedder = embedder
         self._documents = documents
+        self._noted = noted
 
     async def search(self, grant: Grant, text: str, k: int = DEFAULT_K) -> SearchAnswer:
         """One recorded search.
@@ -107,6 +122,7 @@ class Retrieve:
         ]
         if not decision.allowed:
             await self._ledger.append(entries, rows)
+            self._noted(grant, False, audit_id)
             return SearchAnswer(audit_id, grant.scope.policy_version, NOTHING, decision.reason)
         try:
             encoded = await self.recorded_then_embedded(entries, question, rows)
@@ -119,6 +135,7 @@ class Retrieve:
         body = retrieval_body(before.scope, found.checked, found.scores, (), refusal)
         await self._ledger.append([Entry(EventType.RETRIEVAL, audit_id, by, body)])
         after, found = await self.still_permitted(before, found)
+        self._noted(grant, True, audit_id)
         refusal = refusal or denied(after)
         return SearchAnswer(audit_id, after.scope.policy_version, NOTHING if refusal else found, refusal)
 

@@ -33,6 +33,7 @@ from usher.policy.changesets import Changesets
 from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.replay import PolicyReplays
+from usher.policy.shadow import Shadow
 from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
@@ -43,7 +44,9 @@ from usher.uploads import Uploads
 from usher.watch import Watch
 
 CHECKPOINT_SINK = "checkpoint sink"
-"""The one part that nothing waits for: where it fails, all is recorded and answered as before."""
+SHADOW_CHECK = "shadow check"
+BESIDE = frozenset({CHECKPOINT_SINK, SHADOW_CHECK})
+"""Parts that nothing waits for: where one fails, or is off, all is recorded and answered as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Audit:
 class PolicyServices:
     """What people do to the policy: propose and approve (`changesets`), bring into force (`activation`), act alone for
     a time (`glass`), look back (`history`), look at what it means (`views`) and at what it would have meant
-    (`replays`)."""
+    (`replays`); and Casbin, which is asked the same questions (`shadow`)."""
 
     changesets: Changesets
     activation: Activation
@@ -78,6 +81,7 @@ class PolicyServices:
     history: History
     views: PolicyViews
     replays: PolicyReplays
+    shadow: Shadow
 
 
 @dataclass(frozen=True, slots=True)

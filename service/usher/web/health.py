@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
 
-from usher.services import CHECKPOINT_SINK, Services
+from usher.services import BESIDE, Services
 from usher.web.auth import PUBLIC
 
 LONGEST_REASON = 100
@@ -25,7 +25,7 @@ async def ready(services: NamedDependency[Services]) -> Response[dict[str, Any]]
     """200 when each part that answers need can do its work, else 503, and for each part `ok` or a short reason; the
     operator's status and the log have the whole one."""
     parts = {part: _in_short(state) for part, state in (await services.ready()).items()}
-    well = all(state == "ok" for part, state in parts.items() if part != CHECKPOINT_SINK)
+    well = all(state == "ok" for part, state in parts.items() if part not in BESIDE)
     return Response({"status": "ok" if well else "unavailable", "parts": parts}, status_code=200 if well else 503)
 
 
