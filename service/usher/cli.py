@@ -26,6 +26,9 @@ from usher import (
     cli_documents,
     cli_people,
     cli_policy,
+    cli_policy_changes,
+    cli_policy_versions,
+    cli_policy_views,
     cli_store,
     cli_system,
     cli_who_saw,
@@ -53,6 +56,9 @@ app.command()(cli_documents.ask)
 app.command()(cli_documents.search)
 app.add_typer(cli_people.person, name="person")
 app.add_typer(cli_people.key, name="key")
+cli_policy_changes.add_to(cli_policy.policy)
+cli_policy_versions.add_to(cli_policy.policy)
+cli_policy_views.add_to(cli_policy.policy)
 app.add_typer(cli_policy.policy, name="policy")
 cli_audit.audit.command("verify")(cli_audit_verify.verify)
 cli_audit.audit.command("prepare-database")(cli_audit_database.prepare_database)

@@ -1,4 +1,4 @@
-"""`usher policy …`: check a policy, make it the one in force, explain a decision."""
+"""`usher policy check`: a policy and its cases, without any data folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from usher.cli_output import Json, bullets, dump, say
-from usher.cli_road import ask_operator, run
-from usher.settings import read_settings
+from usher.cli_output import Json, dump, say
 
 policy = typer.Typer(help="Who may what.", no_args_is_help=True)
 
@@ -47,38 +45,3 @@ def _case(result: Any) -> dict[str, str]:
         "action": case.action.value,
         "expect": case.expect.value,
     }
-
-
-@policy.command("apply")
-def apply(source: Source, json: Json = False) -> None:
-    """Make a policy the next version, in force at everybody's next barrier."""
-    from usher.backends.policy_files import read_source
-
-    applied = run(ask_operator(read_settings(), "POST", "/operator/policy/apply", body=read_source(source)))
-    if json:
-        dump(applied)
-        return
-    say(f"policy version {applied['version']} is in force, digest {applied['digest']}")
-    bullets(f"warning: {warning}" for warning in applied["warnings"])
-
-
-@policy.command("explain")
-def explain(
-    user: Annotated[str, typer.Argument(help="The person.")],
-    object: Annotated[str, typer.Argument(help="What it is about, such as coll:finance.")],
-    action: Annotated[str, typer.Argument(help="The action.")] = "document.read",
-    json: Json = False,
-) -> None:
-    """One decision as it would fall now, and the rules that took part."""
-    body = {"user": user, "object": object, "action": action}
-    told = run(ask_operator(read_settings(), "POST", "/operator/policy/explain", body=body))
-    if json:
-        dump(told)
-        return
-    say(f"{told['user']} {action} {object}: {'allowed' if told['allowed'] else 'denied'} ({told['reason']})")
-    bullets(f"{name.replace('_', ' ')}: {_words(told[name])}" for name in ("groups", "roles", "policy_version"))
-    bullets(f"rule: {rule}" for rule in told["rules"])
-
-
-def _words(value: object) -> str:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -50,7 +50,7 @@ async def _init(settings: Settings, admins: list[str]) -> dict[str, Any]:
             client,
             "POST",
             "/operator/policy/apply",
-            body={"rules_text": first_rules(admins), "documents": {}, "cases": []},
+            body={"rules_text": first_rules(admins), "documents": {}, "cases": {}},
         )
         return applied
 

@@ -26,7 +26,7 @@ PLAN = "# Plan\n\nThe narwhal plan is to buy the harbour.\n"
 RULES = (
     "p, role:finance, coll:finance, document.ingest, allow, always",
     "p, user:mallory, coll:handbook, document.ingest, allow, always",
-    "p, user:mallory, sys:policy, policy.read, allow, always",
+    "p, user:mallory, sys:keys, key.issue, allow, always",
 )
 WORDS = ("quetzal", "Tromso", "okapi", "narwhal", "four million", "letters/", "alice")
 """Each stands only in what is Alice's, or in what Mallory may not read."""

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,6 @@ from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.ingest import IngestOptions
 from usher.people import NewKey
-from usher.policy_admin import AppliedPolicy, PolicySource
 from usher.ports import Person
 from usher.services import Services
 from usher.settings import Settings
@@ -44,11 +42,6 @@ class People:
         return NewKey("secret", "id", user, expires_at)
 
 
-class Policy:
-    async def apply(self, source: PolicySource, by: Actor) -> AppliedPolicy:
-        return AppliedPolicy(2, source.cases["one.yaml"], tuple(source.documents))
-
-
 class Ingest:
     async def run(self, options: IngestOptions, by: Actor) -> AsyncIterator[dict[str, Any]]:
         yield {"event": "progress", "done": 1, "total": 2}
@@ -65,7 +58,7 @@ class World:
             return parts or {"ledger": "ok"}
 
         self.people = People()
-        made: dict[str, Any] = {"people": self.people, "policy": Policy(), "ingest": Ingest(), "ready": ready}
+        made: dict[str, Any] = {"people": self.people, "ingest": Ingest(), "ready": ready}
         made["settings"] = Settings()
         self.services = Services(**dict.fromkeys(Services.__dataclass_fields__) | made)
 
@@ -98,20 +91,6 @@ def test_bad_input_is_a_problem() -> None:
     """What a use case refuses comes back with its field, problem and remedy."""
     told = World().ask("POST", "/operator/person", json={"user": ""})
     assert (told.status_code, told.json()["field"], told.json()["remedy"]) == (400, "user", "give a name")
-
-
-def test_a_policy_travels_whole(tmp_path: Path) -> None:
-    """Rules, documents and cases arrive as they were read from the folder."""
-    from usher.backends.policy_files import read_source
-    from usher.cli_road import encoded
-
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "policy.csv").write_text("p, role:hr, coll:hr, document.read, allow, always\n")
-    (tmp_path / "links.yaml").write_text("hosts: []\n")
-    case = '[{user: "user:a", groups: ["group:b"], object: "coll:hr", action: document.read, expect: deny}]'
-    (tmp_path / "cases" / "one.yaml").write_text(case)
-    told = World().ask("POST", "/operator/policy/apply", content=encoded(read_source(tmp_path)))
-    assert (told.status_code, told.json()["digest"], told.json()["warnings"]) == (200, case, ["links.yaml"])
 
 
 def test_ingest_tells_its_steps_in_lines() -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from litestar import WebSocket, get, websocket
-from tests.web import log_routes
+from tests.web import log_routes, policy_routes, policy_view_routes
 from tests.web.chat_kit import PATH as CHAT
 from tests.web.hostile import ALICE, MALLORY, PLAN, QUESTION, WORDS, House, Try, chat, house, routes_of, seen
 
@@ -67,18 +67,22 @@ OWN: Mapping[Route, Sequence[Try]] = {
     ("POST", TALKS): [Try(json={"title": "Mine"}, own=201)],
     ("GET", f"{TALKS}/search"): [Try(query={"q": word}) for word in (*WORDS, "office", "e")],
     ("POST", "/api/ws-ticket"): [Try(own=201), Try(json={"user": ALICE}, query={"user": ALICE}, own=201)],
+    **policy_view_routes.OWN,
     ("GET", "/api/me"): [Try(), Try(query={"user": ALICE}), Try(query={"key": "ID"}, of="key")],
 }
 """Routes that give what is one's own, whatever is asked: nothing of Alice's is in it."""
 
 RIGHTS: Mapping[Route, Sequence[Try]] = {
     **log_routes.RIGHTS,
+    **policy_routes.RIGHTS,
+    **policy_view_routes.RIGHTS,
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
 }
 """Routes about everybody's things: without their own right there is one answer, 403."""
 
 NOTHING: Mapping[Route, str] = {
     ("GET", "/v1/models"): "one fixed name",
+    ("GET", policy_routes.POLICY): "a number",
     ("GET", "/health/live"): "one fixed word",
     ("GET", "/health/ready"): "the state of the server's parts",
     ("GET", "/schema"): "the description of the routes",
@@ -99,16 +103,15 @@ OPERATORS = {
     ("GET", "/operator/key"),
     ("POST", "/operator/key"),
     ("POST", "/operator/key/revoke"),
-    ("GET", "/operator/policy"),
-    ("POST", "/operator/policy/apply"),
-    ("POST", "/operator/policy/explain"),
     ("GET", "/operator/status"),
     ("POST", "/operator/ingest"),
     *log_routes.OPERATORS,
+    *policy_routes.OPERATORS,
+    *policy_view_routes.OPERATORS,
 }
 """Whoever reaches the socket is the operator; on the people's app there are no such addresses."""
 
-KEYED = {**NAMED, **OWN, **RIGHTS, ("GET", "/v1/models"): [Try()]}
+KEYED = {**NAMED, **OWN, **RIGHTS, **policy_routes.NUMBER, ("GET", "/v1/models"): [Try()]}
 
 
 def tries(table: Mapping[Route, Sequence[Try]]) -> list[object]:

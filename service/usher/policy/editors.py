@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from usher.authority import Authority, Grant
@@ -112,6 +112,12 @@ class Editors:
         """Whether some active person could at some time approve a change of everything, by any of these policies."""
         people = [person for person, active in await self.people() if active]
         return any(_could_approve(book, person) for book in books for person in people)
+
+
+def holds_any(grant: Grant, rights: Sequence[Action]) -> bool:
+    """Whether somebody holds one of these rights, on everything or on some of it."""
+    everywhere = any(grant.may(right, SYSTEM).allowed for right in rights)
+    return everywhere or any(_somewhere(grant, right) is not None for right in rights)
 
 
 def _person(user: str, groups: Iterable[str]) -> Person:

@@ -20,6 +20,8 @@ from litestar.types import Scope
 
 from usher.audit.reviewers import AUDIT, reach_of
 from usher.authority import Grant
+from usher.policy.acts import LOOK
+from usher.policy.editors import SYSTEM, holds_any
 from usher.services import Services
 from usher.web.policy_token import HEADER as POLICY_HEADER
 from usher.web.policy_token import wait_for_policy
@@ -35,7 +37,7 @@ _log = structlog.stdlib.get_logger("usher.auth")
 class Access:
     """An access rule. `key`: a valid credential; `action` on `target`: that right too (no target: on `sys:audit` or on
     any collection); `operator`: the socket only. `first_frame`: a WebSocket that is nobody's until its first frame or
-    its ticket has proved a credential."""
+    its ticket has proved a credential. `policy`: any right over the policy, on everything or on some of it."""
 
     key: bool = False
     operator: bool = False
@@ -43,12 +45,15 @@ class Access:
     action: Action | None = None
     others: tuple[Action, ...] = ()
     target: str = ""
+    policy: bool = False
 
 
 PUBLIC = Access()
 KEY = Access(key=True)
 """A valid key; what more it takes, the use case decides and records."""
 OPERATOR = Access(operator=True)
+POLICY = Access(key=True, policy=True)
+"""A valid key whose person may do something with the policy; how far that goes, the use case decides."""
 FIRST_FRAME = Access(first_frame=True)
 """As `KEY`, for a WebSocket: browsers open it without headers of the page's own. Pages must be of known origins."""
 
@@ -82,6 +87,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         grant = await _admitted(connection)  # under what was waited for
     if access.action is not None and not any(grant.may(other, access.target).allowed for other in access.others):
         _refuse_unless(grant, access.action, access.target)
+    if access.policy and not holds_any(grant, LOOK):
+        raise PermissionDeniedException(f"Nothing on {SYSTEM} is allowed: {grant.may(LOOK[0], SYSTEM).reason}.")
     connection.scope["state"]["grant"] = grant
 
 

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody
 
 from usher.people import NewKey
-from usher.policy_admin import AppliedPolicy, PolicySource
 from usher.ports import KeyInfo, Person
 from usher.services import Services
 from usher.web.auth import OPERATOR
@@ -45,13 +43,6 @@ class KeyBody:
 @dataclass(frozen=True, slots=True)
 class KeyIdBody:
     id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainBody:
-    user: str
-    object: str
-    action: str
 
 
 @get("/person")
@@ -98,23 +89,6 @@ async def revoke_key(
     return await services.people.revoke_key(data.id, operator_of(request))
 
 
-@get("/policy")
-async def active_policy(services: NamedDependency[Services]) -> dict[str, Any]:
-    return await services.policy.active()
-
-
-@post("/policy/apply", status_code=200)
-async def apply_policy(
-    services: NamedDependency[Services], request: OperatorRequest, data: JSONBody[PolicySource]
-) -> AppliedPolicy:
-    return await services.policy.apply(data, operator_of(request))
-
-
-@post("/policy/explain", status_code=200)
-async def explain(services: NamedDependency[Services], data: JSONBody[ExplainBody]) -> dict[str, Any]:
-    return dict(await services.policy.explain(data.user, data.object, data.action))
-
-
 @get("/status")
 async def status(services: NamedDependency[Services]) -> dict[str, str]:
     """Each part's state, for `usher doctor`."""
@@ -131,9 +105,6 @@ router = Router(
         list_keys,
         create_key,
         revoke_key,
-        active_policy,
-        apply_policy,
-        explain,
         status,
         ingest,
     ],
