@@ -203,8 +203,13 @@ def test_nobody_unknown_gains_what_is_not_told_of_one_of_their_groups(
 @given(world=worlds(), other=worlds())
 def test_without_conditions_it_is_exact(world: World, other: World) -> None:
     old, new = (without_conditions(as_linted(rules)) for rules in (world.rules, other.rules))
+    snapshots = [compile_snapshot(1, rules, world.catalog) for rules in (old, new)]
     for principal, change, gained, lost in compared(world, old, new):
         assert (change.gained, change.lost) == (gained, lost), principal
+        named = {rule.obj for rules in (old, new) for rule in rules.permissions} | set(COLLECTIONS) | set(MARKS)
+        for name in (n for n in named if covering(n, old, new) == n and not n.startswith("readers:")):
+            was_, is_ = (may(policy, principal, name, READ, CONTEXTS[0]).allowed for policy in snapshots)
+            assert (name in change.reads_gained, name in change.reads_lost) == (is_ > was_, was_ > is_), name
 
 
 @settings(max_examples=settings().max_examples // 6, deadline=None)
