@@ -182,8 +182,13 @@ def test_a_change_against_an_older_version_is_drafted_anew(tmp_path: Path) -> No
         assert moved.version == 2
         with pytest.raises(Outdated):
             await office.on.changesets.draft(PolicySource(POLICY + WIDER), await office.by("ann"), 1)
-        anew = await office.edit("ann", [WIDER], supersedes=None)
-        assert anew.base == 2
+        with pytest.raises(Outdated):  # else what version 2 changed would be taken back unseen
+            await office.edit("ann", [HR], supersedes=change.id)
+        with pytest.raises(Outdated):
+            await office.on.changesets.edit([HR], [], await office.by("ann"), 1)
+        text = POLICY + f"{NARROWER}\n{WIDER}\n"
+        anew = await office.on.changesets.draft(PolicySource(text), await office.by("ann"), 2, supersedes=change.id)
+        assert (anew.base, (await office.plan(anew)).diff.added) == (2, (WIDER,))
 
     told(tmp_path / "office", story)
 

@@ -22,8 +22,9 @@ from usher.errors import UserError
 from usher.ledger.record import uuid7
 from usher.policy.acts import LOOK, Acts, NoSuchChangeset, check, checked_comment, event
 from usher.policy.editors import Acting, Editor
-from usher.policy.plan import Diff, Moved, Plan, Refused
+from usher.policy.plan import Diff, Moved, Outdated, Plan, Refused
 from usher.policy.planner import source_of
+from usher.ports import StoredPolicy
 from usher.viewing import Changing
 from usher_policy.edits import EditError, edited
 from usher_policy.governed import ungoverned
@@ -58,8 +59,8 @@ class Changesets:
 
         async def look(by: Editor) -> Plan:
             acting = await self._acts.editors.judged(by, *LOOK)
-            source = await self._edited(add, remove, acting)
-            return _shown((await self._acts.planner.plan(source, base, acting.governs)).plan, acting)
+            source, made_from = await self._edited(add, remove, acting, base)
+            return _shown((await self._acts.planner.plan(source, made_from, acting.governs)).plan, acting)
 
         return await self._acts.viewed(by, {"question": "plan"}, look)
 
@@ -82,11 +83,14 @@ class Changesets:
         supersedes: UUID | None = None,
     ) -> Changeset:
         """As `draft`, of the newest policy, or of the draft that is superseded, with lines of rules added and removed;
-        all else in it stays byte for byte. Raises `UserError` for a line that is none or is not there."""
+        all else in it stays byte for byte. It is against the version that the text was made from: a draft against an
+        older one is not edited, but drafted anew. Raises `UserError` for a line that is none or is not there."""
         acting = await self._acts.editors.judged(by, _PROPOSE)
         of = None if supersedes is None else await self._acts.found(supersedes, by)
-        source = await self._edited(add, remove, acting, of)
-        return await self._drafted(source, acting, by, base, comment, supersedes)
+        if of is not None:
+            self._ended(of, acting, self._acts.clock())
+        source, made_from = await self._edited(add, remove, acting, base, of)
+        return await self._drafted(source, acting, by, made_from, comment, supersedes)
 
     async def to_version(self, number: int, by: Editor, comment: str = "") -> Changeset:
         """Propose to go back to an earlier version: a new one with its policy, by `policy.rollback`. It is checked as
@@ -161,23 +165,31 @@ class Changesets:
         return await self._acts.decided(Proposal, ident, by, "withdrawn", decide, LOOK)
 
     async def _edited(
-        self, add: Sequence[str], remove: Sequence[str], acting: Acting, of: Changeset | None = None
-    ) -> PolicySource:
-        """The newest policy, or that of a draft, after the edit. Whoever may edit some of it only learns nothing of the
-        rest: the lines that they give are judged before they are looked for."""
-        versions, base = await self._acts.planner.basis()
-        source = source_of(base) if of is None or of.source is None else of.source
+        self, add: Sequence[str], remove: Sequence[str], acting: Acting, base: int | None, of: Changeset | None = None
+    ) -> tuple[PolicySource, int]:
+        """The newest policy, or that of a draft, after the edit, and the version that it is against. Whoever may edit
+        some of it only learns nothing of the rest: the lines that they give are judged before they are looked for."""
+        _, newest = await self._acts.planner.basis()
+        against = newest.version if of is None else of.base
+        if (against if base is None else base) != newest.version:
+            raise await self._outdated(against if base is None else base, newest, acting)
         if acting.governs is not None:
-            before = await self._acts.authority.compiled(versions.ordinary)
+            before = await self._acts.authority.compiled(against)
             delta = Delta(_read("remove", remove), _read("add", add))
             after = before.book.changed(delta.removed, delta.added)
             reasons = ungoverned(before.book, after, delta, acting.governs, before.catalog)
             if reasons:
                 raise Refused(reasons)
+        source = source_of(newest) if of is None or of.source is None else of.source
         try:
-            return replace(source, rules_text=edited(source.rules_text, add, remove))
+            return replace(source, rules_text=edited(source.rules_text, add, remove)), against
         except EditError as error:
             raise UserError("edit", f"{error.line[:120]!r}: {error.problem}", error.remedy) from error
+
+    async def _outdated(self, base: int, newest: StoredPolicy, acting: Acting) -> Outdated:
+        before = await self._acts.planner.version(base)
+        diff = Diff() if acting.governs is not None else await self._acts.planner.diff(before, newest)
+        return Outdated(base, Moved(newest.version, diff))
 
     async def _drafted(
         self,
@@ -190,15 +202,14 @@ class Changesets:
         rollback: int | None = None,
     ) -> Changeset:
         checked_comment(comment)
+        now, ident = self._acts.clock(), uuid7()
+        ended = {} if supersedes is None else self._ended(await self._acts.found(supersedes, by), acting, now)
         planned = await self._acts.planner.plan(source, base, acting.governs)
         check(planned, acting)
-        over = None if supersedes is None else await self._acts.found(supersedes, by)
-        now, ident = self._acts.clock(), uuid7()
         parts = parts_of(planned.base.version, planned.base.digest, source)
         stands = approval.propose(ident, POLICY, parts, acting.principal, now)
         number = planned.base.version
         made = Changeset(UUID(ident), number, stands, acting.name, now, source, comment, rollback, supersedes)
-        ended = {} if over is None else self._ended(over, acting, now)
         changes = await self._acts.store.add(made, event(made, "proposed", acting), **ended)
         if changes is None:
             raise Changing("changeset", "was decided on meanwhile", "look at it again")
