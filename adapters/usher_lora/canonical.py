@@ -8,6 +8,7 @@ elsewhere.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
@@ -47,3 +48,26 @@ def in_order(field: str, listed: Sequence[Any]) -> None:
     """Raises `AdapterFault` unless each is less than the next: sorted, and none given twice."""
     if any(not one < other for one, other in pairwise(listed)):
         raise AdapterFault(field, "is not sorted, or repeats itself", "take it as it was written")
+
+
+def foreign_json(data: bytes, field: str, remedy: str) -> dict[str, Any]:
+    """A JSON object that somebody else wrote, in whatever form, but for what two readers could read in two ways: a name
+    given twice, numbers that JSON does not have. Raises `AdapterFault`."""
+    try:
+        told = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise AdapterFault(field, "is not JSON, or names something twice", remedy) from None
+    if not isinstance(told, dict):
+        raise AdapterFault(field, "is no mapping", remedy)
+    return told
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
