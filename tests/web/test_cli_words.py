@@ -22,6 +22,7 @@ COMMANDS = (
     *("person add", "person groups", "person deactivate", "person list"),
     *("key create", "key list", "key revoke"),
     *("policy check", "policy apply", "policy explain"),
+    *("policy who", "policy what", "policy matrix", "policy replay"),
     *("audit verify", "audit events", "audit proof", "audit consistency", "audit check-proof"),
 )
 

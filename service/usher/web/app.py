@@ -61,7 +61,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
     handlers += [audit_cases.router, audit_replay.router, audit_export.router, audit_report.router]
     handlers += [audit_holds.router, audit_proposals.router, audit_erase.router]
-    handlers += [policy.number, policy.router, policy_changes.router, policy_views.router]
+    handlers += [policy.number, policy.router, policy_changes.router, policy_views.router, policy_views.own_router]
     handlers += [health.router, metrics.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
