@@ -190,8 +190,8 @@ class Erasing:
     async def _forget(self, targets: _Targets) -> None:
         """Step 4."""
         for item in targets.items:
-            user = targets.users.get(item.parts[1])
-            if user is not None:
+            if item.kind == ERASE_PERSON:
+                user = targets.users.get(item.parts[1])
                 await self._data.erasable.forget_person(item.id, user, item.parts[1])
             if item.kind == ERASE_DOCUMENT:
                 await self._forget_document(item)
@@ -270,7 +270,7 @@ class Erasing:
             if item.kind == ERASE_PERSON:
                 try:
                     user = await self._data.ledger.subjects.name_of(item.parts[1])
-                except SealBroken:  # an earlier run came as far as step 6, and step 4 before it
+                except SealBroken:  # an earlier run came as far as step 6
                     continue
                 if user is not None:
                     names[item.parts[1]] = user

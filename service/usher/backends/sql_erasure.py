@@ -62,12 +62,14 @@ class SqlErasure:
     def __init__(self, database: Database, ring: KeyRing) -> None:
         self._database, self._ring = database, ring
 
-    async def forget_person(self, item: UUID, user: str, pseudonym: str) -> dict[str, int]:
+    async def forget_person(self, item: UUID, user: str | None, pseudonym: str) -> dict[str, int]:
+        known = sa.select(t.person.c.user)
+
         def work(connection: sa.Connection) -> dict[str, int]:
-            counts = {
-                name: connection.execute(sa.delete(table).where(table.c.user == user)).rowcount
-                for name, table in PERSONAL.items()
-            }
+            counts = {}
+            for name, table in PERSONAL.items():
+                theirs = table.c.user.not_in(known) if user is None else table.c.user == user
+                counts[name] = connection.execute(sa.delete(table).where(theirs)).rowcount
             _forget_words(connection, lambda row: row.subject == pseudonym or _asked_by(row) == pseudonym)
             forget_cases_about(connection, pseudonym)
             forget_comments_of(connection, pseudonym)

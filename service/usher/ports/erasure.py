@@ -29,9 +29,10 @@ class RenewedRing(Ring, Protocol):
 class Erasable(Protocol):
     """The metadata database. Each method but `scrub` is made of transactions that leave nothing half done."""
 
-    async def forget_person(self, item: UUID, user: str, pseudonym: str) -> Mapping[str, int]:
+    async def forget_person(self, item: UUID, user: str | None, pseudonym: str) -> Mapping[str, int]:
         """Take away all rows that are the person's, and what was typed in proposals by or about them; how many of each
-        there were, as kept with the proposal `item` at the first time."""
+        there were, as kept with the proposal `item` at the first time. `user` None: their name opens no more, as after
+        an erasure that was cut off; then what is of nobody whom the directory has goes, since theirs went from it."""
 
     async def version_keys(self, document: UUID) -> Sequence[bytes] | None:
         """The wrapped keys of the document's versions; None where there is no such document."""

@@ -271,3 +271,13 @@ def opens(database: Database, ring: KeyRing, document: UUID, bound: bytes) -> bo
         return ring.unwrap(blob, bound) == b"k" * 32
     except SealBroken:
         return False
+
+
+def test_whose_name_opens_no_more_leaves_nothing_either(ports: Ports, erasure: SqlErasure) -> None:
+    """What came between two steps, before a kill that forgot the name, goes as what is of nobody in the directory."""
+    for user in (NAME, OTHER):
+        run(live(ports, user))
+    item = run(proposed(ports, SUBJECT, "They left."))
+    run(ports.database.write(lambda c: c.execute(sa.delete(t.person).where(t.person.c.user == NAME)) and None))
+    run(erasure.forget_person(item, None, SUBJECT))
+    assert counted(ports) == dict.fromkeys(PERSONAL, 1)
