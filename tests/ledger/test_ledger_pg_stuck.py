@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from contextlib import closing
 from pathlib import Path
 
@@ -125,3 +127,37 @@ def test_reading_waits_for_nobodys_lock_for_ever(pg: str, monkeypatch: pytest.Mo
             other.execute("LOCK TABLE usher_ledger.content")
             with pytest.raises(LogFailed, match="lock timeout"):
                 log.content(uuid7())
+
+
+def test_who_waits_for_a_checkpoint_holds_up_nobody(pg: str, tmp_path: Path) -> None:
+    """While nothing is given its place, as when a server that led is replaced, what is asked for waits alone."""
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg) as ledger:
+            with psycopg.connect(pg) as connection:
+                connection.execute("SELECT 1 FROM usher_ledger.tree FOR UPDATE")  # the leader cannot take its turn
+                asked = asyncio.create_task(ledger.checkpoint())
+                await until(lambda: sql(pg, "SELECT count(*) FROM pending") == [(1,)])
+                async with asyncio.timeout(1):
+                    await ledger.append(NOTE)
+                assert not asked.done()
+            assert (await asked).split("\n")[1] in ("0", "1")
+
+    run(story())
+
+
+def test_under_a_lasting_backlog_there_are_checkpoints(
+    pg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More waits than one turn takes, turn after turn; whoever took over would else have all of it to read."""
+    monkeypatch.setattr(leader, "MAX_TAKEN", 2)
+    monkeypatch.setattr(leader, "MAX_UNCOVERED", 10)
+
+    async def story() -> None:
+        async with server_in(tmp_path, pg, every=60.0) as ledger:
+            await ledger.append(NOTE * 60)
+            await until(lambda: sql(pg, "SELECT size FROM tree") == [(60,)])
+
+    run(story())
+    sizes = [size for (size,) in sql(pg, "SELECT size FROM checkpoints ORDER BY size")]
+    assert max(later - size for size, later in itertools.pairwise(sizes)) <= 12

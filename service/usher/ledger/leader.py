@@ -44,7 +44,7 @@ class Leader:
         self._thread = threading.Thread(target=self._run, name="usher-sequencer", daemon=True)
         self._due = self._look_at = 0.0
         self._seen_free: dict[int, float] = {}
-        self._mark = 0
+        self._mark, self._more = 0, False
         self._good = time.monotonic()
         self._failed: str | None = None
         self._damaged: LedgerDamaged | None = None
@@ -103,6 +103,9 @@ class Leader:
         self._log.release()
 
     def _pause(self) -> float:
+        """None while more waits than one turn takes: but all else that is due comes between two turns."""
+        if self._more:
+            return 0
         return WATCH_SECONDS if self._end is None and self.newest is not None else TURN_SECONDS
 
     def _guard(self, act: Callable[[], None]) -> None:
@@ -111,7 +114,7 @@ class Leader:
             act()
             self._failed = self._damaged = None
         except Exception as error:
-            self._end = None
+            self._end, self._more = None, False
             self._log.release()
             self._damaged = error if isinstance(error, LedgerDamaged) else None
             self._failed = str(error) if isinstance(error, LogFailed | LedgerDamaged) else type(error).__name__
@@ -120,8 +123,7 @@ class Leader:
         if self._end is None and not self._begin():
             self._watch()
             return
-        while self._turn() == MAX_TAKEN:
-            self._good = time.monotonic()
+        self._more = self._turn() == MAX_TAKEN
         now = time.monotonic()
         if now >= self._look_at:
             self._end_gone(now)

@@ -80,9 +80,9 @@ def check_ring(log: Stored, ring: Ring) -> None:
     shut = sum(not _opens(row, ring) for row in live)
     if shut * 2 > len(live):
         raise LedgerDamaged(
-            f"ledger: of the keys of {len(live)} people, {shut} do not open with this key ring: it is a copy from before "
-            "the last erasure, or this is an older copy of the data; put the newest key ring back in its place (with "
-            "several servers, that of the one that erased), or the newer data"
+            f"ledger: of the keys of {len(live)} people, {shut} do not open with this key ring: it is a copy from "
+            "before the last erasure, or this is an older copy of the data; put the newest key ring back in its place "
+            "(with several servers, that of the one that erased), or the newer data"
         )
 
 

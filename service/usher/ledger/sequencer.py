@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 from typing import TypeVar
 
 from usher.ledger.content import Subject
@@ -240,7 +239,7 @@ class Ledger:
             else:
                 self._guard(self._look)
             if not running or time.monotonic() >= due:
-                self._guard(partial(self._checkpoint, asked=not running))
+                self._guard(self._checkpoint if running else self._last_checkpoint)
                 due = time.monotonic() + self._every
         self._guard(self._writer.close)
 
@@ -262,14 +261,34 @@ class Ledger:
             self._deliver([order for order, _ in appends], outcomes)
         asked = [order for order in orders if order.what is _Ask.CHECKPOINT]
         if asked:
-            self._deliver(asked, [self._guard(partial(self._checkpoint, asked=True))] * len(asked))
+            given = self._guard(self._writer.asked)
+            if callable(given):
+                threading.Thread(target=self._give, args=(asked, given), name="usher-checkpoint", daemon=True).start()
+                return
+            if isinstance(given, str):
+                self._tell(given)
+            self._deliver(asked, [given] * len(asked))
 
-    def _checkpoint(self, asked: bool = False) -> str:
-        note = self._writer.checkpoint(asked=asked)
+    def _give(self, orders: Sequence[_Order], given: Callable[[], str]) -> None:
+        """On a thread of its own: nothing that is to be recorded waits for it."""
+        try:
+            outcome: str | LedgerUnavailable = given()
+        except Exception as error:
+            outcome = unavailable(error)
+        self._deliver(orders, [outcome] * len(orders))
+
+    def _checkpoint(self) -> None:
+        self._tell(self._writer.checkpoint())
+
+    def _last_checkpoint(self) -> None:
+        """Over everything, as the writing ends."""
+        given = self._writer.asked()
+        self._tell(given if isinstance(given, str) else given())
+
+    def _tell(self, note: str) -> None:
         if self._heard is not None and note != self._newest:
             self._newest = note
             self._heard(note)
-        return note
 
     def _look(self) -> None:
         """Nothing is asked: see that writing would work, or whether it does again."""

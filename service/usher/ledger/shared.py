@@ -14,7 +14,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from usher.ledger.exchanges import Exchanges, Step
 from usher.ledger.leader import LAG_SECONDS, Leader
-from usher.ledger.log import LedgerUnavailable, Log, LogFailed, OutOfOrder, Ring, Stored, SubjectRow, Tail
+from usher.ledger.log import (
+    LedgerUnavailable,
+    Log,
+    LogFailed,
+    OutOfOrder,
+    Ring,
+    Stored,
+    StoredCheckpoint,
+    SubjectRow,
+    Tail,
+)
 from usher.ledger.record import ContentRow, EventType
 from usher.ledger.recovery import check_mac, check_ring
 from usher.ledger.sequencing import Sequencing
@@ -88,8 +98,12 @@ class Recorder(Protocol):
 
     def write(self, writes: Sequence[Write]) -> list[Receipt | OutOfOrder | LedgerUnavailable]: ...
 
-    def checkpoint(self, *, asked: bool) -> str:
-        """A signed note, over everything recorded so far if it is asked for."""
+    def checkpoint(self) -> str:
+        """The newest signed note, or a new one."""
+
+    def asked(self) -> str | Callable[[], str]:
+        """A signed note over everything recorded so far; or, where it has to be waited for, what gives it. That is
+        called on another thread, so that nothing that is to be recorded waits, and raises `LogFailed`."""
 
     def check(self) -> None:
         """See that a write would work."""
@@ -150,24 +164,26 @@ class SharedWriter:
             raise
         return outcomes
 
-    def checkpoint(self, *, asked: bool) -> str:
-        """The newest; if asked for, one over everything acknowledged so far. Raises `LogFailed`, `LedgerDamaged`."""
-        if asked:
-            self._exchanges()
-            try:
-                self._log.append(Group(rows=[self._row(None)]))
-            except BaseException:
-                self._drop()
-                raise
-            last = self._log.last_waiting()
+    def checkpoint(self) -> str:
+        """The newest that is known here. Raises `LogFailed`, `LedgerDamaged`."""
+        self._refuse_in_trouble()
+        return _note(self._leader.newest)
+
+    def asked(self) -> Callable[[], str]:
+        """Raises `LogFailed`, `LedgerDamaged`."""
+        self._exchanges()
+        try:
+            self._log.append(Group(rows=[self._row(None)]))
+        except BaseException:
+            self._drop()
+            raise
+        last = self._log.last_waiting()
+
+        def note() -> str:
             self._await(lambda: not self._log.waits(last))
-            newest = self._log.newest_checkpoint()
-        else:
-            self._refuse_in_trouble()
-            newest = self._leader.newest
-        if newest is None:
-            raise LogFailed("it has no checkpoint yet")
-        return newest.note
+            return _note(self._log.newest_checkpoint())
+
+        return note
 
     def check(self) -> None:
         """Raises `LogFailed` where an append would fail."""
@@ -252,3 +268,9 @@ class SharedWriter:
             if time.monotonic() > until:
                 raise LogFailed(f"no server gave what waits its place within {LAG_SECONDS:g} s")
             time.sleep(POLL_SECONDS)
+
+
+def _note(checkpoint: StoredCheckpoint | None) -> str:
+    if checkpoint is None:
+        raise LogFailed("it has no checkpoint yet")
+    return checkpoint.note

@@ -141,8 +141,12 @@ class Writer:
             raise
         return outcomes
 
-    def checkpoint(self, *, asked: bool = True) -> str:
-        """A signed note over everything recorded, stored, asked for or not. Raises `LogFailed`, `LedgerDamaged`."""
+    def asked(self) -> str:
+        """As `checkpoint`, which needs no waiting."""
+        return self.checkpoint()
+
+    def checkpoint(self) -> str:
+        """A signed note over everything recorded, stored. Raises `LogFailed`, `LedgerDamaged`."""
         state = self._state()
         if state.newest is None or state.newest.size != state.tree.size:
             self._commit_checkpoint(state)
