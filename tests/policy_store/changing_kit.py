@@ -171,7 +171,7 @@ async def opened(folder: Path, clock: Clock | None = None, keys: dict[str, str] 
     new = not (folder / "usher.sqlite").exists()
     if new:
         folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  # nobody waits for the loop here
-        (folder / "usher.sqlite").write_bytes(_migrated())
+        (folder / "usher.sqlite").write_bytes(migrated())
     ring_path = folder / "home.keys"
     ring = KeyRing.create(ring_path) if new else KeyRing.open(ring_path)
     database, log = Database(f"sqlite:///{folder / 'usher.sqlite'}"), SqlLog(folder / "ledger.sqlite", 0)
@@ -209,7 +209,8 @@ def told(folder: Path, story: Callable[[Office], Awaitable[T]]) -> T:
 
 
 @functools.cache
-def _migrated() -> bytes:
+def migrated() -> bytes:
+    """An empty metadata database, migrated once."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "usher.sqlite"
         database = Database(f"sqlite:///{path}")

@@ -11,7 +11,7 @@ from usher.audit.proposals import NotNow, refusal
 from usher.core import changeset as decisions
 from usher.core.approval import Denial, Proposal
 from usher.core.changeset import Changeset
-from usher.core.policy_source import PolicySource
+from usher.core.policy_source import PolicySource, check_size
 from usher.core.standing import Actor
 from usher.policy.acts import Acts, NoSuchChangeset, check, event
 from usher.policy.changesets import Changesets
@@ -59,6 +59,7 @@ class Activation:
         """As a job would apply a folder: propose this policy, and activate it if that takes nobody else: nobody gains
         anything, or another person has approved exactly these bytes already. The same policy proposed twice is one
         changeset. `version` is None where it waits for an approval, or for somebody who may activate it."""
+        check_size(source)
         open_ = await self._open(source, by, base)
         changeset = open_ or await self._changesets.draft(source, by, base, comment)
         with suppress(NotPermitted, NotNow):
