@@ -9,12 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TypeVar
 
 from usher.ledger.content import Subject
 from usher.ledger.log import LedgerUnavailable, Log, LogFailed, Ring, Stored, SubjectRow
+from usher.ledger.orders import Ask, Order, refuse
 from usher.ledger.record import ContentRow, Entry
 from usher.ledger.shared import Recorder, SharedLog, recorder
 from usher.ledger.subjects import Subjects
@@ -25,22 +24,6 @@ PROBE_SECONDS = 1.0
 """How often the thread looks, while nothing is asked of it, whether writing works."""
 MAX_GROUP = 512
 """Appends in one commit."""
-
-
-class _Ask(Enum):
-    """What is asked beside appends. `STOP` is the last order in the queue."""
-
-    CHECKPOINT = auto()
-    STOP = auto()
-
-
-@dataclass(slots=True)
-class _Order:
-    """Something asked of the writing thread, who waits for it, and until when (on the event loop's clock)."""
-
-    what: Write | _Ask
-    waiter: asyncio.Future[Receipt | str]
-    due: float = 0.0
 
 
 T = TypeVar("T")
@@ -68,10 +51,10 @@ class Ledger:
         """Use `open`."""
         self._heard, self._newest = heard, ""
         self._log, self._writer, self._deadline, self._every = log, writer, deadline, every
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._room = capacity
-        self._line: deque[_Order] = deque()
-        self._asked: deque[_Order] = deque()
+        self._line: deque[Order] = deque()
+        self._asked: deque[Order] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._closing = False
@@ -152,7 +135,7 @@ class Ledger:
 
     async def checkpoint(self) -> str:
         """A signed note over everything recorded so far. Raises `LedgerUnavailable`."""
-        note = await self._ask(_Ask.CHECKPOINT)
+        note = await self._ask(Ask.CHECKPOINT)
         assert isinstance(note, str)  # noqa: S101  # what the thread answers to a checkpoint
         return note
 
@@ -165,12 +148,12 @@ class Ledger:
         if self._closing:
             return
         self._closing = True
-        self._orders.put(_Order(_Ask.STOP, self._loop.create_future()))
+        self._orders.put(Order(Ask.STOP, self._loop.create_future()))
         await asyncio.to_thread(self._thread.join, self._deadline)
         if not self._thread.is_alive():  # else its disk hangs: the process's end releases the file
             await asyncio.to_thread(self._log.close)
         while self._asked:
-            _refuse(self._asked.popleft(), _CLOSED)
+            refuse(self._asked.popleft(), _CLOSED)
         self._trouble = _CLOSED
         if self._alarm:
             self._alarm.cancel()
@@ -178,11 +161,11 @@ class Ledger:
     async def _add_subject(self, row: SubjectRow) -> None:
         await self._ask(Write((), (), subjects=(row,)))
 
-    async def _ask(self, what: Write | _Ask) -> Receipt | str:
+    async def _ask(self, what: Write | Ask) -> Receipt | str:
         """Put an order in line and wait for what comes of it. All have the same time, so they fall due in line."""
         if self._closing:
             raise LedgerUnavailable(_CLOSED)
-        order = _Order(what, self._loop.create_future(), self._loop.time() + self._deadline)
+        order = Order(what, self._loop.create_future(), self._loop.time() + self._deadline)
         self._asked.append(order)
         self._line.append(order)
         self._admit()
@@ -203,7 +186,7 @@ class Ledger:
         self._forget_settled()
         while self._asked and self._asked[0].due <= self._loop.time():
             self._trouble = f"nothing durable within {self._deadline:g} s (its queue is full or its disk hangs)"
-            _refuse(self._asked.popleft(), self._trouble)
+            refuse(self._asked.popleft(), self._trouble)
             self._forget_settled()
         self._alarm = self._loop.call_at(self._asked[0].due, self._expire) if self._asked else None
 
@@ -211,11 +194,11 @@ class Ledger:
         while self._asked and self._asked[0].waiter.done():
             self._asked.popleft()
 
-    def _settle(self, orders: Sequence[_Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
+    def _settle(self, orders: Sequence[Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
         """Tell callers what came of their orders."""
         for order, outcome in zip(orders, outcomes, strict=True):
             if isinstance(outcome, LedgerUnavailable):
-                _refuse(order, outcome.reason)
+                refuse(order, outcome.reason)
             elif order.waiter.done():  # its caller was cancelled, or its time was over
                 continue
             elif isinstance(outcome, Exception):
@@ -233,7 +216,7 @@ class Ledger:
         due, running = time.monotonic() + self._every, True
         while running:
             orders = self._take(min(PROBE_SECONDS, max(due - time.monotonic(), 0.0)))
-            running = not any(order.what is _Ask.STOP for order in orders)
+            running = not any(order.what is Ask.STOP for order in orders)
             if orders:
                 self._carry_out(orders)
             else:
@@ -243,23 +226,23 @@ class Ledger:
                 due = time.monotonic() + self._every
         self._guard(self._writer.close)
 
-    def _take(self, seconds: float) -> list[_Order]:
+    def _take(self, seconds: float) -> list[Order]:
         """All orders that wait, up to a group; waits that long for the first."""
-        orders: list[_Order] = []
+        orders: list[Order] = []
         with contextlib.suppress(queue.Empty):
             orders.append(self._orders.get(timeout=seconds))
             while len(orders) < MAX_GROUP:
                 orders.append(self._orders.get_nowait())
         return orders
 
-    def _carry_out(self, orders: Sequence[_Order]) -> None:
+    def _carry_out(self, orders: Sequence[Order]) -> None:
         """One commit for all appends among the orders; then, if asked for, a checkpoint over them."""
         appends = [(order, order.what) for order in orders if isinstance(order.what, Write)]
         if appends:
             done = self._guard(lambda: self._writer.write([write for _, write in appends]))
             outcomes = done if isinstance(done, list) else [done] * len(appends)
             self._deliver([order for order, _ in appends], outcomes)
-        asked = [order for order in orders if order.what is _Ask.CHECKPOINT]
+        asked = [order for order in orders if order.what is Ask.CHECKPOINT]
         if asked:
             given = self._guard(self._writer.asked)
             if callable(given):
@@ -269,7 +252,7 @@ class Ledger:
                 self._tell(given)
             self._deliver(asked, [given] * len(asked))
 
-    def _give(self, orders: Sequence[_Order], given: Callable[[], str]) -> None:
+    def _give(self, orders: Sequence[Order], given: Callable[[], str]) -> None:
         """On a thread of its own: nothing that is to be recorded waits for it."""
         try:
             outcome: str | LedgerUnavailable = given()
@@ -308,12 +291,6 @@ class Ledger:
         self._trouble = self._log.room().trouble
         return result
 
-    def _deliver(self, orders: Sequence[_Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
+    def _deliver(self, orders: Sequence[Order], outcomes: Sequence[Receipt | str | Exception]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, orders, outcomes)
-
-
-def _refuse(order: _Order, reason: str) -> None:
-    """Fail an order's caller, each with an error of its own (a shared one would gather all their tracebacks)."""
-    if not order.waiter.done():
-        order.waiter.set_exception(LedgerUnavailable(reason))
