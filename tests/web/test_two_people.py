@@ -77,6 +77,7 @@ RIGHTS: Mapping[Route, Sequence[Try]] = {
     **policy_routes.RIGHTS,
     **policy_view_routes.RIGHTS,
     ("GET", "/api/feedback"): [Try(), Try(query={"after": "ID"}, of="feedback")],
+    ("GET", "/metrics"): [Try()],
 }
 """Routes about everybody's things: without their own right there is one answer, 403."""
 

@@ -19,7 +19,8 @@ IN_SCOPE = 4
 """Access classes of a scope, and as many of those outside it, that are asked with a decision."""
 PEOPLE = 20
 QUESTIONS = 200
-"""Asked of a whole version, of so many people."""
+"""Asked of a whole version, of so many people in so many groups each."""
+GROUPS = 2
 NAMES = 100_000
 """Names of a policy that people and objects are drawn from, at most."""
 CHAT = "sys:chat"
@@ -62,19 +63,14 @@ def of_snapshot(snapshot: Snapshot, now: datetime | None = None) -> list[Sample]
     groups = [name for name in subjects if name.startswith("group:")]
     anything = [on for on in islice(book.on_object, NAMES) if not on[0].startswith("readers:")]
     samples = []
-    for user in _some(users, PEOPLE):
-        principal = Principal(user, frozenset(_some(groups, random.randint(0, 2))))  # noqa: S311 - no secret hangs on it
-        own = [
-            (rule.obj, str(rule.act))
-            for name in sorted(book.closure(principal))
-            for rule in book.of_subject.get(name, ())
-        ]
-        each = QUESTIONS // min(PEOPLE, len(users))
-        drawn = _some([on for on in own if not on[0].startswith("readers:")], each // 2)
-        drawn += _some(anything, each - len(drawn))
-        samples.append(
-            _sample(snapshot, principal, context, tuple(_asked(snapshot, principal, on, context) for on in drawn))
-        )
+    for user in random.choices(users, k=PEOPLE):  # noqa: S311 - no secret hangs on it
+        principal = Principal(user, frozenset(_some(groups, GROUPS)))
+        rules = [rule for name in book.closure(principal) for rule in book.of_subject.get(name, ())]
+        own = [on for on in {(rule.obj, str(rule.act)) for rule in rules} if not on[0].startswith("readers:")]
+        drawn = _drawn(own, QUESTIONS // PEOPLE // 2)
+        drawn += _drawn(anything, QUESTIONS // PEOPLE - len(drawn))
+        asked = tuple(_asked(snapshot, principal, on, context) for on in drawn)
+        samples.append(_sample(snapshot, principal, context, asked))
     return samples
 
 
@@ -110,3 +106,8 @@ def _readers(known: Mapping[str, frozenset[str]], names: Iterable[str]) -> dict[
 
 def _some(given: Sequence[T], most: int) -> list[T]:
     return random.sample(given, min(most, len(given)))
+
+
+def _drawn(given: Sequence[T], count: int) -> list[T]:
+    """So many, the same more than once perhaps; none of none."""
+    return random.choices(given, k=count) if given else []  # noqa: S311 - no secret hangs on it
