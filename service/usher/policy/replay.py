@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -25,6 +25,7 @@ from usher.core.reach import Reach, reach
 from usher.core.redecided import Redecided, Sight, redecided
 from usher.core.replay import policy_of
 from usher.errors import UserError
+from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind
 from usher.ledger.sealing import SealBroken
 from usher.policy.editors import SYSTEM, Editor, Editors
@@ -99,7 +100,7 @@ class PolicyReplays:
         await self._editors.judged(by, Action.POLICY_READ)
         if by.grant is None:
             _, snapshot = await self._authority.current()
-            everything = Reach(True, frozenset(snapshot.catalog.classes), whole=True)
+            everything = Reach(True, snapshot.shelves.catalog.numbers, whole=True)
             return Far(everything, everything if names else None)
         grant = await self._authority.again(by.grant)
         named = reach_of(grant, Action.AUDIT_IDENTIFY) if names else None
@@ -124,7 +125,7 @@ class PolicyReplays:
         shown = [tuple(showing for showing in one.shown if showing.in_prompt is not False) for one in exchanges]
         documents = sorted({UUID(showing.document) for some in shown for showing in some})
         classes = await self._sources.documents.current_classes(documents)
-        requests = await asyncio.to_thread(self._requests, exchanges)
+        requests = await self._asking.opened(asyncio.to_thread(self._requests, exchanges))
         found: list[Again] = []
         for one, some, request in zip(exchanges, shown, requests, strict=True):
             asker = await self._asker(one.pseudonym, request.get("credential_id"))
@@ -138,8 +139,12 @@ class PolicyReplays:
             found.append(Again(one, some, decided, gained))
         return found
 
-    def _requests(self, exchanges: Iterable[Exchange]) -> list[dict[str, Any]]:
-        return [json.loads(self._log.stored(one.number, one.number)[0].event) for one in exchanges]
+    def _requests(self, exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:
+        """Raises `LedgerUnavailable` where they are not what the index says."""
+        found = [json.loads(event.event) for one in exchanges for event in self._log.stored(one.number, one.number)]
+        if [event["audit_id"] for event in found] != [one.audit_id for one in exchanges]:
+            raise LedgerUnavailable("an exchange's request is not in its place; run `usher audit verify`")
+        return found
 
     async def _asker(self, pseudonym: str | None, credential: str | None) -> tuple[Principal, str | None] | None:
         """Who asked, and the purpose of their key; None where they may do nothing any more, by whatever policy."""
@@ -208,7 +213,7 @@ def _reach(grant: Grant) -> Reach:
     """How far the right to read the policy goes, in documents."""
     return reach(
         grant.may(Action.POLICY_READ, SYSTEM).allowed,
-        grant.snapshots[0].catalog.classes,
+        grant.snapshots[0].shelves.catalog,
         lambda collection: grant.may(Action.POLICY_READ, collection).allowed,
         lambda collection: grant.denies(Action.POLICY_READ, collection),
     )
