@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from uuid import UUID
 
 import pytest
 from tests.web.case_kit import HOLIDAY, NOTE, PATH, RULES, add, change, exchange, opened, shown
@@ -102,3 +103,25 @@ def test_what_went_with_somebody_is_not_written_again(usher: World) -> None:
     assert (refused.status_code, "was erased" in refused.json()["problem"]) == (409, True)
     assert change(usher, case, "decision", decision="fine", text="Why").status_code == 409
     assert change(usher, case, "decision", decision="fine").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE case_step SET exchanges = 'no list' WHERE {}",
+        "UPDATE case_step SET op = 'close' WHERE {}",
+        "UPDATE case_step SET version = 7 WHERE {}",
+        "UPDATE case_step SET sealed = zeroblob(90) WHERE {}",
+    ],
+)
+def test_a_case_that_somebody_changed_is_named_and_the_others_are_given(usher: World, change: str) -> None:
+    """To whoever may know of all cases; to others it is not there."""
+    good, bad = opened(usher), opened(usher, "fred")
+    with closing(sqlite3.connect(usher.folder / "home" / "usher.sqlite", isolation_level=None)) as connection:
+        connection.execute(change.format('"case" = ?'), (UUID(bad).hex,))
+    told = usher.ask("GET", PATH, "erin").json()
+    assert good in [one["id"] for one in told["cases"]]
+    assert bad in told["damaged"]
+    assert usher.ask("GET", f"{PATH}/{bad}", "erin").status_code == 409
+    assert usher.ask("GET", f"{PATH}/{bad}", "fred").status_code == 404
+    assert usher.ask("GET", PATH, "fred").json()["damaged"] == []

@@ -69,6 +69,16 @@ class CaseTold:
 
 
 @dataclass(frozen=True, slots=True)
+class CasePage:
+    """Newest first. `next` goes into `after` for the page that follows; null at the end. `damaged` are cases of which
+    what is stored was changed by somebody else, for whoever may know of all: nothing of them can be told."""
+
+    cases: list[CaseTold]
+    next: UUID | None
+    damaged: list[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A case with those of its exchanges that its reader may know. `whole`: nothing in any of its exchanges is out of
     the reader's reach."""

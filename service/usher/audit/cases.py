@@ -15,7 +15,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from usher.audit.asking import Asking, Names
-from usher.audit.case_answer import CaseTold, Changed, Seen, listed, told
+from usher.audit.case_answer import CasePage, CaseTold, Changed, Seen, listed, told
 from usher.audit.near import Nearness, exchanges
 from usher.audit.proof import NotThere
 from usher.audit.questions import Named, Questions
@@ -27,6 +27,7 @@ from usher.core.cases import (
     MAX_NOTE,
     MAX_STEPS,
     MAX_TITLE,
+    Damaged,
     Erased,
     Op,
     Review,
@@ -138,7 +139,7 @@ class Cases:
 
         return await self._judged_again(reviewer, reach, read)
 
-    async def page(self, reviewer: Reviewer, after: UUID | None, limit: int) -> tuple[list[CaseTold], UUID | None]:
+    async def page(self, reviewer: Reviewer, after: UUID | None, limit: int) -> CasePage:
         """Cases, newest first, and the id to go on after (None: the end); a page may be short."""
         if not 1 <= limit <= MAX_LIST:
             raise UserError("limit", f"is {str(limit)[:20]}", f"give a whole number from 1 to {MAX_LIST}")
@@ -147,22 +148,24 @@ class Cases:
         await self._asking.follower.caught_up()
         return await self._judged_again(reviewer, reach, lambda reach: self._page(reviewer, reach, after, limit))
 
-    async def _page(
-        self, reviewer: Reviewer, reach: Reach, after: UUID | None, limit: int
-    ) -> tuple[list[CaseTold], UUID | None]:
+    async def _page(self, reviewer: Reviewer, reach: Reach, after: UUID | None, limit: int) -> CasePage:
         """To go on after a case that they may know of, unless there are `SCAN` others in a row."""
         cases: list[CaseTold] = []
+        damaged: list[UUID] = []
         by, looked_at = await self._by(reviewer), 0
         while records := await self._store.page(after, limit + 1):
             for record in records:
+                if record.damaged:
+                    damaged += [record.id] if reach.whole else []
+                    continue
                 seen = await self._seen(reviewer, reach, record, wait=False)
                 if seen is not None and len(cases) == limit:
-                    return cases, cases[-1].id
+                    return CasePage(cases, cases[-1].id, damaged)
                 cases += [] if seen is None else [listed(seen, by)]
             after, looked_at = records[-1].id, looked_at + len(records)
             if looked_at >= SCAN:
-                return cases, after
-        return cases, None
+                return CasePage(cases, after, damaged)
+        return CasePage(cases, None, damaged)
 
     async def _judged_again(self, reviewer: Reviewer, reach: Reach, read: Callable[[Reach], Awaitable[T]]) -> T:
         """What is read as far as the rights go, which are judged again before it is given."""
@@ -187,7 +190,9 @@ class Cases:
     async def _shown(self, reviewer: Reviewer, reach: Reach, ident: str) -> Seen:
         case = _known(ident)
         record = None if case is None else await self._store.read(UUID(case))
-        shown = None if record is None else await self._seen(reviewer, reach, record)
+        if record is not None and record.damaged and reach.whole:
+            raise Damaged("case", "was changed in the database, and makes none any more", "look for it in a backup")
+        shown = None if record is None or record.damaged else await self._seen(reviewer, reach, record)
         if shown is None:
             raise _absent()
         return shown

@@ -6,22 +6,26 @@ import hashlib
 import hmac
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 
 from usher.backends.keyring import KeyRing, seal, unseal
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_case_tables import audit_case, case_step
 from usher.backends.sql_outbox import Finisher, enqueue
-from usher.core.cases import Op, Review, Step
-from usher.ledger.sealing import KEY_BYTES
+from usher.core.cases import Op, Review, Step, case_of
+from usher.ledger.sealing import KEY_BYTES, SealBroken
 from usher.ports import Change
 from usher.ports.cases import CaseRecord
 
 _C, _S = audit_case.c, case_step.c
+UNREADABLE = (SealBroken, ValueError, TypeError, AttributeError)
+"""What rows that somebody changed raise as they are read."""
+_log = structlog.stdlib.get_logger("usher.cases")
 
 
 class SqlCases:
@@ -70,6 +74,19 @@ class SqlCases:
     async def _records(self, cases: sa.Select[Any], *, titles_only: bool = False) -> list[CaseRecord]:
         def work(connection: sa.Connection) -> list[CaseRecord]:
             rows = connection.execute(cases).all()
+            try:
+                return read(connection, rows)
+            except UNREADABLE:  # one of them: the others are there all the same
+                return [one for row in rows for one in read_one(connection, row)]
+
+        def read_one(connection: sa.Connection, row: AnyRow) -> list[CaseRecord]:
+            try:
+                return read(connection, [row])
+            except UNREADABLE:
+                _log.critical("case_damaged", id=str(row.id))
+                return [CaseRecord(row.id, (), {}, damaged=True)]
+
+        def read(connection: sa.Connection, rows: Sequence[AnyRow]) -> list[CaseRecord]:
             steps: dict[UUID, list[AnyRow]] = defaultdict(list)
             wanted = sa.select(case_step).where(_S.case.in_([row.id for row in rows]), _S.active)
             if titles_only:  # what is typed may be very much
@@ -86,7 +103,9 @@ class SqlCases:
         if row.wrapped_key is not None:
             key = self._ring.unwrap(row.wrapped_key, bound(row.id))
             texts = {s.version: _opened(key, row.id, s.version, s.sealed) for s in steps if s.sealed is not None}
-        return CaseRecord(row.id, tuple(_step(step) for step in steps), texts, row.wrapped_key is None)
+        made = tuple(_step(step) for step in steps)
+        case_of(made)
+        return CaseRecord(row.id, made, texts, row.wrapped_key is None)
 
 
 def forget_cases_about(connection: sa.Connection, pseudonym: str) -> int:

@@ -84,6 +84,12 @@ class Moved(UserError):
     status = 409
 
 
+class Damaged(UserError):
+    """What is stored of the case was changed by somebody else."""
+
+    status = 409
+
+
 class Erased(UserError):
     """What was typed in the case is gone, for good."""
 

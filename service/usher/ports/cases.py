@@ -14,12 +14,14 @@ from usher.ports.data import Change
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
     """A case by its steps in order, from the first on, and what was typed at some of them by version: the title at
-    the first. `erased`: all that was typed is gone, with somebody whose exchange it holds."""
+    the first. `erased`: all that was typed is gone, with somebody whose exchange it holds. `damaged`: what is stored of
+    it was changed by somebody else and makes no case any more; then there is nothing but its id."""
 
     id: UUID
     steps: tuple[Step, ...]
     texts: Mapping[int, str]
     erased: bool = False
+    damaged: bool = False
 
 
 class CaseStore(Protocol):

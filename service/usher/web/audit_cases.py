@@ -10,7 +10,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from usher.audit.case_answer import CaseTold, Changed
+from usher.audit.case_answer import CasePage, CaseTold, Changed
 from usher.audit.cases import Query
 from usher.audit.questions import Named
 from usher.audit.ranges import DEFAULT_LIMIT, Range
@@ -86,14 +86,6 @@ class Decision:
     text: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CasePage:
-    """Newest first. `next` goes into `after` for the page that follows; null at the end."""
-
-    cases: list[CaseTold]
-    next: UUID | None
-
-
 @get("/cases", responses=PROBLEMS, summary="Cases")
 async def list_cases(
     services: NamedDependency[Services],
@@ -102,8 +94,7 @@ async def list_cases(
     limit: Annotated[int, QueryParameter(description="How many, from 1 to 100")] = DEFAULT_LIMIT,
 ) -> Response[CasePage]:
     """Those with an exchange that your rights reach, and those that you opened. This reading is itself recorded."""
-    cases, following = await services.audit.cases.page(reviewer, after, limit)
-    return Response(CasePage(cases, following), headers=NO_STORE)
+    return Response(await services.audit.cases.page(reviewer, after, limit), headers=NO_STORE)
 
 
 @get("/cases/{case:str}", responses={**PROBLEMS, **_NOT_FOUND}, summary="A case with its exchanges and steps")
