@@ -43,10 +43,13 @@ def who(
         if candidates.isdisjoint((person.user, *person.groups)):
             continue
         kind = kinds.of(person)
-        if kind not in known:
-            known[kind] = may(small, kinds.principal(person), obj, action, context)
-        if known[kind].allowed and kinds.principal(person).problem is None:
-            found.append(Allowed(person, known[kind]))
+        decision, principal = known.get(kind), kinds.principal(person)
+        if (decision is not None and not decision.allowed) or principal.problem is not None:
+            continue
+        if decision is None:
+            decision = known[kind] = may(small, principal, obj, action, context)
+        if decision.allowed:
+            found.append(Allowed(person, decision))
     return tuple(found)
 
 
@@ -56,7 +59,7 @@ def _about(snapshot: Snapshot, obj: str, action: Action) -> Snapshot:
     places = (obj, *ancestors(obj))
     rules = tuple(rule for name in places for rule in snapshot.book.on_object.get((name, action), ()))
     book = replace(RuleBook.of(Rules(rules)), parents=snapshot.book.parents)
-    readers = snapshot.catalog.readers.get(obj, ()) if action == READ else ()
+    readers = snapshot.catalog.readers.get(obj, ())
     shelves = replace(snapshot.shelves, lists_naming=dict.fromkeys(readers, frozenset({obj})))
     return Snapshot(snapshot.version, snapshot.digest, snapshot.catalog, book, shelves)
 

@@ -62,6 +62,17 @@ def test_a_right_that_may_not_be_there_when_it_is_needed_is_none(text: str) -> N
     assert "user:a" not in found(text)
 
 
+def test_a_role_that_is_too_many_links_away_is_a_groups_gift() -> None:
+    """Nine links are followed; who comes by the tenth has the role only by the group that is nearer."""
+    chain = [RoleLink("user:a", "role:r0"), *(RoleLink(f"role:r{n}", f"role:r{n + 1}") for n in range(9))]
+    allow = Permission("role:r9", "sys:policy", APPROVE, Effect.ALLOW, ALWAYS)
+    book = RuleBook.of(Rules((allow,), (*chain, RoleLink("group:x", "role:r9"))))
+    assert "role:r9" in book.closure(Principal("user:a", frozenset({"group:x"})))
+    assert approvers(book, PEOPLE) == frozenset()
+    nearer = RuleBook.of(Rules((allow,), (*chain[1:], RoleLink("user:b", "role:r1"))))
+    assert approvers(nearer, PEOPLE) == {"user:b"}
+
+
 def test_people_who_are_not_given_are_not_counted() -> None:
     """Who is inactive or unknown approves nothing, whatever rules say."""
     assert found(TWO, [Person("user:b"), Person(None, frozenset({"group:x"}), known=False)]) == {"user:b"}
@@ -76,7 +87,8 @@ def test_two_are_never_lost() -> None:
     assert not loses_last_two(three, two, PEOPLE)
     assert not loses_last_two(two, three, PEOPLE)
     assert not loses_last_two(one, RuleBook(), PEOPLE)
-    assert not loses_last_two(two, one, iter(PEOPLE[1:]))
+    assert not loses_last_two(two, one, PEOPLE[1:])
+    assert not loses_last_two(two, three, iter(PEOPLE))
 
 
 GROUPS = ["group:x", "group:y"]

@@ -62,6 +62,11 @@ def test_an_edit_that_cannot_be_made_names_its_line_and_the_remedy(
     assert raised.value.remedy in str(raised.value)
 
 
+def test_the_first_of_equal_lines_is_named() -> None:
+    with pytest.raises(EditError, match="line 2 says it"):
+        edited(f"#\n{CAROL}\n{CAROL}\n", [CAROL], ())
+
+
 def test_a_line_that_is_there_twice_is_taken_out_twice() -> None:
     """Nothing of it stays in force."""
     assert edited(f"{CAROL}\n#\ng,user:carol,role:hr\n", (), [CAROL]) == "#\n"

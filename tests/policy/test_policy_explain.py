@@ -90,6 +90,33 @@ def test_where_no_rule_allows_it_a_rule_or_a_role_would() -> None:
     )
 
 
+def test_a_role_that_would_bring_a_deny_with_it_is_not_suggested() -> None:
+    """What a role inherits counts."""
+    rules = parse_rules("""\
+p, role:a, coll:x, document.read, allow, always
+p, role:b, coll:x, document.read, allow, always
+p, role:c, coll:x, document.read, deny, always
+g, role:b, role:c
+""")
+    found = explain(compile_snapshot(1, rules, Catalog()), ALICE, "coll:x", READ, NOON)
+    assert found.roles_to_give == (RoleLink("user:alice", "role:a"),)
+
+
+def test_only_rules_whose_condition_holds_are_told_as_the_reason() -> None:
+    """One that allows or forbids at other times is not what decides now."""
+    rules = parse_rules("""\
+p, user:alice, coll:x, document.read, allow, always
+p, group:temps, coll:x, document.read, allow, purpose:is=audit
+p, group:temps, coll:y, document.read, deny, purpose:is=audit
+""")
+    snapshot = compile_snapshot(1, rules, Catalog())
+    assert explain(snapshot, ALICE, "coll:x", READ, NOON).own_words == ("a rule on user:alice allows it",)
+    denied = explain(snapshot, ALICE, "coll:y", READ, NOON)
+    assert denied.missing[0].startswith("a rule that allows document.read on coll:y for one of")
+    audit = explain(snapshot, ALICE, "coll:y", READ, Context(NOON.now, "audit"))
+    assert audit.missing == (f"it must go: {rules.permissions[2].canonical}",)
+
+
 def test_a_reader_list_shows_whom_it_names() -> None:
     found = asked(LIST)
     assert found.listed == (("user:alice", "role:finance", "role:staff"),)

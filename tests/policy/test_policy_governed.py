@@ -143,6 +143,16 @@ def test_a_role_that_is_made_wider_in_the_same_change_is_judged_as_it_will_be() 
     assert len(reasons(add="g, user:bob, role:hr/new\n", remove=wider, rules=rules)) == 2
 
 
+def test_a_chain_is_followed_to_its_end() -> None:
+    """Also beyond the links that Casbin follows: a link further up makes the chain shorter."""
+    names = [*(f"role:hr/deep/{n}" for n in range(9)), "role:boss"]
+    chain = "".join(f"g, {low}, {high}\n" for low, high in pairwise(["user:bob", *names]))
+    rules = read_rules(POLICY + chain)
+    for link in ("g, user:bob, role:hr/deep/5", "g, user:eve, role:hr/deep/0"):
+        (reason,) = reasons(add=link, rules=rules)
+        assert "carries p, role:boss" in reason
+
+
 SUBJECTS = ["user:ed", "user:alice", typed("user", "x, role:boss"), "group:staff", typed("group", "a,b"), "role:hr"]
 SUBJECTS += ["role:hr/clerk", "role:hr/chief", "role:hr/listed", "role:hrx", "role:boss"]
 DEEP = [f"role:hr/deep/{n}" for n in range(9)]

@@ -113,6 +113,13 @@ def test_a_deny_that_is_lifted_from_people_unknown_is_a_gain() -> None:
     assert changes(STAFF + denies, STAFF, temps, eve) == {}
 
 
+def test_a_deny_that_is_lifted_counts_where_others_are_allowed_at_times_only() -> None:
+    deny = "p, group:temps, coll:b, document.read, deny, always\n"
+    allows = STAFF + "p, role:boss, coll:b, document.read, allow, purpose:is=audit\n"
+    (change,) = changes(allows + deny, allows, Person(None, frozenset({"group:temps"}), known=False)).values()
+    assert change.reads_gained == ("coll:b",)
+
+
 def test_users_whom_only_rules_know_are_found() -> None:
     """By rule and by link; those of the directory are not among them."""
     book = RuleBook.of(parse_rules(STAFF + "p, user:eve, coll:b, document.read, deny, always\n"))

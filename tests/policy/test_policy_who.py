@@ -74,9 +74,12 @@ def test_the_matrix_has_a_row_for_each_person() -> None:
     rows = list(matrix(SNAPSHOT, [ALICE, BOB, EVE], NOON))
     assert rows[0][:4] == ("user", "groups", "document.read coll:hr", "document.read coll:hr/pay")
     assert rows[2] == ("user:bob", "group:staff group:temps", "yes", "", "yes", "yes")
-    asked = [Asked("coll:hr/new", READ), Asked("readers:" + "0" * 64, READ)]
+    gone = "readers:" + "0" * 64
+    asked = [Asked("coll:hr/new", READ), Asked(gone, READ)]
     audit = replace(NOON, purpose="audit")
-    assert [row[2:] for row in matrix(SNAPSHOT, [ALICE, EVE], audit, asked)][1:] == [("yes", ""), ("yes", "")]
+    rule = parse_rules(f"p, role:hr, {gone}, document.read, allow, always").permissions
+    snapshot = compile_snapshot(1, Rules(RULES.permissions + rule, RULES.links), CATALOG)
+    assert [row[2:] for row in matrix(snapshot, [ALICE, EVE], audit, asked)][1:] == [("yes", ""), ("yes", "")]
 
 
 def test_a_matrix_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +91,11 @@ def test_a_matrix_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_somebody_whose_name_is_none_may_nothing() -> None:
     """Though others with the same roles may."""
-    posing = Person("user:alice", frozenset({"group:staff", "role:hr"}))
-    assert who(SNAPSHOT, [posing], "coll:hr", READ, NOON) == ()
-    assert list(matrix(SNAPSHOT, [posing], NOON))[1][2:] == ("", "", "", "")
+    staff = frozenset({"group:staff"})
+    for posing in (Person("user:alice", staff | {"role:hr"}), Person("user:alice", staff | {"team:x"})):
+        people = [posing, Person("user:alice", staff), posing]
+        assert [one.person for one in who(SNAPSHOT, people, "coll:hr", READ, NOON)] == people[1:2]
+        assert [row[2:] for row in matrix(SNAPSHOT, people, NOON)][1::2] == [("",) * 4] * 2
 
 
 ASKED = [(name, READ) for name in (*COLLECTIONS, "coll:a/b/z", *MARKS)]
