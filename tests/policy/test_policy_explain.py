@@ -177,7 +177,7 @@ OBJECTS = [(name, READ) for name in (*COLLECTIONS[:4], *MARKS[:2])] + [("adapter
 questions = st.tuples(worlds(), st.integers(0, 3), st.sampled_from(OBJECTS), st.sampled_from(CONTEXTS))
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 2)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
 @given(questions)
 def test_each_line_that_turns_it_round_is_told_and_no_other(
     question: tuple[World, int, tuple[str, Action], Context],
@@ -212,7 +212,7 @@ def concerned(rules: Rules, who: Principal, obj: str, action: Action) -> set[Per
     }
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 2)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
 @given(questions)
 def test_paths_are_made_of_links(question: tuple[World, int, tuple[str, Action], Context]) -> None:
     """From the user or one of the groups to the rule's subject."""
@@ -226,7 +226,7 @@ def test_paths_are_made_of_links(question: tuple[World, int, tuple[str, Action],
 
 
 @pytest.mark.slow
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 2)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
 @given(questions)
 def test_casbin_turns_round_at_the_same_lines(question: tuple[World, int, tuple[str, Action], Context]) -> None:
     world, number, (obj, action), context = question
@@ -243,7 +243,7 @@ def test_casbin_turns_round_at_the_same_lines(question: tuple[World, int, tuple[
         assert answer(with_line(world.rules, line)) != found.decision.allowed
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 2)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
 @given(questions)
 def test_to_oneself_no_name_is_told_that_is_not_ones_own(
     question: tuple[World, int, tuple[str, Action], Context],

@@ -110,7 +110,7 @@ def asks(snapshot: Snapshot, person: Person, obj: str, action: Action, context: 
     return may(snapshot, Principal(person.user or "user:nobody", person.groups), obj, action, context).allowed
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 4)
 @given(worlds(), people)
 def test_who_may_agrees_with_each_decision(world: World, people: list[Person]) -> None:
     """For everybody, also through chains that Casbin cuts."""
@@ -121,7 +121,7 @@ def test_who_may_agrees_with_each_decision(world: World, people: list[Person]) -
             assert found == [person for person in people if asks(snapshot, person, obj, action, context)]
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 4)
 @given(worlds())
 def test_what_somebody_may_agrees_with_each_decision(world: World) -> None:
     """What is not listed is as the nearest above it is; where there is none, it is denied."""
@@ -134,7 +134,7 @@ def test_what_somebody_may_agrees_with_each_decision(world: World) -> None:
                 assert nearest == may(snapshot, principal, obj, action, context).allowed
 
 
-@settings(deadline=None, database=None, max_examples=settings().max_examples // 3)
+@settings(deadline=None, database=None, max_examples=settings().max_examples // 4)
 @given(worlds(), people)
 def test_the_matrix_agrees_with_each_decision(world: World, people: list[Person]) -> None:
     """Cell by cell, for a policy that passes lint."""
