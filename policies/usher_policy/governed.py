@@ -29,7 +29,8 @@ right on what is above by path counts, and so does a deny."""
 
 def ungoverned(before: RuleBook, after: RuleBook, delta: Delta, governs: Governs, catalog: Catalog) -> tuple[str, ...]:
     """Why somebody who may edit only what they govern may not make a change: a reason for each line of it that is not
-    theirs to change. None if it is wholly within what they govern.
+    theirs to change, with its number where it is known. None if it is wholly within what they govern. Of rules that
+    are not theirs a reason tells no more than the object.
 
     1. a changed rule: about documents (`document.*`), on a collection that is governed with all that lies in it
     2. a changed link: its role is governed, and so is every right that the role carries by either policy, through all
@@ -53,7 +54,7 @@ def _reasons(bounds: _Bounds, delta: Delta) -> Iterator[str]:
 
 def _told(done: str, line: Permission | RoleLink, problem: str | None) -> Iterator[str]:
     if problem is not None:
-        yield f"{done} line {line.line}: {line.canonical}: {problem}"
+        yield f"{done} line{f' {line.line}' if line.line else ''}: {line.canonical}: {problem}"
 
 
 class _Bounds:
@@ -98,11 +99,10 @@ class _Bounds:
         """What a role carries by either policy that is not governed."""
         for name in sorted(self._above(role)):
             if name in self._listed:
-                return f"{role} carries what {name} may read by a reader list"
+                return f"{role} carries what a reader list gives"
             for rule in (rule for book in self._books for rule in book.of_subject.get(name, ())):
-                problem = self.against_rule(rule)
-                if problem is not None:
-                    return f"{role} carries {rule.canonical}: {problem}"
+                if self.against_rule(rule) is not None:  # whose rule it is and when it holds is not theirs to know
+                    return f"{role} carries {rule.act} on {rule.obj}, which is not wholly governed"
         return None
 
     def _above(self, role: str) -> set[str]:
