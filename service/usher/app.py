@@ -166,7 +166,7 @@ async def _wired(
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)
     limits = Limits(settings)
     chat = Chat(ledger, retrieve, model, threads, watch, limits, noted=shadow.note)
-    policy = PolicyAdmin(policies, authority, directory, courier)
+    policy = PolicyAdmin(policies, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest)
     await end_interrupted(conversations, log)

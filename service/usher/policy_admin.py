@@ -1,4 +1,4 @@
-"""Policy versions: check a rule file with its cases, make it the version in force, explain a decision."""
+"""Policy versions: check a rule file with its cases, make it the version in force."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from usher.authority import Authority, Clock, utc_now
+from usher.authority import Clock, utc_now
 from usher.core.policy_documents import PolicyDocumentError, parse_documents
 from usher.core.policy_source import CaseFileError, PolicySource, check_size, read_cases
 from usher.core.retention import Retention
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.outbox import Courier
-from usher.people import checked_name
-from usher.ports import Directory, Policies, StoredPolicy
+from usher.ports import Policies, StoredPolicy
 from usher_policy.cases import Case, CaseResult, run_cases
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
-from usher_policy.conditions import Context
-from usher_policy.decide import may, roles_of, scope
 from usher_policy.lint import Finding, lint
 from usher_policy.rules import Rules, read_rules
-from usher_policy.vocabulary import Action, Effect, Principal, ancestors, typed
+from usher_policy.vocabulary import Action, Effect, ancestors
 
 __all__ = ["AppliedPolicy", "CheckReport", "Examined", "PolicyAdmin", "PolicySource", "check", "examined"]
 
@@ -120,19 +117,15 @@ def _unnamed(rules: Rules, retention: Retention) -> list[Finding]:
 
 
 class PolicyAdmin:
-    """Changes and explanations of the policy in force."""
+    """The low-level act: a policy made the next version, whoever asks."""
 
     def __init__(
         self,
         policies: Policies,
-        authority: Authority,
-        directory: Directory,
         courier: Courier,
         clock: Clock = utc_now,
     ) -> None:
         self._policies = policies
-        self._authority = authority
-        self._directory = directory
         self._courier = courier
         self._clock = clock
 
@@ -159,33 +152,6 @@ class PolicyAdmin:
         if stored is None:
             return {"version": 0, "digest": None, "documents": []}
         return {"version": stored.version, "digest": stored.digest, "documents": sorted(stored.documents)}
-
-    async def explain(self, user: str, target: str, action: str) -> dict[str, Any]:
-        """One decision as it would fall now for a person of the directory, with the rules that took part."""
-        if action not in set(Action):
-            raise UserError("action", "is not a known action", "use one of: " + ", ".join(Action))
-        raw = checked_name("user", user)
-        person = await self._directory.person(raw)
-        groups = () if person is None else person.groups
-        principal = Principal(typed("user", raw), frozenset(typed("group", group) for group in groups))
-        _, snapshot = await self._authority.current()
-        context = Context(now=self._clock())
-        decision = may(snapshot, principal, target, Action(action), context)
-        known = person is not None and person.active
-        above = (target, *ancestors(target))
-        lines = {rule.id: rule.canonical for name in above for rule in snapshot.book.on_object.get((name, action), ())}
-        return {
-            "user": principal.user,
-            "groups": sorted(principal.groups),
-            "object": target,
-            "action": action,
-            "allowed": decision.allowed and known,
-            "reason": decision.reason if known else "person_inactive",
-            "rules": [lines.get(rule, rule) for rule in decision.rules],
-            "roles": list(roles_of(snapshot, principal)),
-            "readable_access_classes": len(scope(snapshot, principal, context).classes) if known else 0,
-            "policy_version": snapshot.version,
-        }
 
 
 def _sound(source: PolicySource) -> tuple[str, tuple[str, ...]]:

@@ -216,7 +216,7 @@ class House:
             documents=documents,
             outbox=outbox,
             people=People(directory, identity_keys.SqlKeys(database), identity_keys.make_secret, courier),
-            policy=PolicyAdmin(policies, authority, directory, courier),
+            policy=PolicyAdmin(policies, courier),
             ingest=ingest,
             retrieve=Retrieve(authority, ledger, self.store, embedder, documents),
         )

@@ -1,4 +1,4 @@
-"""Policy versions as the operator makes them: checked, applied one after another, explained."""
+"""Policy versions as the operator makes them: checked, applied one after another."""
 
 from __future__ import annotations
 
@@ -115,33 +115,6 @@ def test_an_application_that_failed_on_its_way_goes_before_the_next(house: House
     house.using(story, wrap=plan.wrap)
     assert [event["version"] for event in house.events("policy")] == [1, 2, 3]
     house.check_whole()
-
-
-@pytest.mark.slow
-def test_a_person_is_explained_as_of_now(house: House) -> None:
-    """The rules that took part, in their own words; somebody inactive may nothing, whatever the rules say."""
-
-    async def story(rooms: Rooms) -> None:
-        told = await rooms.policy.explain("user:ann", "coll:hr", "document.read")
-        assert (told["user"], told["allowed"], told["policy_version"]) == ("user:ann", True, 1)
-        assert told["rules"] == ["p, role:hr, coll:hr, document.read, allow, always"]
-        assert told["roles"] == ["role:all", "role:hr"]
-        assert not (await rooms.policy.explain("bob", "coll:hr", "document.read"))["allowed"]
-        await rooms.people.deactivate("ann", OPERATOR)
-        told = await rooms.policy.explain("ann", "coll:hr", "document.read")
-        assert (told["allowed"], told["reason"], told["readable_access_classes"]) == (False, "person_inactive", 0)
-        assert not (await rooms.policy.explain("nobody", "coll:hr", "document.read"))["allowed"]
-        assert not (await rooms.policy.explain("bob", "nonsense", "document.read"))["allowed"]
-        for user, action, field in (
-            ("ann", "fly", "action"),
-            ("", "document.read", "user"),
-            ("x" * 300, "chat.ask", "user"),
-        ):
-            with pytest.raises(UserError) as told_wrong:
-                await rooms.policy.explain(user, "coll:hr", action)
-            assert told_wrong.value.field == field
-
-    house.using(story)
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from tests.policy.worlds import CONTEXTS, worlds
 from tests.policy.worlds import World as Rulebook
 from tests.web.world import OPERATOR, PEOPLE, POLICY, World, world
 
+from usher.errors import UserError
 from usher.policy.editors import Editor
-from usher.policy.view_values import own
+from usher.policy.view_values import Explained, own
 from usher.policy.views import PolicyViews
 from usher_policy.catalog import readers_digest
 from usher_policy.compile import compile_snapshot
@@ -67,6 +68,28 @@ def test_a_decision_is_explained_to_whoever_may_read_the_policy(usher: World) ->
     assert (denied["allowed"], denied["rules"]) == (False, [])
     assert "g, user:bob, role:board" in denied["roles_to_give"]
     assert denied["missing"]
+
+
+def test_the_operator_is_told_of_anybody_as_of_now(usher: World) -> None:
+    """However the name is written; whoever is not there, or not active, may nothing, whatever the rules say."""
+
+    def asked(user: str, target: str = "coll:finance", action: str = "document.read") -> Explained:
+        views = usher.services.policies.views
+        found = usher.run(views.explain(Editor(None, "operator:uid:0"), target, action, user))
+        assert isinstance(found, Explained)
+        return found
+
+    assert asked("alice").allowed
+    assert asked("user:alice") == asked("alice")
+    usher.run(usher.services.people.deactivate("alice", OPERATOR))
+    told = asked("alice")
+    assert (told.known, told.allowed, told.reason) == (False, False, "person_inactive")
+    usher.run(usher.services.people.add("alice", (), OPERATOR))
+    assert (asked("nobody").known, asked("nobody").allowed) == (False, False)
+    for user, action, field in (("alice", "fly", "action"), ("", "chat.ask", "user"), ("x" * 300, "chat.ask", "user")):
+        with pytest.raises(UserError) as wrong:
+            asked(user, action=action)
+        assert wrong.value.field == field
 
 
 def test_one_is_told_of_oneself_without_any_right(usher: World) -> None:
