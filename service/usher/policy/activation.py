@@ -44,6 +44,8 @@ class Activation:
             planned = await self._acts.planned(changeset, await self._judged(changeset, by))
             acting = await self._judged(changeset, by)  # planning a large policy takes seconds
             check(planned, acting)
+            if not planned.within(acting.governs):
+                raise NoSuchChangeset
             ended, approvals = await self._ended(changeset, planned, acting, digest)
             version = planned.version(by=acting.name, changeset=ident, now=self._acts.clock())
             said = event(ended, "carried_out", acting, version=version.version)

@@ -138,8 +138,11 @@ def event(changeset: Changeset, act: str, acting: Acting, **more: Any) -> dict[s
 
 
 def checked_comment(comment: str) -> str:
+    """What somebody typed, fit to be kept. Raises `UserError`."""
     if len(comment) > MAX_COMMENT:
         raise UserError("comment", f"has {len(comment)} characters, more than {MAX_COMMENT}", "shorten it")
+    if any("\ud800" <= character <= "\udfff" for character in comment):
+        raise UserError("comment", "has half of a surrogate pair", "leave that character out")
     return comment
 
 

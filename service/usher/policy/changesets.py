@@ -6,6 +6,7 @@ collections or roles only may change what they govern by single edits; a whole p
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -176,13 +177,13 @@ class Changesets:
         if acting.governs is not None:
             before = await self._acts.authority.compiled(against)
             delta = Delta(_read("remove", remove), _read("add", add))
-            after = before.book.changed(delta.removed, delta.added)
+            after = await asyncio.to_thread(before.book.changed, delta.removed, delta.added)
             reasons = ungoverned(before.book, after, delta, acting.governs, before.catalog)
             if reasons:
                 raise Refused(reasons)
         source = source_of(newest) if of is None or of.source is None else of.source
         try:
-            return replace(source, rules_text=edited(source.rules_text, add, remove)), against
+            return replace(source, rules_text=await asyncio.to_thread(edited, source.rules_text, add, remove)), against
         except EditError as error:
             raise UserError("edit", f"{error.line[:120]!r}: {error.problem}", error.remedy) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,9 @@ from usher.core.approval import Proposal
 from usher.ledger.sealing import SealBroken
 from usher.ledger.sequencer import Ledger
 from usher.ports import Directory
+from usher.ports import Person as Known
 from usher.viewing import NotPermitted
-from usher_policy.book import RuleBook
+from usher_policy.book import RuleBook, holders
 from usher_policy.conditions import ALWAYS
 from usher_policy.impact import Person
 from usher_policy.vocabulary import Action, Effect, Principal, split_name, typed
@@ -104,14 +106,14 @@ class Editors:
         found: list[tuple[Person, bool]] = []
         after = ""
         while page := await self._directory.people(after, PAGE):
-            found += [(_person(one.user, one.groups), one.active) for one in page]
+            found += await asyncio.to_thread(_people, page)
             after = page[-1].user
         return found
 
     async def anybody_approves(self, *books: RuleBook) -> bool:
         """Whether some active person could at some time approve a change of everything, by any of these policies."""
         people = [person for person, active in await self.people() if active]
-        return any(_could_approve(book, person) for book in books for person in people)
+        return await asyncio.to_thread(_anybody_approves, books, people)
 
 
 def holds_any(grant: Grant, rights: Sequence[Action]) -> bool:
@@ -120,8 +122,15 @@ def holds_any(grant: Grant, rights: Sequence[Action]) -> bool:
     return everywhere or any(_somewhere(grant, right) is not None for right in rights)
 
 
-def _person(user: str, groups: Iterable[str]) -> Person:
-    return Person(typed("user", user), frozenset(typed("group", group) for group in groups))
+def _people(page: Iterable[Known]) -> list[tuple[Person, bool]]:
+    return [
+        (Person(typed("user", one.user), frozenset(typed("group", group) for group in one.groups)), one.active)
+        for one in page
+    ]
+
+
+def _anybody_approves(books: Iterable[RuleBook], people: Sequence[Person]) -> bool:
+    return any(_could_approve(book, people) for book in books)
 
 
 def _governs(grant: Grant, right: Action) -> Governs:
@@ -136,10 +145,16 @@ def _somewhere(grant: Grant, right: Action) -> tuple[str, ...] | None:
     return tuple(sorted(found)) if any(decision.allowed for decision in decisions) else None
 
 
-def _could_approve(book: RuleBook, person: Person) -> bool:
-    """Whatever the hour: a condition that does not hold now may hold later."""
+def _could_approve(book: RuleBook, people: Iterable[Person]) -> bool:
+    """Whether one of them could, whatever the hour: a condition that does not hold now may hold later."""
     rules = book.on_object.get((SYSTEM, Action.POLICY_APPROVE), ())
-    held = book.closure(Principal(person.user or "", person.groups))
-    mine = [rule for rule in rules if rule.sub in held]
-    barred = any(rule.eft == Effect.DENY and rule.cond == ALWAYS for rule in mine)
-    return not barred and any(rule.eft == Effect.ALLOW for rule in mine)
+    allowed = {rule.sub for rule in rules if rule.eft == Effect.ALLOW}
+    barred = {rule.sub for rule in rules if rule.eft == Effect.DENY and rule.cond == ALWAYS}
+    candidates = holders(allowed, book)
+    concerned = (Principal(one.user or "", one.groups) for one in people if not candidates.isdisjoint(_names(one)))
+    held = map(book.closure, concerned)
+    return any(not allowed.isdisjoint(names) and barred.isdisjoint(names) for names in held)
+
+
+def _names(person: Person) -> set[str]:
+    return {person.user or "", *person.groups}

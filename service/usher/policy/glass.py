@@ -50,21 +50,20 @@ class Glass:
 
         Returns the break-glass, a changeset of its own: its review waits for somebody else.
         """
-        acting = await self._acts.editors.everywhere(by, Action.POLICY_ACTIVATE)
+        await self._judged(by)
         changeset = await self._acts.found(ident, by)
         stands = changeset.stands
         if not isinstance(stands, Proposal) or stands.end is not None or changeset.source is None:
             raise UserError("changeset", "is no open proposal", "draft the change anew")
         if digest != changeset.digest:
             raise refusal(Denial.OTHER_CONTENT, "changeset")
-        return await self._broken(changeset.source, changeset.base, acting, reason, minutes, digest)
+        return await self._broken(changeset.source, changeset.base, by, reason, minutes, digest)
 
     async def of_source(
         self, source: PolicySource, by: Editor, reason: str, minutes: int | None = None
     ) -> AppliedPolicy:
         """As `break_glass`, of a policy that nobody has proposed."""
-        acting = await self._acts.editors.everywhere(by, Action.POLICY_ACTIVATE)
-        made = await self._broken(source, None, acting, reason, minutes)
+        made = await self._broken(source, None, by, reason, minutes)
         stored = await self._acts.planner.version(made.version or 0)
         return AppliedPolicy(stored.version, stored.digest, ())
 
@@ -106,11 +105,14 @@ class Glass:
             except Exception as error:  # the database or the ledger may be away: what is in force needs neither
                 _log.error("break_glass_watch_failed", error=type(error).__name__)
 
+    async def _judged(self, by: Editor) -> Acting:
+        return await self._acts.editors.everywhere(by, Action.POLICY_ACTIVATE)
+
     async def _broken(
         self,
         source: PolicySource,
         base: int | None,
-        acting: Acting,
+        by: Editor,
         reason: str,
         minutes: int | None,
         digest: str | None = None,
@@ -122,6 +124,7 @@ class Glass:
             planned.check()
             if digest is not None and digest != planned.plan.digest:
                 raise refusal(Denial.OTHER_CONTENT, "changeset")
+            acting = await self._judged(by)  # planning a large policy takes seconds
             made = self._made(source, planned, acting, reason, box)
             kept = Box(planned.versions.ordinary, made.created_at + box)
             version = planned.version(by=acting.name, changeset=made.id, now=made.created_at, until=kept.until)

@@ -95,6 +95,8 @@ class Planner:
 
     def __init__(self, policies: Policies, authority: Authority, editors: Editors) -> None:
         self._policies, self._authority, self._editors = policies, authority, editors
+        self._turn = asyncio.Lock()
+        """One plan at a time: that of a large policy takes memory, and time from those who are being answered."""
 
     async def basis(self) -> tuple[Versions, StoredPolicy]:
         """What is in force, and the version that a change is made against now."""
@@ -112,6 +114,10 @@ class Planner:
         """The plan of a policy against version `base` (None: the newest), for somebody whose right goes as far as
         `governs` (None: everywhere)."""
         check_size(source)
+        async with self._turn:
+            return await self._plan(source, base, governs)
+
+    async def _plan(self, source: PolicySource, base: int | None, governs: Governs | None) -> Planned:
         versions, now = await self.basis()
         against = now if base is None or base == now.version else await self.version(base)
         digest = await asyncio.to_thread(digest_of, against.version, against.digest, source)
