@@ -1,4 +1,5 @@
-"""What decisions cost, what a change of policy costs, and how well a scope of many classes travels.
+"""What decisions cost, what a change of policy costs, how well a scope of many classes travels, and how soon three
+servers go by a change.
 
     make bench-policy
 
@@ -24,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import cedarpy
+from policy_replicas import replica_figures
 from policy_worlds import Company, company
 from tests.backends.store_kit import ASKED, IDENTITY, random_points, vector
 
@@ -47,7 +49,13 @@ CLASSES = 50
 
 def main() -> None:
     figures: Figures = {}
-    for name, part in (("rules_10k", rules_10k), ("rules_1m", lambda: beside(rules_1m)), ("scope", scopes)):
+    parts: tuple[tuple[str, Callable[[], Figures]], ...] = (
+        ("rules_10k", rules_10k),
+        ("rules_1m", lambda: beside(rules_1m)),
+        ("scope", scopes),
+        ("replicas", replica_figures),
+    )
+    for name, part in parts:
         began = time.perf_counter()
         made = part()
         print(f"{name}: {time.perf_counter() - began:.0f} s", *(f"{k} {v:g}" for k, v in made.items()), sep="\n  ")
