@@ -162,7 +162,7 @@ class Office:
 def events_in(folder: Path, *types: str) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection:
         rows = connection.execute("SELECT event FROM events ORDER BY number").fetchall()
-    return [event for row in rows if (event := json.loads(row[0]))["type"] in types]
+    return [event for row in rows if (event := json.loads(row[0]))["type"] in types or not types]
 
 
 @asynccontextmanager

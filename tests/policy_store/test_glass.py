@@ -58,7 +58,8 @@ def test_it_is_in_force_for_its_time_and_no_longer(tmp_path: Path, alarms: list[
             assert (now.scope.policy_version, now.valid_until) == (1, None)
             assert (await authority.current())[1].version == 1
         event = office.events("policy")[-1]
-        assert (event["break_glass"], event["fallback"], event["version"]) == (True, 1, 2)
+        assert (event["fallback"], event["version"], event["changeset"]) == (1, 2, str(glass.id))
+        assert [one["act"] for one in office.events() if one.get("break_glass")] == ["alone"]
         assert "okapi" not in str(office.query("SELECT event FROM events", "ledger.sqlite"))
 
     told(tmp_path / "office", story)

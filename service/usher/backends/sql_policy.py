@@ -121,7 +121,7 @@ def insert_version(
     documents = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in policy.documents.items()}
     payload = {"version": policy.version, "digest": policy.digest, "documents": documents, "by": policy.by, **more}
     if box is not None:
-        payload |= {"break_glass": True, "fallback": box.fallback, "glass_until": instant_text(box.until)}
+        payload |= {"fallback": box.fallback, "glass_until": instant_text(box.until)}
     return enqueue(connection, "policy", payload, policy.created_at)
 
 
