@@ -50,6 +50,7 @@ from usher.backends.sql_tickets import SqlTickets
 from usher.chat import Chat
 from usher.conversations import Conversations
 from usher.core.standing import Actor
+from usher.errors import UserError
 from usher.feedback import Feedback
 from usher.ingest import Ingest
 from usher.interrupted import end_interrupted, keep_ending
@@ -211,9 +212,15 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, policy: PolicyAdmin) -> None:
-    """Import the policy that the settings name if the data folder has none yet, and never again."""
-    if settings.policy is not None and (await policies.versions()).policy == 0:
+    """Import the policy that the settings name if the database has none yet, and never again."""
+    if settings.policy is None or (await policies.versions()).policy:
+        return
+    try:
         await policy.apply(read_source(settings.policy), Actor("operator", f"uid:{os.getuid()}"))
+    except UserError:
+        versions = await policies.versions()
+        if not versions.policy and versions.pending_policy is None:
+            raise  # else another server, started beside this one, has imported it
 
 
 async def _ready(

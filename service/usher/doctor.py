@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -195,6 +196,23 @@ def _other_machines(settings: Settings) -> Iterator[Finding]:
             yield _asked(name, url, path, headers)
 
 
+def _shared_store(settings: Settings) -> Iterator[Finding]:
+    """Of a `usher store`: whether somebody listens."""
+    url = settings.qdrant_url or ""
+    if not url.startswith("unix:"):
+        return
+    path = Path(url.removeprefix("unix:"))
+    try:
+        with socket.socket(socket.AF_UNIX) as sock, socket_address(path) as address:
+            sock.settimeout(PATIENCE)
+            sock.connect(address)
+    except OSError as error:
+        remedy = f"start it with `usher store --socket {path}`, or correct USHER_QDRANT_URL"
+        yield Finding("store", False, f"{path} does not answer ({error.strerror})", remedy)
+    else:
+        yield Finding("store", True, f"{path} answers")
+
+
 def _asked(name: str, url: str, path: str, headers: dict[str, str]) -> Finding:
     import httpx
 
@@ -214,7 +232,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield Finding("server", True, "none is running on this data folder")
         return
     for part, state in asyncio.run(_status(settings)).items():
-        yield Finding(f"server, {part}", state == "ok", state, "" if state == "ok" else "see the server's log")
+        well = state == "ok" or state.startswith("off ")  # as it is meant to be
+        yield Finding(f"server, {part}", well, state, "" if well else "see the server's log")
 
 
 async def _status(settings: Settings) -> dict[str, str]:
@@ -229,4 +248,16 @@ async def _status(settings: Settings) -> dict[str, str]:
                 return {"operator socket": f"does not answer ({type(error).__name__})"}
 
 
-CHECKS = (_python, _settings, _data_folder, _ledger, _audit, _key_ring, _policy, _embedder, _other_machines, _server)
+CHECKS = (
+    _python,
+    _settings,
+    _data_folder,
+    _ledger,
+    _audit,
+    _key_ring,
+    _policy,
+    _embedder,
+    _other_machines,
+    _shared_store,
+    _server,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from tests.ledger.audit_index_kit import chat, index_of, told
 
 from usher.backends.sql import Database, migrate
 from usher.backends.sql_proposal_tables import proposal
-from usher.doctor import _audit
+from usher.doctor import _audit, _shared_store
 from usher.settings import Settings
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -62,3 +63,17 @@ def test_how_far_the_index_is_behind_the_record(tmp_path: Path) -> None:
     (tmp_path / "audit-index.sqlite").write_bytes(b"no database at all" * 99)
     [broken] = _audit(Settings(home=tmp_path))
     assert (broken.ok, bool(broken.remedy)) == (True, True)
+
+
+def test_a_shared_store_that_nobody_serves_is_named_with_its_remedy(tmp_path: Path) -> None:
+    """And one that listens is well; without one there is nothing to say."""
+    settings = Settings(home=tmp_path, qdrant_url=f"unix:{tmp_path / 'store.sock'}")
+    (finding,) = _shared_store(settings)
+    assert not finding.ok
+    assert f"usher store --socket {tmp_path / 'store.sock'}" in finding.remedy
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(tmp_path / "store.sock"))
+        listening.listen()
+        (finding,) = _shared_store(settings)
+    assert finding.ok
+    assert list(_shared_store(Settings(home=tmp_path))) == []

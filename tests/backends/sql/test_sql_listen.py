@@ -9,11 +9,14 @@ import pytest
 import sqlalchemy as sa
 from tests.backends.sql.sql_kit import NOW, Ports, run
 
+from usher.app import DATABASE_S, _state
 from usher.backends import sql_listen
-from usher.backends.sql import Database
+from usher.backends.sql import ANSWERS_WITHIN, Database
 from usher.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.parametrize("sql", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+
+_LOCK = sa.text("LOCK TABLE state IN ACCESS EXCLUSIVE MODE")
 
 
 class Ear:
@@ -85,11 +88,10 @@ def test_a_listener_whose_connection_breaks_looks_and_listens_again(
 def test_a_database_that_is_silent_denies_within_the_bound(sql: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
     """A barrier's read is given up, and raises; it answers again when the database does."""
     monkeypatch.setattr("usher.backends.sql.ANSWERS_WITHIN", 0.1)
-    lock = sa.text("LOCK TABLE state IN ACCESS EXCLUSIVE MODE")
 
     async def story() -> None:
         with sql.database.engine.begin() as connection:
-            connection.execute(lock)
+            connection.execute(_LOCK)
             with pytest.raises(DatabaseUnavailable):
                 await sql.policies.revision()
             with pytest.raises(DatabaseUnavailable):
@@ -110,3 +112,16 @@ def test_a_database_that_is_gone_has_one_name(sql: Ports) -> None:
 
     run(story())
     gone.close()
+
+
+def test_readiness_turns_red_before_barriers_deny(sql: Ports) -> None:
+    """With time to spare for whoever looks at it every half second."""
+    assert DATABASE_S + 0.5 <= ANSWERS_WITHIN
+
+    async def story() -> None:
+        with sql.database.engine.begin() as connection:
+            connection.execute(_LOCK)
+            assert "does not answer" in await _state(sql.policies.revision(), 0.1)
+        assert await _state(sql.policies.revision(), DATABASE_S) == "ok"
+
+    run(story())
