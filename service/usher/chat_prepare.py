@@ -10,13 +10,13 @@ from usher.authority import Clock, Grant
 from usher.chat_barrier import Barrier
 from usher.chat_exchange import Exchange, evidence_of
 from usher.chat_query import Rewriter
+from usher.chat_road import road
 from usher.core import exposures
 from usher.core import prompt as prompts
 from usher.core.dialogue import Earlier, title_of
 from usher.core.evidence import decision_body
 from usher.core.history import Asked
 from usher.core.prompt import PromptPassage
-from usher.core.routing import route
 from usher.errors import UserError
 from usher.ledger.content import Subject
 from usher.ledger.record import CHAT, ContentRow, Entry, EventType, Kind, uuid7
@@ -61,7 +61,7 @@ class Preparation:
         await self._threads.check_room(grant.credential.user, thread, self._limits)
         question = asked.question or await self._asked_before(grant, subject, thread.again)
         decision = grant.may(Action.CHAT_ASK, CHAT_OBJECT)
-        chosen = route(may_chat=decision.allowed, classes=grant.scope.classes, dropped_turns=thread.left_out)
+        chosen = road(grant, decision.allowed, question, thread.left_out)
         by = who(grant, subject.pseudonym)
         exchange = Exchange(uuid7(), subject, thread, by, grant, chosen, question, question)
         if not asked.question and thread.again is not None:

@@ -80,6 +80,15 @@ def test_a_leak_under_a_dead_control_is_inconclusive_and_told() -> None:
     assert any("3 canaries found" in reason for reason in verdict.reasons)
 
 
+def test_of_two_bounds_the_stricter_counts() -> None:
+    """Each by itself, whichever side has it."""
+    loose = Bounds(0.6, 0.2, 3, 0.6, 1, -0.5, 1.0, 0.5)
+    for name in Bounds.__struct_fields__:
+        strict = replace(loose, **{name: getattr(STRICT, name)})
+        assert loose & strict == strict & loose == strict
+
+
+STRICT = Bounds(0.5, 0.1, 0, 0.9, 5, 0.5, 0.1, 0.0)
 SHARES = st.floats(0, 1)
 BOUNDS = st.builds(
     Bounds, SHARES, SHARES, st.integers(0, 3), SHARES, st.integers(0, 9), st.floats(-1, 1), SHARES, SHARES

@@ -33,7 +33,8 @@ def decision_body(action: str, target: str, decision: Decision, scope: Scope, ro
         "valid_until": scope.valid_until.isoformat() if scope.valid_until else None,
     }
     if route is not None:
-        body["route"] = {"kind": str(route.kind), "reasons": list(route.reasons)}
+        told = {"kind": str(route.kind), "reasons": list(route.reasons), "rule": route.rule, "adapter": route.adapter}
+        body["route"] = {key: value for key, value in told.items() if value is not None}
     return body
 
 
