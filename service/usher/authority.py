@@ -179,9 +179,12 @@ class Authority:
         return True
 
     async def documents(self) -> tuple[Versions, PolicyDocuments]:
-        """The versions in force, and what the documents of the active policy and of a pending one both allow."""
+        """The versions in force, and what the documents of the active policy and of a pending one both allow; while
+        somebody has broken the glass, of the version before that too: what they decide is final, and the box is not."""
         versions = await self._policies.versions()
         in_force = await self._in_force(versions, self._clock())
+        if versions.ordinary != in_force[0].snapshot.version:
+            in_force = (*in_force, await self._current(versions.ordinary))
         return versions, reduce(PolicyDocuments.intersect, [one.documents for one in in_force])
 
     async def _grant(self, standing: Standing, now: datetime) -> Grant:

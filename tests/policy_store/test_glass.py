@@ -125,6 +125,22 @@ def test_what_was_proposed_stays_open_and_ends_the_box_once_approved(tmp_path: P
     told(tmp_path / "office", story)
 
 
+def test_what_is_final_is_decided_by_the_version_before_too(tmp_path: Path) -> None:
+    """Nobody lets records go early by breaking the glass: both versions' rules of retention must let them."""
+    retention = "rules:\n- {name: short, type: chat, days: 1}\n"
+
+    async def story(office: Office) -> None:
+        source = PolicySource(POLICY, {"retention.yaml": retention})
+        await office.on.activation.operator_apply(source, OPERATOR, "Now.", 5)
+        _, documents = await office.authority.documents()
+        assert len(documents.retention.sets) == 2
+        office.clock.on(minutes=5)
+        _, documents = await office.authority.documents()
+        assert documents.retention.sets == ((),)
+
+    told(tmp_path / "office", story)
+
+
 def test_its_review_stays_open_until_somebody_else_closes_it(tmp_path: Path) -> None:
     """Not the person, not the operator, not before its time is over; and nothing else is done to it."""
 

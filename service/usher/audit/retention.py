@@ -205,7 +205,7 @@ class RetentionRuns:
             if (rule := leaving.get(one.exchange.id) or _rule(item, retention, holds, now)) is not None
         )
         held = sum(bool(verdict.holds) and one.exchange.id in rows for one, verdict in over)
-        return _Going(exchanges, feedback, held, versions.policy)
+        return _Going(exchanges, feedback, held, versions.in_force(now))
 
     async def _rows(self, exchanges: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """The positions of the rows of each exchange that still has text."""
