@@ -31,13 +31,13 @@ test: $(STAMP)
 
 # Decisions only: seconds, no files, no processes.
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow" tests/policy tests/core
+	$(BIN)/pytest -m "not slow" tests/policy tests/core tests/lora
 
 # What `make test` does at length: more kills, failures at every call, more random questions. N=5 is five times as many.
 N ?= 1
 test-crash: $(STAMP)
 	N=$(N) $(BIN)/pytest $(TWO) -m crash $(TESTS)
-	$(BIN)/pytest $(TWO) --hypothesis-profile=long -m "not slow" tests/policy tests/core
+	$(BIN)/pytest $(TWO) --hypothesis-profile=long -m "not slow" tests/policy tests/core tests/lora
 
 # A real model server, and training, each on the CPU. Some gigabytes; vLLM's wheels for pictures and sound are made for
 # GPUs and break the import of what is used here.

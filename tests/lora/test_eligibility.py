@@ -204,4 +204,4 @@ class Changes(RuleBasedStateMachine):
 
 
 TestChanges = Changes.TestCase
-TestChanges.settings = settings(stateful_step_count=12)
+TestChanges.settings = settings(stateful_step_count=10)

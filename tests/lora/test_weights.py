@@ -248,12 +248,14 @@ def written(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_on_the_disk_is_read_alike(tmp_path: Path) -> None:
     """With the same digests."""
     with opened(written(tmp_path / "a")) as found:
         assert inspect(found, LIMITS) == inspect(folder(), LIMITS)
 
 
+@pytest.mark.slow
 def test_nothing_on_the_disk_is_followed(tmp_path: Path) -> None:
     """Not a link to the weights, not one to the folder, not a pipe, not one that comes after the look."""
     sound, linked, piped = (written(tmp_path / name) for name in ("sound", "linked", "piped"))
