@@ -135,7 +135,8 @@ class Authority:
         return await self._grant(standing, now)
 
     async def holds(self, user: str, action: Action, target: str) -> Decision:
-        """The decision on what somebody may do by any credential without a purpose, whether or not they have one."""
+        """The decision on what somebody may do by any credential without a purpose, whether or not they have one. What
+        only a break-glass gives them is not theirs here: it is asked for what outlives one."""
         return (await self._judge_of(user))(action, target)
 
     async def judge_of(self, user: str) -> Callable[[Action, str], bool]:
@@ -149,13 +150,19 @@ class Authority:
         denied = standing.denied
         if denied is not None:
             return lambda _action, _target: Decision(False, denied)
-        policies, context = await self._in_force(standing.versions, now), Context(now=now, purpose=None)
+        context = Context(now=now, purpose=None)
+        policies = (*await self._in_force(standing.versions, now), *await self._before_glass(standing.versions, now))
 
         def decide(action: Action, target: str) -> Decision:
             every = [may(p.snapshot, one, target, action, context) for p in policies for one in standing.principals]
             return next((decision for decision in every if not decision.allowed), every[0])
 
         return decide
+
+    async def lasting(self, grant: Grant) -> Grant:
+        """The grant for what outlives a break-glass: while one is open, the version before must allow it too."""
+        before = await self._before_glass(grant.standing.versions, grant.context.now)
+        return replace(grant, snapshots=(*grant.snapshots, *(policy.snapshot for policy in before)))
 
     async def current(self) -> tuple[Versions, Snapshot]:
         """The versions in force and the active snapshot, over the labels of now."""
@@ -182,10 +189,9 @@ class Authority:
         """The versions in force, and what the documents of the active policy and of a pending one both allow; while
         somebody has broken the glass, of the version before that too: what they decide is final, and the box is not."""
         versions = await self._policies.versions()
-        in_force = await self._in_force(versions, self._clock())
-        if versions.ordinary != in_force[0].snapshot.version:
-            in_force = (*in_force, await self._current(versions.ordinary))
-        return versions, reduce(PolicyDocuments.intersect, [one.documents for one in in_force])
+        now = self._clock()
+        every = (*await self._in_force(versions, now), *await self._before_glass(versions, now))
+        return versions, reduce(PolicyDocuments.intersect, [one.documents for one in every])
 
     async def _grant(self, standing: Standing, now: datetime) -> Grant:
         policies = await self._in_force(standing.versions, now)
@@ -208,6 +214,12 @@ class Authority:
         kept = {spare: self._in_force_now[spare]} if spare in self._in_force_now else {}
         self._in_force_now = {**kept, **found}
         return tuple(found.values())
+
+    async def _before_glass(self, versions: Versions, now: datetime) -> tuple[_Policy, ...]:
+        """The version that comes back when an open break-glass ends; none where none is open."""
+        if versions.ordinary == versions.in_force(now):
+            return ()
+        return (await self._current(versions.ordinary),)
 
     async def _label(self, versions: Versions) -> None:
         if self._catalog.label_version != versions.label:

@@ -141,6 +141,36 @@ def test_what_is_final_is_decided_by_the_version_before_too(tmp_path: Path) -> N
     told(tmp_path / "office", story)
 
 
+def test_nobody_is_made_an_approver_by_it(tmp_path: Path) -> None:
+    """Who changes the policy while it lasts must have the right by both versions: a right that the break-glass gives is
+    none, one that it takes is gone."""
+
+    async def story(office: Office) -> None:
+        change = await office.edit("ann", ["g, user:dan, role:keeper"], ["g, user:cyd, role:keeper"])
+        office.clock.on(minutes=1)
+        glass = office.on.glass.break_glass
+        await glass(change.id, change.digest, await office.by("ann"), "Now.", 30)
+        assert await office.may("dan", Action.POLICY_APPROVE, "sys:policy")
+        for user in ("dan", "cyd"):
+            for act in (
+                office.approve(user, change),
+                office.activate(user, change),
+                office.edit(user, [HR]),
+                glass(change.id, change.digest, await office.by(user), "Longer.", 30),
+                office.plan(change, user),
+            ):
+                with pytest.raises(NotPermitted):
+                    await act
+        await office.approve("bob", change)
+        with office.sql.database.begin() as connection:  # as if dan had
+            names = [await office.ledger.pseudonym(user) for user in ("bob", "dan")]
+            connection.exec_driver_sql("UPDATE changeset SET state = replace(state, ?, ?)", tuple(names))
+        with pytest.raises(NotNow, match="may no longer"):
+            await office.activate("ann", change)
+
+    told(tmp_path / "office", story)
+
+
 def test_its_review_stays_open_until_somebody_else_closes_it(tmp_path: Path) -> None:
     """Not the person, not the operator, not before its time is over; and nothing else is done to it."""
 

@@ -52,7 +52,8 @@ class Acting:
 
 
 class Editors:
-    """Judges whoever reads or changes the policy. Raises `NotPermitted`, `LedgerUnavailable`."""
+    """Judges whoever reads or changes the policy. While somebody has broken the glass, the version before must allow it
+    too: nobody gives themselves an approver for an hour. Raises `NotPermitted`, `LedgerUnavailable`."""
 
     def __init__(self, authority: Authority, directory: Directory, ledger: Ledger) -> None:
         self._authority, self._directory, self._ledger = authority, directory, ledger
@@ -62,7 +63,7 @@ class Editors:
         govern."""
         if by.grant is None:
             return Acting(Principal(typed("user", by.actor)), by.actor, operator=True)
-        grant = await self._authority.again(by.grant)
+        grant = await self._authority.lasting(await self._authority.again(by.grant))
         pseudonym = await self._ledger.pseudonym(grant.credential.user)
         principal = Principal(typed("user", pseudonym))
         for right in rights:
