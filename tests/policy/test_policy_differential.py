@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,20 +30,23 @@ ENOUGH = 95.0
 """Per cent of the branches and lines."""
 
 
-def test_the_snapshot_answers_as_casbin_does_on_the_whole_language(tmp_path: Path) -> None:
+def test_the_snapshot_answers_as_casbin_does_on_the_whole_language(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """A first look, in a moment."""
-    assert compared(tmp_path, 500, 0).decisions >= 500
+    tally = compared(tmp_path, 500, 0)
+    record_property("decisions", tally.decisions)
+    assert tally.decisions >= 500
 
 
 @pytest.mark.crash
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_a_hundred_thousand_decisions_are_casbins(
-    part: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    part: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Yes and no among them; rules added and removed in any order, and compiled again step by step."""
     tally = compared(tmp_path, DECISIONS * int(os.environ.get("N", "1")), part)
-    with capsys.disabled():
-        print(f"\ndecisions compared with Casbin, part {part} of {PARTS}: {tally}")
+    record_property("decisions", tally.decisions)
     assert tally.decisions >= DECISIONS
     assert tally.allowed >= tally.decisions // 12, tally
     assert tally.readable >= tally.documents // 40, tally

@@ -27,7 +27,9 @@ WORLDS = 130
 @pytest.mark.parametrize(
     ("count", "comparisons"), [(WORLDS // 4, 4_000), pytest.param(WORLDS, 20_000, marks=pytest.mark.crash)]
 )
-def test_the_snapshot_answers_as_casbin_does(count: int, comparisons: int) -> None:
+def test_the_snapshot_answers_as_casbin_does(
+    count: int, comparisons: int, record_property: Callable[[str, object], None]
+) -> None:
     """At least so many questions to Casbin, yes and no among them, and the snapshot agrees on each."""
     tally = Tally()
 
@@ -43,6 +45,7 @@ def test_the_snapshot_answers_as_casbin_does(count: int, comparisons: int) -> No
         assert list(disagreements(world, tally)) == []
 
     agrees()
+    record_property("decisions", tally.enforced)
     assert tally.enforced >= comparisons, tally
     assert tally.allowed >= tally.enforced // 8, tally
     assert tally.readable >= tally.documents // 30, tally

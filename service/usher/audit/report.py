@@ -27,7 +27,7 @@ from usher_policy.vocabulary import Action
 T = TypeVar("T")
 
 _MARK = "mark:"
-_TOLD = ("question", "version", "digest", "exchange", "document", "subject", "rule", "proposal", "case", "outcome")
+_TOLD = ("act", "question", "version", "digest", "exchange", "document", "subject", "rule", "proposal", "case", "outcome")
 MOST_LOOKS = 100_000
 """Readings of the log, of those that name no exchange, that are counted: the newest."""
 
