@@ -97,6 +97,8 @@ def tell(shown: Mapping[str, Any], needs_approval: bool) -> None:
     """A changeset as it stands, and the command that comes next."""
     ident = shown["id"]
     say(f"changeset {ident}: {shown['state']}" + (f" as version {shown['version']}" if shown["version"] else ""))
+    if shown["comment"]:
+        say(f"why: {shown['comment']}")
     if shown["state"] == "unreviewed":
         say(f"in force until {shown['expires_at']}; to close its review, as somebody else:")
         say(f"  usher policy close-review {ident}")

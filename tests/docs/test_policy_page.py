@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ import typer
 import yaml
 
 from usher.cli import app
+from usher.core.break_glass import BOX, LONGEST_BOX
+from usher.core.policy_source import MAX_BESIDE, MAX_FILES, MAX_RULES
 from usher.web import policy, policy_changes
+from usher.web.policy_changes import MAX_BODY
+from usher.web.policy_token import PATIENCE
 from usher_policy.cases import read_case
 from usher_policy.conditions import REGISTRY, Context, parse_condition
+from usher_policy.lint import MAX_RULES as MAX_RULES_IN_A_FILE
 from usher_policy.lint import Finding, lint
-from usher_policy.vocabulary import KINDS, RESERVED, SYSTEM_OBJECTS, Action, objects_of
+from usher_policy.vocabulary import KINDS, MAX_NAME, RESERVED, SYSTEM_OBJECTS, Action, objects_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policy.md").read_text("utf-8")
@@ -140,6 +145,18 @@ def test_each_address_exists() -> None:
         written |= {(method, path)}
         written |= {(method, path.replace("approve", other)) for other in codes(what) if path.endswith("approve")}
     assert written == served
+
+
+def test_each_bound_is_the_one_that_holds() -> None:
+    """Sizes, numbers and times that the page gives."""
+    assert f"at most {MAX_RULES >> 20} MiB and a million rules" in PAGE.replace("\n", " ")
+    assert MAX_RULES_IN_A_FILE == 1_000_000
+    assert f"together {MAX_BESIDE >> 20} MiB in {MAX_FILES} files" in PAGE.replace("\n", " ")
+    assert f"at most {MAX_BODY >> 20} MiB: more is 413" in PAGE
+    assert (PATIENCE, "up to five seconds" in PAGE) == (5.0, True)
+    assert (timedelta(hours=1), timedelta(days=1)) == (BOX, LONGEST_BOX)
+    assert "an hour if they say nothing, at most a day" in PAGE
+    assert f"at most {MAX_NAME} characters" in PAGE
 
 
 def test_each_setting_exists() -> None:

@@ -40,7 +40,8 @@ def _script(commands: list[tuple[str, list[str]]]) -> str:
         lines.append(f"echo '{MARK.format(number)}'")
         lines.append(command if command.endswith("&") else f'{{ {command}; }} 2>&1; echo "[exit $?]"')
         if command.endswith("&"):  # a server: go on once it has said that it is ready
-            lines.append("for _ in $(seq 300); do [ -S $USHER_HOME/operator.sock ] && break; sleep 0.1; done; sleep 1")
+            asked = f"curl -s -o /dev/null http://127.0.0.1:{PORT}/health/live"
+            lines.append(f"for _ in $(seq 600); do {asked} && break; sleep 0.1; done; sleep 1")
     return "\n".join(lines)
 
 
@@ -60,7 +61,7 @@ def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
     assert len(commands) > 10
     port, home = _free_port(), tmp_path / "home"
     script = _script(commands).replace(PORT, str(port)).replace(HOME, str(home))
-    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280)
     sections = re.split(r"^--- command \d+ ---\n", done.stdout, flags=re.MULTILINE)[1:]
     assert len(sections) == len(commands), done.stdout + done.stderr
     for (command, expected), section in zip(commands, sections, strict=True):
