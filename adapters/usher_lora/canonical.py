@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
@@ -29,6 +29,11 @@ def encode(value: object) -> bytes:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def folder_digest(files: Mapping[str, str]) -> str:
+    """The digest over a folder, a base model's for one: of its files' names and SHA-256, in the order of the names."""
+    return sha256(encode(sorted(files.items())))
 
 
 def decode(data: bytes, kind: type[T], what: str) -> T:

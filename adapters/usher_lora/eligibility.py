@@ -15,6 +15,9 @@ from itertools import compress
 from typing import Final, TypeVar
 from uuid import UUID
 
+from usher_lora.faults import AdapterFault
+from usher_lora.lineage import Lineage
+from usher_lora.manifest import Identity
 from usher_policy.compile import Snapshot, Standing
 from usher_policy.conditions import Context
 from usher_policy.decide import may
@@ -46,6 +49,15 @@ class Candidate:
     policy_object: str
     documents: Collection[UUID]
     trained: Collection[int]
+
+    @classmethod
+    def of(cls, identity: Identity, lineage: Lineage) -> Candidate:
+        """Raises `AdapterFault` for a lineage that is not the one of the adapter's manifest."""
+        if lineage.digest != identity.lineage:
+            raise AdapterFault(
+                "lineage", "is not the one that the manifest names", "take the one made with the adapter"
+            )
+        return cls(identity.served_name, identity.policy_object, lineage.document_ids, lineage.trained_classes)
 
 
 @dataclass(frozen=True, slots=True)

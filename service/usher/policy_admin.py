@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from usher.authority import Clock, utc_now
-from usher.core.policy_documents import PolicyDocumentError, parse_documents
+from usher.core.policy_documents import PolicyDocumentError, PolicyDocuments, parse_documents
 from usher.core.policy_source import CaseFileError, PolicySource, check_size, read_cases
-from usher.core.retention import Retention
 from usher.core.standing import Actor
 from usher.errors import UserError
 from usher.outbox import Courier
@@ -72,7 +71,7 @@ def examined(source: PolicySource) -> Examined:
     if any(finding.severity == "error" for finding in findings):
         return Examined(CheckReport(tuple(findings), ()), None)
     rules = read_rules(source.rules_text)
-    findings += _unnamed(rules, parse_documents(source.documents).retention)
+    findings += _unnamed(rules, parse_documents(source.documents))
     snapshot = compile_snapshot(0, rules, Catalog())
     return Examined(CheckReport(tuple(findings), tuple(run_cases(snapshot, cases))), snapshot)
 
@@ -102,16 +101,19 @@ def _document_findings(documents: Mapping[str, str]) -> list[Finding]:
     return []
 
 
-def _unnamed(rules: Rules, retention: Retention) -> list[Finding]:
-    """A retention rule about a role or collection that nothing else names is about nothing: most likely a slip, by
-    which a shorter rule would decide."""
+def _unnamed(rules: Rules, documents: PolicyDocuments) -> list[Finding]:
+    """A retention or routing rule about a role, collection or adapter that nothing else names is about nothing: most
+    likely a slip, by which another rule would decide."""
     objects = {rule.obj for rule in rules.permissions}
     known = objects | {above for name in objects for above in ancestors(name)}
     known |= {rule.sub for rule in rules.permissions} | {link.role for link in rules.links}
+    kept = [(f"retention.yaml: {one.name}", (one.collection, one.role)) for one in documents.retention.sets[0]]
+    routing = documents.routing.sets[0]
+    routed = [(f"routing.yaml: {one.name}", (one.collection, one.role, *one.adapters)) for one in routing]
     return [
-        Finding(0, f"retention.yaml: {rule.name} is about {name}, which no rule names", "mend the name", "warning")
-        for rule in retention.sets[0]
-        for name in (rule.collection, rule.role)
+        Finding(0, f"{rule} is about {name}, which no rule names", "mend the name", "warning")
+        for rule, names in (*kept, *routed)
+        for name in names
         if name is not None and not known.intersection((name, *ancestors(name)))
     ]
 

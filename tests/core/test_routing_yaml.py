@@ -6,6 +6,7 @@ import pytest
 
 from usher.core.policy_documents import PolicyDocumentError, PolicyDocuments, parse_documents
 from usher.core.routing import RouteKind, Routing, Rule
+from usher.policy_admin import PolicySource, check
 from usher_lora.gates import Bounds
 
 WHOLE = """\
@@ -148,3 +149,15 @@ def test_while_a_version_is_pending_both_count() -> None:
     assert both.routing == Routing((*old.routing.sets, ()))
     assert both.gates == Bounds(control_auc=0.9)
     assert old.intersect(old) == old
+
+
+def test_a_rule_about_what_no_rule_of_the_policy_names_is_warned_of() -> None:
+    """Most likely a slip, by which another rule would decide."""
+    rules = (
+        "p, role:support, coll:support, document.read, allow, always\n"
+        "p, role:support, adapter:sales, adapter.use, allow, always\n"
+    )
+    report = check(PolicySource(rules, {"routing.yaml": WHOLE}))
+    assert report.ok
+    told = [finding.message for finding in report.findings if "routing.yaml" in finding.message]
+    assert told == ["routing.yaml: help is about adapter:support, which no rule names"]

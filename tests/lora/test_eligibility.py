@@ -11,9 +11,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.lora.made import document
+from tests.lora.made import IDENTITY, document, line
 
 from usher_lora.eligibility import Candidate, Eligibility, Judged, Reason
+from usher_lora.faults import AdapterFault
 from usher_policy.catalog import Catalog
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.conditions import Context
@@ -131,6 +132,15 @@ def test_a_name_is_there_once() -> None:
         made.add(one([1]), {})
     assert not made.remove("b@1")
     assert not made.remove("")
+
+
+def test_a_candidate_is_an_adapter_with_the_lineage_of_its_manifest() -> None:
+    """With another lineage it would be judged by what it did not learn."""
+    candidate = Candidate.of(IDENTITY, line(1, 2))
+    assert (candidate.name, candidate.policy_object) == (IDENTITY.served_name, "adapter:support")
+    assert (candidate.documents, candidate.trained) == ({document(1), document(2)}, {1})
+    with pytest.raises(AdapterFault, match="not the one"):
+        Candidate.of(IDENTITY, line(1))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.lora.made import DIGEST, IDENTITY, KEY, MEASURED, PUBLIC, gate, signed, with_identity
 
 from usher.ledger.content import Subject
-from usher_lora.canonical import encode
+from usher_lora.canonical import encode, folder_digest
 from usher_lora.faults import AdapterFault
 from usher_lora.manifest import (
     Base,
@@ -131,6 +131,15 @@ def test_bytes_that_are_no_manifest_are_refused(data: bytes) -> None:
     for read in (parse, lambda data: parse_signed(data, PUBLIC)):
         with pytest.raises(AdapterFault):
             read(data)
+
+
+def test_a_base_is_known_by_all_its_files() -> None:
+    """In whatever order they were found; by their names too."""
+    files = {"config.json": DIGEST, "model.safetensors": OTHER}
+    assert folder_digest(files) == folder_digest(dict(reversed(files.items())))
+    swapped = {"config.json": OTHER, "model.safetensors": DIGEST}
+    others = ({**files, "config.json": OTHER}, {"config.json": DIGEST}, swapped)
+    assert folder_digest(files) not in [folder_digest(other) for other in others]
 
 
 def test_an_unknown_field_is_refused() -> None:
