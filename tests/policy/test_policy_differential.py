@@ -39,6 +39,7 @@ def test_the_snapshot_answers_as_casbin_does_on_the_whole_language(
     assert tally.decisions >= 500
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_a_hundred_thousand_decisions_are_casbins(
@@ -86,6 +87,7 @@ def test_there_are_ten_mutants() -> None:
     assert len(MUTANTS) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.parametrize("patch", MUTANTS, ids=lambda patch: patch.stem)
 def test_a_mutant_is_caught(patch: Path, tmp_path: Path) -> None:
@@ -101,6 +103,7 @@ def test_a_mutant_is_caught(patch: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("found: "), done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 def test_the_comparison_reaches_the_compiler_and_the_decider(tmp_path: Path) -> None:
     """Branch by branch."""
