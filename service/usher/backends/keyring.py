@@ -40,6 +40,11 @@ class KeyRing:
     current: str
     signing_key: Ed25519PrivateKey = field(repr=False)
     lookup_key: bytes = field(repr=False)
+    _tail: hmac.HMAC = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        key = hmac.digest(self.lookup_key, b"\xffusher ledger tail", hashlib.sha256)
+        self._tail = hmac.new(key, digestmod="sha256")  # begun once: it is on the path of each event in PostgreSQL
 
     @classmethod
     def create(cls, path: Path, master_key: bytes | None = None) -> KeyRing:
@@ -114,8 +119,9 @@ class KeyRing:
     def tail_mac(self, text: bytes) -> bytes:
         """The MAC (HMAC-SHA-256) that says that a log's end was committed with this ring. Its key is derived from the
         look-up key, by a label that no name is equal to (it is not UTF-8)."""
-        key = hmac.digest(self.lookup_key, b"\xffusher ledger tail", hashlib.sha256)
-        return hmac.digest(key, text, hashlib.sha256)
+        mac = self._tail.copy()
+        mac.update(text)
+        return mac.digest()
 
     @property
     def public_key(self) -> bytes:

@@ -62,7 +62,7 @@ class Exchanges:
     def step(self, entries: Sequence[Entry], content: Sequence[ContentRow], first: int) -> Step:
         """What these do, their first event being number `first`. Raises `OutOfOrder`; changes nothing."""
         step = Step(asked=_by_search(entries, content))
-        rows = iter([row for row in content if row.audit_id not in step.asked])
+        rows = iter([row for row in content if row.audit_id not in step.asked] if step.asked else content)
         for number, entry in enumerate(entries, first):
             if entry.type is EventType.ANSWER:
                 self._add_rows(step, rows)
@@ -151,12 +151,11 @@ class Exchanges:
 
 def _by_search(entries: Sequence[Entry], content: Sequence[ContentRow]) -> dict[str, list[ContentRow]]:
     """The rows of each search that these entries open: its request commits to them at once."""
-    rows: dict[str, list[ContentRow]] = {
-        entry.audit_id: []
-        for entry in entries
-        if entry.type is EventType.REQUEST and entry.audit_id and entry.body["operation"] != CHAT
-    }
-    for row in content:
+    rows: dict[str, list[ContentRow]] = {}
+    for entry in entries:
+        if entry.type is EventType.REQUEST and entry.audit_id and entry.body["operation"] != CHAT:
+            rows[entry.audit_id] = []
+    for row in content if rows else ():
         if row.audit_id in rows:
             rows[row.audit_id].append(row)
     return rows

@@ -28,6 +28,7 @@ short: nonce, key and tag alone are 60 bytes."""
 EMPTY_DIGEST = hashlib.sha256(b"").digest()
 
 _JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False, check_circular=False)
+_sha256 = hashlib.sha256
 _RESERVED = frozenset({"number", "time", "type", "audit_id", "who", "content"})
 
 
@@ -129,14 +130,15 @@ class Commitment:
 
 def fragment(entry: Entry) -> bytes:
     """An entry's JSON object without what the sequencer adds. Raises `ValueError` for a body that is not JSON."""
-    if taken := _RESERVED.intersection(entry.body):
-        raise ValueError(f"body: {sorted(taken)} belong to the envelope; use other names")
-    if entry.type is EventType.REQUEST and entry.body.get("operation") not in (CHAT, SEARCH):
+    body = entry.body
+    if not _RESERVED.isdisjoint(body):
+        raise ValueError(f"body: {sorted(_RESERVED.intersection(body))} belong to the envelope; use other names")
+    if entry.type is EventType.REQUEST and body.get("operation") not in (CHAT, SEARCH):
         raise ValueError(f"body: a request needs an operation, {CHAT!r} or {SEARCH!r}")
-    if entry.type in EXCHANGE_TYPES and entry.audit_id is None:
+    if entry.audit_id is None and entry.type in EXCHANGE_TYPES:
         raise ValueError(f"audit_id: a {entry.type} needs the id of its exchange")
     who = entry.who.as_json() if entry.who else None
-    envelope = {"type": entry.type.value, "audit_id": entry.audit_id, "who": who, **entry.body}
+    envelope = {"type": entry.type, "audit_id": entry.audit_id, "who": who, **body}
     try:
         return _JSON.encode(envelope).encode("ascii")
     except (TypeError, RecursionError) as error:
@@ -154,7 +156,7 @@ def encode(number: int, micros: int, part: bytes, content: Commitment | None = N
 
 def leaf_hash(event: bytes) -> bytes:
     """RFC 6962 leaf hash: `SHA-256(0x00 || event)`."""
-    return hashlib.sha256(b"\x00" + event).digest()
+    return _sha256(b"\x00" + event).digest()
 
 
 def tail_text(origin: str, size: int, root: bytes) -> bytes:
@@ -166,7 +168,7 @@ def row_digest(row: ContentRow) -> bytes:
     """What an `answer` commits to of one content row. The ciphertext enters as its hash, so that the digest of a row
     that was dropped can still be formed from what is kept."""
     place = _netstrings(row.audit_id, str(row.position), row.kind, row.conversation, row.pseudonym)
-    return hashlib.sha256(row.commitment + remains(row.ciphertext) + place).digest()
+    return _sha256(row.commitment + remains(row.ciphertext) + place).digest()
 
 
 def is_dropped(ciphertext: bytes) -> bool:
@@ -176,7 +178,7 @@ def is_dropped(ciphertext: bytes) -> bool:
 
 def remains(ciphertext: bytes) -> bytes:
     """What is kept of a ciphertext that is dropped: its SHA-256. Of one that was dropped already, the same again."""
-    return ciphertext if is_dropped(ciphertext) else hashlib.sha256(ciphertext).digest()
+    return ciphertext if is_dropped(ciphertext) else _sha256(ciphertext).digest()
 
 
 def content_aad(audit_id: str, position: int, kind: str, conversation: str) -> bytes:

@@ -14,7 +14,6 @@ from usher.ledger.record import Commitment, Entry, EventType, fragment
 SET_ASIDE = "set_aside"
 MAX_NAMED = 100
 """Rows that are named one by one in the event that says that they were set aside."""
-_JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False)
 
 
 class Pending(NamedTuple):
@@ -42,14 +41,14 @@ class Pending(NamedTuple):
 
     def text(self, origin: str) -> bytes:
         """All that it says, in this log, as one string of bytes that no other row gives."""
-        digest = None if self.digest is None else self.digest.hex()
-        places = (origin, self.session, self.place, self.part is None, self.rows, digest)
-        said = _JSON.encode([*places, self.opens, self.closes, self.drops]).encode("ascii")
-        return b"usher ledger pending\n%d:%b%b" % (len(said), said, self.part or b"")
+        session, place, part, *rest, _ = self
+        digest = None if part is None else hashlib.sha256(part).digest()
+        said = (origin, session, place, digest, *rest)
+        return b"usher ledger pending\n" + ascii(said).encode("ascii")  # quoted: it can be read in one way only
 
     def sealed(self, origin: str, ring: Ring) -> Pending:
         """With its MAC."""
-        return self._replace(mac=ring.tail_mac(self.text(origin)))
+        return Pending._make((*self[:-1], ring.tail_mac(self.text(origin))))
 
     @property
     def fingerprint(self) -> str:

@@ -59,9 +59,10 @@ class Write:
         rewrapped: Sequence[tuple[str, bytes]] = (),
     ) -> Write:
         """Raises `ValueError` for an entry that cannot be an event, and for content that no entry says is dropped."""
-        named = {name for entry in entries if entry.type in TAKES_AWAY for name in _names(entry)}
-        if not named.issuperset(audit_id for audit_id, _ in dropped):
-            raise ValueError("dropped: content goes only with an event whose `exchanges` name it")
+        if dropped:
+            named = {name for entry in entries if entry.type in TAKES_AWAY for name in _names(entry)}
+            if not named.issuperset(audit_id for audit_id, _ in dropped):
+                raise ValueError("dropped: content goes only with an event whose `exchanges` name it")
         parts = [fragment(entry) for entry in entries]
         return cls(entries, parts, content, dropped=dropped, rewrapped=rewrapped)
 
@@ -223,13 +224,15 @@ class Writer:
         state.behind = behind > CLOCK_TOLERANCE or (state.behind and behind > 0)
 
     def _add_events(self, state: _State, group: _Group, write: Write, step: Step) -> None:
+        tree, micros, now = state.tree, state.micros, self._clock() // 1000
         for part, commitment in zip(write.parts, step.commitments, strict=True):
             # A clock that stands still or goes back must not: times rise strictly, so they tell the order too.
-            state.micros = max(self._clock() // 1000, state.micros + 1)
-            event = encode(state.tree.size + 1, state.micros, part, commitment)
+            micros = max(now, micros + 1)
+            event = encode(tree.size + 1, micros, part, commitment)
             leaf = leaf_hash(event)
-            state.tree.append(leaf)
-            group.events.append(StoredEvent(state.tree.size, leaf, event))
+            tree.append(leaf)
+            group.events.append(StoredEvent(tree.size, leaf, event))
+        state.micros = micros
 
     def _commit_checkpoint(self, state: _State) -> None:
         tree = state.tree
