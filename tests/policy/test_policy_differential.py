@@ -30,6 +30,7 @@ ENOUGH = 95.0
 """Per cent of the branches and lines."""
 
 
+@pytest.mark.slow
 def test_the_snapshot_answers_as_casbin_does_on_the_whole_language(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
