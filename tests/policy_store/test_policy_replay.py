@@ -19,7 +19,8 @@ from usher.core.policy_source import PolicySource
 from usher.errors import UserError
 from usher.policy.editors import Editor, Editors
 from usher.policy.replay import PolicyReplays
-from usher.policy.replay_answer import Differing, Progress, Redone
+from usher.policy.replay_answer import Differing, Progress, Redone, shown_by
+from usher.ports.audit_exchanges import Exchange, Showing
 from usher.viewing import NotPermitted
 from usher_policy.conditions import Context
 from usher_policy.oracle import Oracle
@@ -31,6 +32,8 @@ READERS = """\
 p, user:olga, sys:policy, policy.read, allow, always
 p, user:frank, coll:finance, policy.read, allow, always
 p, user:olga, sys:audit, audit.identify, allow, always
+p, user:mona, sys:policy, policy.read, allow, always
+p, user:mona, coll:finance, audit.identify, allow, always
 """
 OPERATOR = Editor(None, "operator:uid:0")
 NOW = datetime.now(UTC)
@@ -41,7 +44,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Four people have asked; a search, and a conversation whose second answer leans on the first."""
     with world(tmp_path_factory.mktemp("replay")) as made:
         made.run(made.apply(POLICY + READERS))
-        for name in ("olga", "frank"):
+        for name in ("olga", "frank", "mona"):
             made.run(made.add(name))
         talk = answered(made, BUDGET, "alice")["conversation_id"]
         answered(made, "And what of the holiday?", "alice", talk)
@@ -175,6 +178,22 @@ def test_names_take_the_right_to_identify(usher: World) -> None:
         redone(usher, "", Editor(grant_of(usher, "frank"), "key"), names=True)
     with pytest.raises(NotPermitted):
         redone(usher, "", Editor(grant_of(usher, "bob"), "key"))
+
+
+def test_whoever_may_identify_in_part_gets_names_there(usher: World) -> None:
+    """Of exchanges that showed something of theirs; the others stay pseudonyms."""
+    answer = redone(usher, "", Editor(grant_of(usher, "mona"), "key"), names=True)
+    assert {one.user for one in answer.differing} == {"alice", None}
+
+
+def test_what_was_only_found_was_not_shown() -> None:
+    """A passage that had no room in the prompt; a search has none, and shows all."""
+
+    def showing(in_prompt: bool | None) -> Showing:
+        return Showing("d", 1, "c", 1, 1, in_prompt, False, "direct", None, 1)
+
+    some = tuple(map(showing, (True, False, None)))
+    assert shown_by(Exchange(1, "t", "chat", "x", "p", "answered", some)) == (some[0], some[2])
 
 
 def test_a_limited_right_shows_what_it_governs(usher: World) -> None:

@@ -30,11 +30,13 @@ LOOKERS = """\
 p, user:olga, sys:policy, policy.read, allow, always
 p, user:frank, coll:finance, policy.read, allow, always
 p, user:frank, role:finance, policy.read, allow, always
+p, user:gina, coll:finance/payroll, policy.read, allow, always
 p, role:board, coll:finance, document.read, deny, always
 p, group:staff, coll:finance/payroll, document.read, deny, always
 p, role:employee, adapter:support, adapter.use, allow, always
 g, group:=cmd, role:finance
 """
+LOCAL = Editor(None, "operator:uid:0")
 NAMES = (*PEOPLE, "nobody", "user:nobody", "x,y", "ä")
 
 
@@ -42,8 +44,9 @@ NAMES = (*PEOPLE, "nobody", "user:nobody", "x,y", "ä")
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("views")) as made:
         made.run(made.apply(POLICY + LOOKERS))
-        for name in ("olga", "frank"):
+        for name in ("olga", "frank", "gina"):
             made.run(made.add(name))
+        made.run(made.services.people.add("x|=1+1", (), OPERATOR))
         made.run(made.services.people.add("=cmd|' /C calc'!A0", ["=cmd"], OPERATOR))
         yield made
 
@@ -75,7 +78,7 @@ def test_the_operator_is_told_of_anybody_as_of_now(usher: World) -> None:
 
     def asked(user: str, target: str = "coll:finance", action: str = "document.read") -> Explained:
         views = usher.services.policies.views
-        found = usher.run(views.explain(Editor(None, "operator:uid:0"), target, action, user))
+        found = usher.run(views.explain(LOCAL, target, action, user))
         assert isinstance(found, Explained)
         return found
 
@@ -84,6 +87,8 @@ def test_the_operator_is_told_of_anybody_as_of_now(usher: World) -> None:
     usher.run(usher.services.people.deactivate("alice", OPERATOR))
     told = asked("alice")
     assert (told.known, told.allowed, told.reason) == (False, False, "person_inactive")
+    assert "user:alice" not in str(usher.run(usher.services.policies.views.who(LOCAL, "coll:finance", "document.read")))
+    assert "user:alice" not in usher.run(usher.services.policies.views.matrix(LOCAL))
     usher.run(usher.services.people.add("alice", (), OPERATOR))
     assert (asked("nobody").known, asked("nobody").allowed) == (False, False)
     for user, action, field in (("alice", "fly", "action"), ("", "chat.ask", "user"), ("x" * 300, "chat.ask", "user")):
@@ -180,6 +185,7 @@ def test_a_limited_right_tells_of_what_it_governs(usher: World) -> None:
         "document.read coll:finance",
         "document.read coll:finance/payroll",
         "policy.read coll:finance",
+        "policy.read coll:finance/payroll",
         "policy.read role:finance",
         "user",
     ]
@@ -187,8 +193,18 @@ def test_a_limited_right_tells_of_what_it_governs(usher: World) -> None:
         "user:=cmd|%27 /C calc%27!A0",
         "user:alice",
         "user:frank",
+        "user:gina",
         "anyone in group:=cmd",
     ]
+
+
+def test_rules_above_what_is_governed_are_not_told(usher: World) -> None:
+    """But that there is one, and that it forbids it."""
+    found = told(usher, "explain", "gina", user="carol", object="coll:finance/payroll")
+    assert (found["allowed"], found["rules"], found["hidden"]) == (False, [], True)
+    assert found["missing"] == ["a rule on what you do not govern forbids it"]
+    assert "role:board" not in str(found)
+    assert not told(usher, "explain", "frank", user="dave", object="coll:finance/payroll")["hidden"]
 
 
 def table(usher: World, who: str, **query: str) -> list[list[str]]:
@@ -215,7 +231,8 @@ def test_each_cell_of_the_matrix_is_a_decision(usher: World) -> None:
 
 
 def test_no_cell_is_a_formula(usher: World) -> None:
-    """Neither a person's name nor a group's."""
+    """Neither a person's name nor a group's, also not behind what a program may cut a cell at."""
+    assert "user:x|'=1+1" in {row[0] for row in table(usher, "olga")}
     for cell in (cell for row in table(usher, "olga") for cell in row):
         assert not cell.startswith(("=", "+", "-", "@", "\t"))
 

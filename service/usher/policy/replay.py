@@ -29,7 +29,7 @@ from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import SEARCH, ContentRow, Entry, EventType, Kind
 from usher.ledger.sealing import SealBroken
 from usher.policy.editors import SYSTEM, Editor, Editors
-from usher.policy.replay_answer import Again, Far, Progress, Redone, told
+from usher.policy.replay_answer import Again, Far, Progress, Redone, shown_by, told
 from usher.ports import Embedder, ScopeTooWide
 from usher.ports.audit_exchanges import Exchange
 from usher.retrieve import Retrieve, who
@@ -122,7 +122,7 @@ class PolicyReplays:
         return before, await asyncio.to_thread(_compiled, draft, before)
 
     async def _decided(self, exchanges: Sequence[Exchange], before: Snapshot, after: Snapshot) -> list[Again]:
-        shown = [tuple(showing for showing in one.shown if showing.in_prompt is not False) for one in exchanges]
+        shown = [shown_by(one) for one in exchanges]
         documents = sorted({UUID(showing.document) for some in shown for showing in some})
         classes = await self._sources.documents.current_classes(documents)
         requests = await self._asking.opened(asyncio.to_thread(self._requests, exchanges))

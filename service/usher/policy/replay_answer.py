@@ -73,6 +73,11 @@ class Far:
     named: Reach | None
 
 
+def shown_by(exchange: Exchange) -> tuple[Showing, ...]:
+    """What its answer was made of or listed, inherited passages too; not what was only found."""
+    return tuple(showing for showing in exchange.shown if showing.in_prompt is not False)
+
+
 def told(digest: str, changeset: str, again: Sequence[Again], policy: Snapshot, near: Nearness, far: Far) -> Redone:
     """The answer, without names."""
     found = [_differing(one, near, far.reach, policy) for one in again]

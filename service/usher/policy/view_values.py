@@ -119,7 +119,7 @@ def explained(found: Explanation, version: int, *, known: bool, governs: Governs
         to_remove=tuple(line.canonical for line in told.to_remove),
         to_add=tuple(line.canonical for line in told.to_add),
         roles_to_give=tuple(line.canonical for line in told.roles_to_give),
-        hidden=told != found,
+        hidden=len(told.parts) < len(found.parts) or len(told.listed) < len(found.listed),
         valid_until=decision.valid_until,
         policy_version=version,
     )
