@@ -30,6 +30,9 @@ MAX_STEP: Final = 10_000
 People = Sequence[tuple[Person, bool]]
 """Everybody in the directory, and whether they are active."""
 
+MAX_REMEMBERED: Final = 16 * 1024 * 1024
+"""Characters of a rule file whose examination is kept between two plans: with its rules some hundred MiB."""
+
 LAST_TWO: Final = (
     "it leaves fewer than two people who could approve a change: users who hold policy.approve on sys:policy by "
     "themselves or by roles of theirs, not through a group, at all times, and undenied"
@@ -95,6 +98,7 @@ class Planner:
 
     def __init__(self, policies: Policies, authority: Authority, editors: Editors) -> None:
         self._policies, self._authority, self._editors = policies, authority, editors
+        self._last: tuple[str, Examined | None] = ("", None)
         self._turn = asyncio.Lock()
         """One plan at a time: that of a large policy takes memory, and time from those who are being answered."""
 
@@ -121,7 +125,7 @@ class Planner:
         versions, now = await self.basis()
         against = now if base is None or base == now.version else await self.version(base)
         digest = await asyncio.to_thread(digest_of, against.version, against.digest, source)
-        found = await asyncio.to_thread(examined, source)  # seconds for a large policy
+        found = await self._examined(digest, source)
         if found.snapshot is None or not found.report.ok:
             failed = tuple(case for case in found.report.cases if not case.passed)
             plan = Plan(against.version, digest, found.report.findings, len(found.report.cases), failed)
@@ -132,6 +136,15 @@ class Planner:
         work = await asyncio.to_thread(Work.of, source, against, before, found.snapshot, people)
         plan = await asyncio.to_thread(work.plan, digest, found.report, moved, governs)
         return Planned(plan, found, against, versions, work)
+
+    async def _examined(self, digest: str, source: PolicySource) -> Examined:
+        """Lint, cases and rules of exactly these bytes: the same each time, so that the last is remembered."""
+        known, found = self._last
+        if known == digest and found is not None:
+            return found
+        found = await asyncio.to_thread(examined, source)  # seconds for a large policy
+        self._last = (digest, found) if len(source.rules_text) <= MAX_REMEMBERED else ("", None)
+        return found
 
     async def diff(self, before: StoredPolicy, after: StoredPolicy) -> Diff:
         """How one version differs from another."""
