@@ -23,6 +23,7 @@ class Turn(IntEnum):
     CARRYING = 7593116420261
     HOLDS = 7593116420262
     DOCUMENTS = 7593116420263
+    ADAPTERS = 7593116420264
 
 
 @asynccontextmanager

@@ -55,6 +55,7 @@ class EventType(StrEnum):
     RETENTION = "retention"
     ERASURE = "erasure"
     CASE = "case"
+    ADAPTER = "adapter"
     RECOVERY = "recovery"
 
 

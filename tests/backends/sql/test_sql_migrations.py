@@ -15,6 +15,7 @@ from tests.backends.sql.sql_kit import Ports
 
 from usher.backends import sql as backend
 from usher.backends import (  # they add tables
+    sql_adapter_tables,  # noqa: F401  # see above
     sql_case_tables,  # noqa: F401  # see above
     sql_changeset_tables,  # noqa: F401  # see above
     sql_hold_tables,  # noqa: F401  # see above
