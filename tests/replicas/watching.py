@@ -39,8 +39,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Change:
-    """A policy that came into force: asked for at `began`, its first commit heard of at `committed`, and its writer told
-    at `acked`."""
+    """A policy that came into force: asked for at `began`, its first commit heard of at `committed`, its writer told at
+    `acked`."""
 
     version: int
     allows: bool
