@@ -6,11 +6,9 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-import sqlalchemy as sa
 from tests.web.erasure_kit import (
     ERASERS,
     HANDBOOK,
@@ -28,17 +26,15 @@ from tests.web.erasure_kit import (
 from tests.web.world import World
 
 from usher.audit import erasing
-from usher.audit.erasure import Held, Target, Unfinished
+from usher.audit.erasure import Held, Target
 from usher.audit.proposals import NotNow
 from usher.backends.keyring import KeyRing, KeyRingError, SealBroken
 from usher.backends.ledger_sql import SqlLog
 from usher.backends.sql_documents import version_aad
-from usher.backends.sql_tables import ws_ticket
 from usher.core.break_glass import BreakGlass
 from usher.errors import UserError
 from usher.ledger.log import Batch
 from usher.ledger.verify import verify
-from usher.ports.proposals import Item
 from usher.viewing import NotPermitted
 
 USER = "zebulon-the-tester"
@@ -160,26 +156,6 @@ def test_whoever_comes_back_is_somebody_new(usher: World) -> None:
     assert usher.ask("GET", "/api/conversations", USER).json()["conversations"] == []
     assert usher.chat(QUESTION, USER).status_code == 200
     assert pseudonym(usher, USER) != whom
-
-
-def test_what_came_before_a_kill_that_forgot_the_name_goes_too(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ticket that was made while the person was erased, who is nobody by the time that it is gone on with."""
-    lives(usher)
-    item = usher.run(approved(usher, Target(user=USER)))
-    record, database = erasing.Erasing._record, usher.services.audit.holds._store._database  # type: ignore[attr-defined]  # SQL's
-    values = {"digest": b"d" * 32, "credential": "k", "user": USER, "expires_at": datetime.now(UTC)}
-
-    async def and_killed(self: erasing.Erasing, item: Item) -> None:
-        await record(self, item)
-        await database.write(lambda connection: connection.execute(sa.insert(ws_ticket).values(**values)) and None)
-        raise OSError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(erasing.Erasing, "_record", and_killed)
-        with pytest.raises(Unfinished):
-            usher.run(usher.services.audit.erasures.carry_out(item.id, OPERATOR))
-    usher.run(usher.services.audit.erasures.finish())
-    assert usher.run(database.read(lambda connection: connection.execute(sa.select(ws_ticket.c.user)).all())) == []
 
 
 def test_a_reviewer_who_meets_the_erased_is_answered(usher: World) -> None:
