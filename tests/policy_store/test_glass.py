@@ -13,6 +13,7 @@ from tests.backends.sql.sql_kit import run
 from tests.policy_store.changing_kit import HR, NARROWER, OPERATOR, POLICY, WIDER, Clock, Office, opened, told
 
 from usher.audit.proposals import NotNow
+from usher.audit.report import _acts
 from usher.authority import Authority
 from usher.core.changeset import Changeset
 from usher.errors import UserError
@@ -167,6 +168,24 @@ def test_nobody_is_made_an_approver_by_it(tmp_path: Path) -> None:
             connection.exec_driver_sql("UPDATE changeset SET state = replace(state, ?, ?)", tuple(names))
         with pytest.raises(NotNow, match="may no longer"):
             await office.activate("ann", change)
+
+    told(tmp_path / "office", story)
+
+
+def test_a_report_of_the_log_names_who_changed_the_policy(tmp_path: Path) -> None:
+    """By pseudonym, and what ended by itself as that."""
+
+    async def story(office: Office) -> None:
+        await broken(office)
+        office.clock.on(minutes=31)
+        await office.on.glass.expire()
+        acts = _acts(office.events("policy"))
+        ann = await office.ledger.pseudonym("ann")
+        assert [(act.pseudonym, act.actor) for act in acts] == [
+            (None, "operator"),
+            (ann, "person"),
+            (None, "break_glass_ended"),
+        ]
 
     told(tmp_path / "office", story)
 

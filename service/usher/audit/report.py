@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,21 @@ from usher_policy.vocabulary import Action
 T = TypeVar("T")
 
 _MARK = "mark:"
-_TOLD = ("act", "question", "version", "digest", "exchange", "document", "subject", "rule", "proposal", "case", "outcome")
+_PSEUDONYM = re.compile(r"[0-9a-f-]{36}")
+_TOLD = (
+    "act",
+    "question",
+    "version",
+    "digest",
+    "exchange",
+    "document",
+    "subject",
+    "rule",
+    "proposal",
+    "changeset",
+    "case",
+    "outcome",
+)
 MOST_LOOKS = 100_000
 """Readings of the log, of those that name no exchange, that are counted: the newest."""
 
@@ -191,8 +206,10 @@ def _acts(events: Iterable[Mapping[str, Any]]) -> list[Act]:
 
 
 def _by(event: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Whose pseudonym, and in what capacity."""
-    who = event["who"] or {}
+    """Whose pseudonym, and in what capacity. What was carried there by the outbox says it in `by`."""
+    who, by = event["who"] or {}, str(event.get("by") or "operator:")
+    if not who and not by.startswith("operator:"):
+        return (by, "person") if _PSEUDONYM.fullmatch(by) else (None, by)
     return who.get("pseudonym"), str(event.get("actor") or who.get("credential") or "operator")
 
 
