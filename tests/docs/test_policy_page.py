@@ -16,7 +16,7 @@ from usher.cli import app
 from usher.core.break_glass import BOX, LONGEST_BOX
 from usher.core.policy_source import MAX_BESIDE, MAX_FILES, MAX_RULES
 from usher.web import policy, policy_changes
-from usher.web.policy_changes import MAX_BODY
+from usher.web.policy_drafts import MAX_BODY
 from usher.web.policy_token import PATIENCE
 from usher_policy.cases import read_case
 from usher_policy.conditions import REGISTRY, Context, parse_condition

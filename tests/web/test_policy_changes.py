@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.web.policy_kit import API, CASES, NARROWER, RULES, SOURCE, WIDER, Keeping, company
 
-from usher.web.policy_changes import MAX_BODY
+from usher.web.policy_drafts import MAX_BODY
 
 WHOLE = {"rules_text": RULES, "documents": dict(SOURCE.documents), "cases": dict(SOURCE.cases)}
 

@@ -36,7 +36,6 @@ from usher.web import (
     operator,
     policy,
     policy_changes,
-    policy_operator,
     policy_views,
     problems,
     search,
@@ -61,7 +60,13 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
     handlers += [audit_cases.router, audit_replay.router, audit_export.router, audit_report.router]
     handlers += [audit_holds.router, audit_proposals.router, audit_erase.router]
-    handlers += [policy.number, policy.router, policy_changes.router, policy_views.router, policy_views.own_router]
+    handlers += [
+        policy.number,
+        policy.router,
+        policy_changes.router,
+        policy_views.router,
+        policy_views.own_router,
+    ]
     handlers += [health.router, metrics.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
@@ -72,7 +77,11 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
             audit_export.operator_router,
             audit_report.operator_router,
         ]
-        handlers += [policy.operator_router, policy_operator.router, policy_views.operator_router]
+        handlers += [
+            policy.operator_router,
+            policy_changes.operator_router,
+            policy_views.operator_router,
+        ]
         handlers += [audit_holds.operator_router, audit_proposals.operator_router, audit_erase.operator_router]
     return Litestar(
         route_handlers=handlers,

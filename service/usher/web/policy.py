@@ -8,8 +8,8 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from litestar import Response, Router, get
-from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, QueryParameter
 
 from usher.authority import Grant, utc_now
 from usher.core.plan_words import DiffWords
@@ -21,7 +21,7 @@ from usher.web.audit_questions import NO_STORE
 from usher.web.auth import KEY, OPERATOR, POLICY
 from usher.web.operator_act import OperatorRequest, operator_of
 from usher.web.policy_shown import diff_words
-from usher.web.policy_token import etag
+from usher.web.policy_token import etag, newest
 from usher.web.schema import BY_KEY, PROBLEMS, problems
 
 DEFAULT_LIMIT = 50
@@ -94,81 +94,40 @@ class DiffShown:
 @get("", responses=PROBLEMS, summary="The number of the policy in force")
 async def active(services: NamedDependency[Services]) -> Response[InForce]:
     """For everybody. The `ETag` goes into `If-Match` of a change that is made from it."""
-    return await _active(services)
-
-
-@get("/versions", responses=PROBLEMS, summary="All versions of the policy")
-async def versions(
-    services: NamedDependency[Services],
-    grant: NamedDependency[Grant],
-    after: After = None,
-    limit: Limit = DEFAULT_LIMIT,
-) -> Response[VersionPage]:
-    return await _versions(services, editor(grant), after, limit)
-
-
-@get("/versions/{version:str}", responses={**PROBLEMS, **NONE_SUCH}, summary="One version, with all its text")
-async def version(
-    services: NamedDependency[Services], grant: NamedDependency[Grant], version: FromPath[str]
-) -> Response[WholeVersion]:
-    return await _version(services, editor(grant), version)
-
-
-@get("/diff", responses={**PROBLEMS, **NONE_SUCH}, summary="What is different between two versions")
-async def diff(
-    services: NamedDependency[Services], grant: NamedDependency[Grant], before: From, after: To = None
-) -> Response[DiffShown]:
-    return await _diff(services, editor(grant), before, after)
-
-
-@get("")
-async def operator_active(services: NamedDependency[Services]) -> Response[InForce]:
-    return await _active(services)
-
-
-@get("/versions")
-async def operator_versions(
-    services: NamedDependency[Services],
-    request: OperatorRequest,
-    after: FromQuery[int | None] = None,
-    limit: FromQuery[int] = DEFAULT_LIMIT,
-) -> Response[VersionPage]:
-    return await _versions(services, operator(request), after, limit)
-
-
-@get("/versions/{version:str}")
-async def operator_version(
-    services: NamedDependency[Services], request: OperatorRequest, version: FromPath[str]
-) -> Response[WholeVersion]:
-    return await _version(services, operator(request), version)
-
-
-@get("/diff")
-async def operator_diff(
-    services: NamedDependency[Services], request: OperatorRequest, before: From, after: To = None
-) -> Response[DiffShown]:
-    return await _diff(services, operator(request), before, after)
-
-
-async def _active(services: Services) -> Response[InForce]:
     versions, _ = await services.authority.current()
     told = InForce(versions.in_force(utc_now()), versions.ordinary, versions.glass_until)
     return Response(told, headers={**NO_STORE, **etag(told.base)})
 
 
-async def _versions(services: Services, by: Editor, after: int | None, limit: int) -> Response[VersionPage]:
+@get("/versions", responses=PROBLEMS, summary="All versions of the policy")
+async def versions(
+    services: NamedDependency[Services],
+    by: NamedDependency[Editor],
+    after: After = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response[VersionPage]:
     found = await services.policies.history.versions(by, after, limit)
-    versions, _ = await services.authority.current()
-    in_force = versions.in_force(utc_now())
-    shown = [ShownVersion.of(stored, in_force) for stored in found]
+    now, _ = await services.authority.current()
+    shown = [ShownVersion.of(stored, now.in_force(utc_now())) for stored in found]
     return Response(VersionPage(shown, found[-1].version if len(found) == limit else None), headers=NO_STORE)
 
 
-async def _version(services: Services, by: Editor, given: str) -> Response[WholeVersion]:
-    number = _number(given)
-    stored = await services.policies.history.version(number, by)
+@get("/versions/{version:str}", responses={**PROBLEMS, **NONE_SUCH}, summary="One version, with all its text")
+async def version(
+    services: NamedDependency[Services], by: NamedDependency[Editor], version: FromPath[str]
+) -> Response[WholeVersion]:
+    stored = await services.policies.history.version(_number(version), by)
     whole = WholeVersion(stored.version, stored.digest, stored.rules, dict(stored.documents), dict(stored.cases))
-    return Response(whole, headers={**NO_STORE, **etag(number)})
+    return Response(whole, headers={**NO_STORE, **etag(stored.version)})
+
+
+@get("/diff", responses={**PROBLEMS, **NONE_SUCH}, summary="What is different between two versions")
+async def diff(
+    services: NamedDependency[Services], by: NamedDependency[Editor], before: From, after: To = None
+) -> Response[DiffShown]:
+    other = await newest(services) if after is None else after
+    found = await services.policies.history.diff(before, other, by)
+    return Response(DiffShown(before, other, diff_words(found)), headers=NO_STORE)
 
 
 def _number(text: str) -> int:
@@ -176,18 +135,6 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
         raise NoSuchVersion
     return int(text)
-
-
-async def _diff(services: Services, by: Editor, before: int, after: int | None) -> Response[DiffShown]:
-    other = await newest(services) if after is None else after
-    found = await services.policies.history.diff(before, other, by)
-    return Response(DiffShown(before, other, diff_words(found)), headers=NO_STORE)
-
-
-async def newest(services: Services) -> int:
-    """The token of a write: whoever waits for this version is judged by all that was activated so far."""
-    versions, _ = await services.authority.current()
-    return versions.policy
 
 
 def editor(grant: Grant) -> Editor:
@@ -199,23 +146,32 @@ def operator(request: OperatorRequest) -> Editor:
     return Editor(None, f"{by.kind}:{by.id}")
 
 
-number = Router(
-    "/api/policy",
-    route_handlers=[active],
-    opt={"access": KEY},
-    security=BY_KEY,
-    tags=["policy"],
-)
+def by_person(grant: NamedDependency[Grant]) -> Editor:
+    """The dependency `by` of people's routes."""
+    return editor(grant)
+
+
+def by_operator(request: OperatorRequest) -> Editor:
+    """The dependency `by` of the operator's routes."""
+    return operator(request)
+
+
+BY_PERSON = {"by": Provide(by_person, sync_to_thread=False)}
+BY_OPERATOR = {"by": Provide(by_operator, sync_to_thread=False)}
+
+number = Router("/api/policy", route_handlers=[active], opt={"access": KEY}, security=BY_KEY, tags=["policy"])
 router = Router(
     "/api/policy",
     route_handlers=[versions, version, diff],
     opt={"access": POLICY},
+    dependencies=BY_PERSON,
     security=BY_KEY,
     tags=["policy"],
 )
 operator_router = Router(
     "/operator/policy",
-    route_handlers=[operator_active, operator_versions, operator_version, operator_diff],
+    route_handlers=[active, versions, version, diff],
     opt={"access": OPERATOR},
+    dependencies=BY_OPERATOR,
     include_in_schema=False,
 )

@@ -12,13 +12,19 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
+from usher.authority import utc_now
 from usher.core.approval import Proposal
 from usher.core.changeset import Changeset
 from usher.core.impact_words import Stock, impact_words
 from usher.core.plan_words import DiffWords, FailedCase, Found, MovedWords, PlanWords
 from usher.errors import UserError
+from usher.policy.acts import NoSuchChangeset
 from usher.policy.plan import Diff, Moved, Outdated, Plan, Refused, Unsound
+from usher.policy_admin import AppliedPolicy
+from usher.services import Services
 from usher.web import problems
+from usher.web.audit_questions import NO_STORE
+from usher.web.policy_token import etag, newest
 from usher_policy.cases import CaseResult
 from usher_policy.vocabulary import split_name
 
@@ -68,6 +74,16 @@ class ShownChangeset:
 
 
 @dataclass(frozen=True, slots=True)
+class Activated:
+    """The version that has come into force. `digest` is of its rules."""
+
+    version: int
+    digest: str
+    warnings: list[str]
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChangesetPage:
     """Newest first. `next` goes into `after` for the page that follows; null at the end."""
 
@@ -81,6 +97,28 @@ class ChangesetWithPlan:
 
     changeset: ShownChangeset
     plan: PlanWords
+
+
+async def shown(services: Services, changeset: Changeset) -> Response[ShownChangeset]:
+    """The answer of an act: the changeset as it stands now."""
+    in_force = await newest(services)
+    told = ShownChangeset.of(changeset, utc_now(), in_force)
+    return Response(told, headers={**NO_STORE, **etag(in_force)})
+
+
+async def activated(services: Services, done: AppliedPolicy) -> Response[Activated]:
+    """The answer of one that has brought a version into force."""
+    in_force = await newest(services)
+    told = Activated(done.version, done.digest, list(done.warnings), in_force)
+    return Response(told, headers={**NO_STORE, **etag(in_force)})
+
+
+def changeset_id(text: str) -> UUID:
+    """What is no id at all names no changeset either."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NoSuchChangeset from None
 
 
 def plan_words(plan: Plan, documents: Mapping[int, int]) -> PlanWords:

@@ -64,3 +64,9 @@ async def wait_for_policy(services: Services, given: str | None) -> bool:
     if not await services.authority.reached(int(given), PATIENCE):
         raise NotYetInForce(HEADER, "names a version that is not in force here", "try again in a moment")
     return True
+
+
+async def newest(services: Services) -> int:
+    """The token of a write: whoever waits for this version is judged by all that was activated so far."""
+    versions, _ = await services.authority.current()
+    return versions.policy
