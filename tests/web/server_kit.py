@@ -182,7 +182,7 @@ def gone(pids: list[int], seconds: float = 10) -> bool:
 def _alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where it ends while it is read
         return False
     return state != "Z"
 
