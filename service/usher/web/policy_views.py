@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, Router, get
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
-from usher.authority import Grant
 from usher.policy.editors import Editor
 from usher.policy.replay import DEFAULT_EXCHANGES
 from usher.policy.replay_answer import Progress, Redone
@@ -21,9 +20,8 @@ from usher.policy.views import DEFAULT_PEOPLE, Columns
 from usher.services import Services
 from usher.web.audit_asking import NO_STORE
 from usher.web.auth import KEY, OPERATOR, POLICY
-from usher.web.operator_act import OperatorRequest
-from usher.web.policy import editor, operator
-from usher.web.policy_changes import changeset_id
+from usher.web.policy import BY_OPERATOR, BY_PERSON
+from usher.web.policy_shown import changeset_id
 from usher.web.problems import members_of
 from usher.web.schema import BY_KEY, PROBLEMS, problems
 from usher_policy.vocabulary import Action
@@ -39,16 +37,6 @@ OneObject = Annotated[str | None, QueryParameter(name="object", description="Onl
 Last = Annotated[int, QueryParameter(name="n", description="How many of the last exchanges, from 1 to 1000")]
 Named = Annotated[bool, QueryParameter(description="With people's names; takes `audit.identify`")]
 Told = Annotated[bool, QueryParameter(description="As JSON lines: how far it is, and the answer as the last one")]
-
-
-def by_person(grant: NamedDependency[Grant]) -> Editor:
-    """The dependency `by` of people's routes."""
-    return editor(grant)
-
-
-def by_operator(request: OperatorRequest) -> Editor:
-    """The dependency `by` of the operator's routes."""
-    return operator(request)
 
 
 @get("/explain", responses=PROBLEMS, summary="Why somebody may, or may not")
@@ -141,12 +129,11 @@ def _line(step: Progress | Redone) -> bytes:
 
 
 _ABOUT_OTHERS = [who, what, matrix, replay]
-_BY_PERSON = {"by": Provide(by_person, sync_to_thread=False)}
 own_router = Router(
     "/api/policy",
     route_handlers=[explain],
     opt={"access": KEY},
-    dependencies=_BY_PERSON,
+    dependencies=BY_PERSON,
     security=BY_KEY,
     tags=["policy"],
 )
@@ -154,7 +141,7 @@ router = Router(
     "/api/policy",
     route_handlers=_ABOUT_OTHERS,
     opt={"access": POLICY},
-    dependencies=_BY_PERSON,
+    dependencies=BY_PERSON,
     security=BY_KEY,
     tags=["policy"],
 )
@@ -162,6 +149,6 @@ operator_router = Router(
     "/operator/policy",
     route_handlers=[explain, *_ABOUT_OTHERS],
     opt={"access": OPERATOR},
-    dependencies={"by": Provide(by_operator, sync_to_thread=False)},
+    dependencies=BY_OPERATOR,
     include_in_schema=False,
 )
