@@ -18,8 +18,9 @@ from usher.authority import Authority
 from usher.backends.sql import Database
 from usher.backends.sql_policy import SqlPolicies
 from usher.ports import StoredPolicy
+from usher_policy.compile import Snapshot
 from usher_policy.conditions import Context
-from usher_policy.decide import may, scope
+from usher_policy.decide import Decision, may, scope
 from usher_policy.impact import Delta
 from usher_policy.rules import read_rules
 from usher_policy.vocabulary import Action, Principal
@@ -49,7 +50,7 @@ versions = st.lists(
 """Each its lines, how many versions back its base lies, whether it has one, and whether a server looks then."""
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(60 * int(os.environ.get("N", "1")), marks=pytest.mark.crash)])
+@pytest.mark.parametrize("examples", [5, pytest.param(40 * int(os.environ.get("N", "1")), marks=pytest.mark.crash)])
 def test_it_decides_as_the_whole_does(examples: int) -> None:
     """Whatever a version changed, from whichever base, however many versions a server did not see."""
     settings(max_examples=examples, deadline=None)(given(versions)(_as_the_whole))()
@@ -90,6 +91,12 @@ async def _store(sql: Ports, texts: list[str], back: int | None) -> None:
     await sql.outbox.finish([change])
 
 
+def _told(snapshot: Snapshot, who: Principal, obj: str, action: Action, context: Context) -> Decision:
+    """A decision; the order of its rules means nothing."""
+    decision = may(snapshot, who, obj, action, context)
+    return replace(decision, rules=tuple(sorted(decision.rules)))
+
+
 async def _same(living: Authority, fresh: Authority) -> None:
     (versions, one), (_, other) = await living.current(), await fresh.current()
     assert (one.version, one.digest) == (other.version, other.digest) == (versions.policy, other.rules.digest)
@@ -98,7 +105,7 @@ async def _same(living: Authority, fresh: Authority) -> None:
         for context in CONTEXTS:
             assert scope(one, who, context).classes == scope(other, who, context).classes
             for obj, action in ASKED:
-                assert may(one, who, obj, action, context) == may(other, who, obj, action, context)
+                assert _told(one, who, obj, action, context) == _told(other, who, obj, action, context)
     assert (await living.documents())[1] == (await fresh.documents())[1]
 
 
