@@ -174,8 +174,5 @@ def _listed(told: Iterable[str]) -> str:
 
 
 def _fenced(told: Sequence[str]) -> str:
-    """A block of a difference; a name with backticks in it does not end it."""
-    fence = "```"
-    while any(fence in line for line in told):
-        fence += "`"
-    return "\n".join([f"{fence}diff", *told, f"{fence}\n"])
+    """A block of a difference. No line of it begins with a backtick, so that none ends it."""
+    return "\n".join(["```diff", *told, "```\n"])
