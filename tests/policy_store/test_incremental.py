@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.backends.sql.sql_kit import NOW, Ports, in_haste, ring_in, run
+from tests.backends.sql.sql_kit import NOW, Ports, in_haste, ring_in, run, staged
 from tests.policy_store.changing_kit import HR, WIDER, Office, migrated, told
 
 from usher.authority import Authority
@@ -127,7 +127,10 @@ def test_a_server_reads_only_what_a_version_changed(tmp_path: Path) -> None:
         await office.made([WIDER])
         await office.made([HR])
         await office.made([], [WIDER])
-        assert (await another.current())[1].version == 4
+        await office.sql.intake.intern([frozenset({"coll:news"})], {})
+        await office.sql.put(staged("news.md"), 1)
+        snapshot = (await another.current())[1]
+        assert (snapshot.version, snapshot.catalog.classes) == (4, {1: frozenset({"coll:news"})})
         change = await office.edit("ann", [WIDER])
         await office.on.glass.break_glass(change.id, change.digest, await office.by("ann"), "Now.", 5)
         assert (await another.current())[1].version == 5
