@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,8 +96,22 @@ class Weights(Protocol):
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         """What is not as it was kept, in words; None if all is."""
 
-    def sweep(self, known: Collection[str]) -> None:
-        """Take away what was left half written, and the weights of adapters that are not `known`."""
+    def kept(self) -> list[str]:
+        """The adapters of which anything lies there."""
+
+    def drop(self, adapter: str) -> None:
+        """Take away all that lies there of it."""
+
+    def tidy(self) -> None:
+        """Take away what was left half written."""
 
     def place(self, adapter: str) -> Path:
         """The folder that a model server reads."""
+
+
+class BaseFiles(Protocol):
+    """The files of the base model that the model server serves."""
+
+    def digest(self) -> str | None:
+        """The digest over them (`usher_lora.base_files`); None where nobody said where they lie. Raises `AdapterFault`
+        where they are not there any more, and `OSError`."""

@@ -1,0 +1,169 @@
+"""What keeps the registry true without anybody's asking: weights that are others, and what was learned that has gone.
+
+A document that is deleted or erased, and a subject who is erased or took back their leave, make every adapter that
+learned from them stale, which retires it. Weights, a manifest or a training set that are not those of its name
+quarantine it. Both are recorded as any other step, by the part of Usher that found them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from usher.adapters.acts import Acts
+from usher.adapters.deciders import Acting, Caller
+from usher.audit.proposals import NotNow
+from usher.core.adapters import Registered, moved
+from usher.errors import UserError
+from usher.ledger.log import LedgerUnavailable
+from usher.ledger.sealing import SealBroken
+from usher_lora.faults import AdapterFault
+from usher_lora.lineage import Cause, Stale
+from usher_lora.manifest import parse_signed
+from usher_lora.registry import Alarm, GoStale, Quarantine, Refused, Step
+
+LINEAGE, INTEGRITY = Caller(None, "lineage"), Caller(None, "integrity")
+"""Who acts, as the record names them."""
+
+_log = structlog.stdlib.get_logger("usher.adapters")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An adapter and what is wrong with it, in words."""
+
+    adapter: str
+    problem: str
+
+
+class Upkeep:
+    """Raises `LedgerUnavailable` where something was stopped and cannot be recorded yet: it binds, and is recorded
+    later."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+
+    async def settle(self) -> list[Finding]:
+        """Mark every adapter that learned a document which has gone. Costs one query where there is none."""
+        return [
+            one for ident, causes in (await self._acts.store.gone()).items() for one in await self._mark(ident, causes)
+        ]
+
+    async def without(self, subjects: Mapping[str, Cause]) -> list[Finding]:
+        """Mark every adapter that learned from exchanges of these subjects, by pseudonym."""
+        learners = await self._acts.store.learned_from()
+        return [
+            one
+            for subject, cause in subjects.items()
+            for ident in learners.get(subject, ())
+            for one in await self._mark(ident, (Stale(cause, subject),))
+        ]
+
+    async def quarantine(self, ident: str, alarm: Alarm, by: Caller = INTEGRITY) -> Registered:
+        """Stop it everywhere, now."""
+        one = await self._acts.decided(ident, by, "quarantined", partial(_step, Quarantine(alarm)), narrows=True)
+        _log.critical("adapter_quarantined", adapter=one.name, alarm=alarm.value)
+        return one
+
+    async def sound(self, one: Registered) -> None:
+        """Raises `NotNow` for an adapter whose files are not those of its name: it is quarantined."""
+        problem = await self.problem(one)
+        if problem is not None:
+            await self.quarantine(one.id, Alarm.INTEGRITY)
+            raise NotNow("adapter", f"is quarantined: {problem}", "train or import it anew, and look who changed it")
+
+    async def problem(self, one: Registered) -> str | None:
+        """What of its files is not as it was registered, in words. Reads all of them."""
+        files, training_set = one.identity.files, one.identity.training_set
+        problem = await asyncio.to_thread(self._acts.weights.changed, one.id, files, training_set)
+        return problem or await asyncio.to_thread(self._beside, one)
+
+    async def check(self) -> list[Finding]:
+        """Look at all that is kept: quarantine what is not what it was, mark what has learned what is gone."""
+        found = [*await self.settle(), *await self._erased()]
+        for one in await self._acts.store.all():
+            if one.entry.alarm is Alarm.INTEGRITY:
+                found.append(Finding(one.name, "was quarantined: its files were others"))
+                continue
+            problem = await self.problem(one)
+            if problem is not None:
+                await self.quarantine(one.id, Alarm.INTEGRITY)
+                found.append(Finding(one.name, problem))
+        return found
+
+    async def recover(self) -> None:
+        """At a start: take away what was left half done, finish what was begun, mark what has gone meanwhile."""
+        async with self._acts.store.turn():
+            await self._acts.courier.recover()
+            known = {one.id: one for one in await self._acts.store.all()}
+            await asyncio.to_thread(self._sweep, known)
+        try:
+            await self.settle()
+            await self._erased()
+        except (LedgerUnavailable, UserError) as error:  # it binds already; the record follows
+            _log.critical("adapters_unsettled", problem=str(error))
+
+    async def _erased(self) -> list[Finding]:
+        gone = {}
+        for subject in await self._acts.store.learned_from():
+            try:
+                known = await self._acts.ledger.subjects.known(subject)
+            except SealBroken:
+                known = None
+            if known is None:
+                gone[subject] = Cause.SUBJECT_ERASED
+        return await self.without(gone)
+
+    async def _mark(self, ident: str, causes: Iterable[Stale]) -> list[Finding]:
+        one = await self._acts.store.get(ident)
+        new = () if one is None else tuple(sorted(set(causes) - set(one.entry.stale)))
+        if one is None or not new:
+            return []
+        await self._acts.decided(ident, LINEAGE, "stale", partial(_step, GoStale(new)), narrows=True)
+        _log.warning("adapter_stale", adapter=one.name, causes=len(new))
+        return [Finding(one.name, f"learned what has gone ({', '.join(sorted({each.cause for each in new}))})")]
+
+    def _sweep(self, known: Mapping[str, Registered]) -> None:
+        weights = self._acts.weights
+        weights.tidy()
+        for ident in weights.kept():
+            if ident not in known and self._signed_here(ident):
+                weights.drop(ident)
+        for one in known.values():
+            if self._older(one):
+                weights.keep_manifest(one.id, self._acts.signed(one.manifest))
+
+    def _signed_here(self, ident: str) -> bool:
+        """Whether this server began to keep it: the folder may be another one's too."""
+        data = self._acts.weights.manifest(ident)
+        try:
+            return data is not None and parse_signed(data, self._acts.public_key).identity.digest == ident
+        except AdapterFault:
+            return False
+
+    def _older(self, one: Registered) -> bool:
+        """Whether what stands beside the weights is this server's own, and says of the gate something else."""
+        data = self._acts.weights.manifest(one.id)
+        try:
+            return data is not None and parse_signed(data, self._acts.public_key) != one.manifest
+        except AdapterFault:
+            return False
+
+    def _beside(self, one: Registered) -> str | None:
+        data = self._acts.weights.manifest(one.id)
+        if data is None:
+            return "its manifest is not there"
+        try:
+            same = parse_signed(data, self._acts.public_key).identity == one.identity
+        except AdapterFault as fault:
+            return str(fault)
+        return None if same else "its manifest is that of another adapter"
+
+
+def _step(taken: Step, one: Registered, _acting: Acting, _now: datetime) -> Registered | Refused:
+    return moved(one, taken)
