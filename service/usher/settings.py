@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -24,82 +21,23 @@ from pydantic_settings import (
 )
 
 from usher.errors import UserError
+from usher.settings_values import (
+    DatabaseUrl,
+    FilePath,
+    HttpUrl,
+    LedgerUrl,
+    Networks,
+    Origins,
+    Servers,
+    Sink,
+    Token,
+    VectorsUrl,
+)
 
 PREFIX = "USHER_"
 TOML = "usher.toml"
 CLI_VARIABLES = frozenset({"USHER_KEY"})
 """Variables that belong to the command line, not to the settings."""
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-def _http(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
-    return url.rstrip("/")
-
-
-def _vectors(url: str) -> str:
-    if not url.startswith("unix:"):
-        return _http(url)
-    if not url.removeprefix("unix:"):
-        raise ValueError("no path follows unix:")
-    return f"unix:{_absolute(Path(url.removeprefix('unix:')))}"
-
-
-def _networks(value: str) -> str:
-    for part in value.split(","):
-        ipaddress.ip_network(part.strip(), strict=False)
-    return value
-
-
-def _origins(value: object) -> object:
-    return tuple(_origin(part.strip()) for part in value.split(",")) if isinstance(value, str) else value
-
-
-def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without a default port, a path or anything else."""
-    url = urlsplit(text.lower())
-    if url.scheme not in ("http", "https") or not url.hostname or "*" in text or not text.isascii():
-        raise ValueError("each must be like https://chat.example.com")
-    default = {"http": 80, "https": 443}[url.scheme]
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    port = "" if url.port in (None, default) else f":{url.port}"
-    if text.lower() not in (f"{url.scheme}://{host}{port}", f"{url.scheme}://{host}:{default}"):
-        raise ValueError("each must be a scheme, a host and perhaps a port, and nothing after them")
-    return f"{url.scheme}://{host}{port}"
-
-
-def _database(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
-        raise ValueError("must begin with sqlite: or postgresql:")
-    return value
-
-
-def _ledger(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("postgresql:", "postgresql+psycopg:")):
-        raise ValueError("must begin with postgresql:")
-    return value
-
-
-def _sink(value: str) -> str:
-    if not value.startswith("|"):
-        return str(_absolute(Path(value)))
-    if not shlex.split(value[1:]):
-        raise ValueError("no command follows the |")
-    return value
-
-
-FilePath = Annotated[Path, AfterValidator(_absolute)]
-HttpUrl = Annotated[str, AfterValidator(_http)]
-VectorsUrl = Annotated[str, AfterValidator(_vectors)]
-Networks = Annotated[str, AfterValidator(_networks)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
-LedgerUrl = Annotated[SecretStr, AfterValidator(_ledger)]
-Sink = Annotated[str, AfterValidator(_sink)]
 
 
 class Settings(BaseSettings):
@@ -144,6 +82,28 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="The model's name on that server.")
     model_api_key: SecretStr | None = Field(None, description="That server's API key.")
     model_context_tokens: int = Field(8192, ge=1024, description="How many tokens that model takes, answer included.")
+    adapters: FilePath | None = Field(
+        None,
+        description="Where the weights of adapters lie, by the digest of all that each is: a folder that model servers "
+        "may only read. Default: `adapters` in the data folder.",
+    )
+    model_load_token: Token | None = Field(
+        None,
+        description="The second token of the model servers' guard, of at least 32 characters: with it Usher loads and "
+        "unloads adapters while they run. Default: none; they are named when the server starts (`usher adapter "
+        "serve-config`).",
+    )
+    model_servers: Servers = Field(
+        (),
+        description="Each model server behind `USHER_MODEL_URL`, where that is a router, with commas between them. "
+        "Default: `USHER_MODEL_URL` itself.",
+    )
+    model_files: FilePath | None = Field(
+        None,
+        description="A folder with that model's files, to tell whether adapters were trained on exactly these. "
+        "Default: none; adapters are held against the model's name.",
+    )
+    adapter_max_rank: int = Field(64, ge=1, le=512, description="The highest rank of an adapter that it takes.")
     host: str = Field("127.0.0.1", description="The address to listen on. A public one needs TLS or a trusted proxy.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     tls_cert: FilePath | None = Field(None, description="The certificate chain, PEM.")
@@ -202,6 +162,11 @@ class Settings(BaseSettings):
         return self.keyring or self.home.with_name(self.home.name + ".keys")
 
     @property
+    def adapters_path(self) -> Path:
+        """Where the weights of adapters lie."""
+        return self.adapters or self.home / "adapters"
+
+    @property
     def operator_socket(self) -> Path:
         return self.home / "operator.sock"
 
@@ -237,6 +202,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if (settings.model_url is None) != (settings.model is None):
         missing = "model" if settings.model is None else "model_url"
         yield missing, "is not set, but its partner is", "set both USHER_MODEL_URL and USHER_MODEL, or neither"
+    for field in ("model_load_token", "model_servers"):
+        if getattr(settings, field) and settings.model_url is None:
+            yield field, "is set, but no model server is", "set USHER_MODEL_URL and USHER_MODEL too, or unset it"
     if settings.master_key and settings.master_key_command:
         yield "master_key_command", "is set beside USHER_MASTER_KEY", "set one of them"
     if (settings.tls_cert is None) != (settings.tls_key is None):

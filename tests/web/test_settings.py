@@ -38,6 +38,15 @@ WRONG = {
     "a model without a server": ({"USHER_MODEL": "m"}, "USHER_MODEL_URL"),
     "a server without a model": ({"USHER_MODEL_URL": "http://m/v1"}, "USHER_MODEL"),
     "a model's address without a scheme": ({"USHER_MODEL_URL": "m:8000", "USHER_MODEL": "m"}, "USHER_MODEL_URL"),
+    "a load token without a server": ({"USHER_MODEL_LOAD_TOKEN": "t" * 32}, "USHER_MODEL_LOAD_TOKEN"),
+    "a load token that is short": (
+        {"USHER_MODEL_LOAD_TOKEN": "t" * 31, "USHER_MODEL_URL": "http://m/v1", "USHER_MODEL": "m"},
+        "USHER_MODEL_LOAD_TOKEN",
+    ),
+    "servers that are no addresses": (
+        {"USHER_MODEL_SERVERS": "http://a,b:8000", "USHER_MODEL_URL": "http://m/v1", "USHER_MODEL": "m"},
+        "USHER_MODEL_SERVERS",
+    ),
     "two master keys": ({"USHER_MASTER_KEY": "a", "USHER_MASTER_KEY_COMMAND": "b"}, "USHER_MASTER_KEY_COMMAND"),
     "a certificate without its key": ({"USHER_TLS_CERT": "/dev/null"}, "USHER_TLS_KEY"),
     "TLS files that are not there": ({"USHER_TLS_CERT": "/no", "USHER_TLS_KEY": "/no"}, "USHER_TLS_CERT"),
