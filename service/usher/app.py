@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from usher.app_adapters import open_adapters
 from usher.app_audit import open_audit
 from usher.app_parts import (
     newest_known,
@@ -23,6 +24,7 @@ from usher.app_policy import open_policies
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
+    sql_adapters,
     sql_cases,
     sql_changesets,
     sql_conversations,
@@ -82,6 +84,7 @@ stands before several servers sends nobody to one that will."""
 
 FINISHERS = {
     **identity_keys.FINISHERS,
+    **sql_adapters.FINISHERS,
     **sql_cases.FINISHERS,
     **sql_conversations.FINISHERS,
     **sql_feedback.FINISHERS,
@@ -160,7 +163,9 @@ async def _wired(
     authority = Authority(identity_keys.SqlIdentity(database), policies)
     intake = sql_intake.SqlIntake(database, ring)
     limit = settings.max_file_size
-    ingest = Ingest(intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
+    adapters = open_adapters(settings, database, ring, ledger, authority, courier)
+    taking_in = partial(Ingest, intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
+    ingest = taking_in(gone=adapters.upkeep.settle)
     shadow = Shadow(CasbinChild(), policies, authority, ledger)
     retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
     conversations = SqlConversations(database)
@@ -169,9 +174,10 @@ async def _wired(
     chat = Chat(ledger, retrieve, model, threads, watch, limits, noted=shadow.note)
     policy = PolicyAdmin(policies, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
-    audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest)
+    audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
     await end_interrupted(conversations, log)
     await ingest.recover()
+    await adapters.upkeep.recover()
     await audit.erasures.recover()
     changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow)
     await changing.activation.recover()
@@ -185,6 +191,7 @@ async def _wired(
         people=people,
         policy=policy,
         policies=changing,
+        adapters=adapters,
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),

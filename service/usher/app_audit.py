@@ -8,7 +8,7 @@ from usher.app_parts import open_audit_index
 from usher.audit.asking import Asking, Names
 from usher.audit.cases import Cases
 from usher.audit.deciders import Deciders
-from usher.audit.erasing import Data
+from usher.audit.erasing import Data, Learners
 from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
 from usher.audit.grants import Grants
@@ -59,6 +59,7 @@ def open_audit(
     courier: Courier,
     people: People,
     ingest: Ingest,
+    learners: Learners,
 ) -> Audit:
     """All over one index and one way of asking; retention and erasure inside the gate of the holds."""
     documents, directory, policies = SqlDocuments(database, ring), SqlDirectory(database), SqlPolicies(database)
@@ -72,7 +73,7 @@ def open_audit(
     records = Records(log, remembered, documents, authority)
     holds = Holds(SqlHolds(database), stored, proposals, courier, reviewers, records, documents, authority)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)
-    data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, given)
+    data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, learners, given)
     sources = Sources(policies, directory, SqlKeys(database), documents)
     return Audit(
         reading=Reading(log, index, asking, naming, sources),

@@ -25,7 +25,7 @@ from usher.core.shelving import (
 )
 from usher.core.standing import Actor
 from usher.errors import UserError
-from usher.ingest_commit import Committer, DocumentsTurn
+from usher.ingest_commit import Committer, DocumentsTurn, Gone, nobody_learned
 from usher.ingest_take_in import Report, Run, TakeIn, Work
 from usher.ledger.log import LedgerUnavailable, Room
 from usher.outbox import Courier
@@ -90,12 +90,13 @@ class Ingest:
         max_file_size: int,
         room: Callable[[], Room],
         clock: Clock = utc_now,
+        gone: Gone = nobody_learned,
     ) -> None:
         self._intake, self._courier = intake, courier
         self._authority = authority
         self._open_folder = open_folder
         self._clock = clock
-        self.committer = Committer(intake, store, courier, clock, room)
+        self.committer = Committer(intake, store, courier, clock, room, gone)
         self.take_in = TakeIn(embedder, converter, self.committer, max_file_size)
         self.turn = DocumentsTurn(intake.turn)
         self._running = asyncio.Lock()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,14 @@ class Prepared:
     access_class: int
 
 
+Gone = Callable[[], Awaitable[object]]
+"""Awaited once documents are deleted, and at a start: whoever learned them hears of it."""
+
+
+async def nobody_learned() -> None:
+    """Where nothing learns from documents."""
+
+
 class DocumentsTurn:
     """Who changes documents does it while nobody else does, on whichever server: `async with` it. `here` is this
     server's share of it, `elsewhere` the others'."""
@@ -79,12 +87,21 @@ class DocumentsTurn:
 class Committer:
     """Carries batches of changes through the order of commitment. `room` is what the ledger's disk has left."""
 
-    def __init__(self, intake: Intake, store: Store, courier: Courier, clock: Clock, room: Callable[[], Room]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        store: Store,
+        courier: Courier,
+        clock: Clock,
+        room: Callable[[], Room],
+        gone: Gone = nobody_learned,
+    ) -> None:
         self._intake = intake
         self._store = store
         self._courier = courier
         self._clock = clock
         self._room = room
+        self._gone, self._untold = gone, True  # an earlier process may have deleted something
         self._carrying = asyncio.Lock()
         self._unnamed: set[tuple[UUID, int | None]] | None = None
         """Versions that are staged and that no change names; None while an earlier process may have left some."""
@@ -128,7 +145,9 @@ class Committer:
         if self._unnamed is not None:
             self._unnamed.difference_update((change.document, change.version) for change in changes)
         await self._courier.carry(begun)
+        self._untold |= any(change.kind == "delete" for change in changes)
         await self._carry_to_store()
+        await self._tell()
 
     async def access_class(self, requirements: frozenset[str]) -> int:
         """The class of a requirement set whose reader lists are known."""
@@ -150,6 +169,12 @@ class Committer:
                 await self._store.write(StoreBatch(delete=leftovers))
             await self._intake.discard()
             self._unnamed = set()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        if self._untold:
+            await self._gone()
+            self._untold = False
 
     async def _carry_to_store(self) -> None:
         async with self._carrying:  # so that none notes as carried what another is about to change

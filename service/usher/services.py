@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.adapters.registry import Registry
+from usher.adapters.upkeep import Upkeep
 from usher.audit.cases import Cases
 from usher.audit.erasure import Erasures
 from usher.audit.export import Exports
@@ -37,6 +39,7 @@ from usher.policy.shadow import Shadow
 from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Documents, Keys
+from usher.ports.adapters import AdapterStore, Weights
 from usher.retrieve import Retrieve
 from usher.settings import Settings
 from usher.tickets import TicketOffice
@@ -85,6 +88,17 @@ class PolicyServices:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterServices:
+    """Adapters: who takes them on (`registry`), what keeps that true (`upkeep`), which there are (`store`) and where
+    they lie (`weights`)."""
+
+    registry: Registry
+    upkeep: Upkeep
+    store: AdapterStore
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
 
@@ -96,6 +110,7 @@ class Services:
     people: People
     policy: PolicyAdmin
     policies: PolicyServices
+    adapters: AdapterServices
     ingest: Ingest
     retrieve: Retrieve
     library: Library

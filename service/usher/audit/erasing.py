@@ -5,7 +5,8 @@ What was granted is done in these steps, each of them durable before the next be
 within one, it is done again from the first, and finds done what was done; meanwhile every survivor's key opens.
 
 1. A legal hold forbids it: it waits, and what it is about survives. From here on none is placed.
-2. Nobody gets at it any more: the person is denied, their streams end; the document is withdrawn, also from the store.
+2. Nobody gets at it any more: the person is denied, their streams end; the document is withdrawn, also from the store;
+   adapters that learned from it are stopped.
 3. If what is to go is wrapped by the current wrapping key, a new one becomes current in the ring. The old one stays.
 4. Rows: what is kept of the person, or the document's texts, titles, keys and chunks.
 5. The survivors' keys are wrapped anew: those of the metadata database, then those of people in the ledger.
@@ -20,7 +21,7 @@ within one, it is done again from the first, and finds done what was done; meanw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -39,6 +40,7 @@ from usher.people import People
 from usher.ports import Directory, Intake, LabelChange
 from usher.ports.erasure import Erasable, Holding, RenewedRing
 from usher.ports.proposals import Item
+from usher_lora.lineage import Cause
 
 BATCH = 500
 """Subjects that one commit wraps anew."""
@@ -74,6 +76,16 @@ class ErasedLog(EventLog, Protocol):
         """How many other servers record to this log now."""
 
 
+class Learners(Protocol):
+    """What learned from documents and exchanges."""
+
+    async def settle(self) -> object:
+        """Whatever learned a document that has gone is stopped."""
+
+    async def without(self, subjects: Mapping[str, Cause]) -> object:
+        """Whatever learned from exchanges of these, by pseudonym, is stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """Where what is erased lies."""
@@ -86,6 +98,7 @@ class Data:
     log: ErasedLog
     ledger: Ledger
     ring: RenewedRing
+    learners: Learners
     master_key: Callable[[], bytes | None]
     """What seals the ring's file. It may ask a KMS, and raises as the ring does."""
 
@@ -160,6 +173,8 @@ class Erasing:
             user = targets.users.get(item.parts[1])
             if user is not None and await data.directory.person(user) is not None:
                 await data.people.deactivate(user, by)
+            if item.kind == ERASE_PERSON:
+                await data.learners.without({item.parts[1]: Cause.SUBJECT_ERASED})
             if item.kind == ERASE_DOCUMENT:
                 await self._withdraw(UUID(item.parts[1]), f"{by.kind}:{by.id}")
 
@@ -202,6 +217,7 @@ class Erasing:
         await self._withdraw(document, f"erasure:{item.id}")
         async with self._data.ingest.turn:
             await self._data.erasable.forget_document(item.id, document)
+        await self._data.learners.settle()
 
     async def _rewrap(self, targets: _Targets) -> int:
         """Step 5: how many keys were wrapped anew."""
