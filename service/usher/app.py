@@ -67,7 +67,7 @@ from usher.policy.shadow import Shadow
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
 from usher.retrieve import Retrieve
-from usher.services import CHECKPOINT_SINK, SHADOW_CHECK, Services
+from usher.services import CHECKPOINT_SINK, SHADOW_CHECK, AdapterServices, Audit, Services
 from usher.settings import Settings
 from usher.threads import Threads
 from usher.tickets import TicketOffice
@@ -141,6 +141,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(_ended, asyncio.create_task(services.audit.retention.daily()))
         stack.push_async_callback(_ended, asyncio.create_task(services.policies.shadow.run()))
         stack.push_async_callback(_ended, asyncio.create_task(services.policies.glass.watch()))
+        stack.push_async_callback(services.adapters.serving.close)
+        stack.push_async_callback(_ended, asyncio.create_task(services.adapters.serving.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(services.adapters.integrity.run()))
         yield services
 
 
@@ -175,10 +178,7 @@ async def _wired(
     policy = PolicyAdmin(policies, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
-    await end_interrupted(conversations, log)
-    await ingest.recover()
-    await adapters.upkeep.recover()
-    await audit.erasures.recover()
+    await _finish(conversations, log, ingest, adapters, audit)
     changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow)
     await changing.activation.recover()
     await _first_policy(settings, policies, policy)
@@ -206,6 +206,16 @@ async def _wired(
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks, shadow),
     )
+
+
+async def _finish(
+    conversations: SqlConversations, log: LedgerReads, ingest: Ingest, adapters: AdapterServices, audit: Audit
+) -> None:
+    """Whatever an earlier process left half done."""
+    await end_interrupted(conversations, log)
+    await ingest.recover()
+    await adapters.upkeep.recover()
+    await audit.erasures.recover()
 
 
 def _tell(sinks: Sequence[CheckpointSink], note: str) -> None:

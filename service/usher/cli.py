@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from usher import (
+    cli_adapter,
     cli_audit,
     cli_audit_ask,
     cli_audit_case,
@@ -75,6 +76,7 @@ cli_audit_hold.add_to(cli_audit.audit)
 cli_audit_erase.add_to(cli_audit.audit)
 cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
+app.add_typer(cli_adapter.adapter, name="adapter")
 
 
 @app.callback()

@@ -23,6 +23,8 @@ COMMANDS = (
     *("key create", "key list", "key revoke"),
     *("policy check", "policy apply", "policy explain"),
     *("policy who", "policy what", "policy matrix", "policy replay"),
+    *("adapter register", "adapter list", "adapter show", "adapter approve", "adapter publish", "adapter retire"),
+    *("adapter quarantine", "adapter reopen", "adapter check"),
     *("audit verify", "audit events", "audit proof", "audit consistency", "audit check-proof"),
 )
 

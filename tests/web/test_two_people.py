@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from litestar import WebSocket, get, websocket
-from tests.web import log_routes, policy_routes, policy_view_routes
+from tests.web import adapter_routes, log_routes, policy_routes, policy_view_routes
 from tests.web.chat_kit import PATH as CHAT
 from tests.web.hostile import ALICE, MALLORY, PLAN, QUESTION, WORDS, House, Try, chat, house, routes_of, seen
 
@@ -73,6 +73,7 @@ OWN: Mapping[Route, Sequence[Try]] = {
 """Routes that give what is one's own, whatever is asked: nothing of Alice's is in it."""
 
 RIGHTS: Mapping[Route, Sequence[Try]] = {
+    **adapter_routes.RIGHTS,
     **log_routes.RIGHTS,
     **policy_routes.RIGHTS,
     **policy_view_routes.RIGHTS,
@@ -106,6 +107,7 @@ OPERATORS = {
     ("POST", "/operator/key/revoke"),
     ("GET", "/operator/status"),
     ("POST", "/operator/ingest"),
+    *adapter_routes.OPERATORS,
     *log_routes.OPERATORS,
     *policy_routes.OPERATORS,
     *policy_view_routes.OPERATORS,

@@ -68,6 +68,12 @@ class Deciders:
         return frozenset(may)
 
 
+def manages_any(grant: Grant) -> bool:
+    """Whether somebody holds such a right on any adapter that a rule names."""
+    named = {obj for snapshot in grant.snapshots for obj, action in snapshot.book.on_object if action in MANAGE}
+    return any(may_know(grant, one) for one in named)
+
+
 def may_know(grant: Grant, policy_object: str) -> bool:
     """Whether somebody may know of an adapter: by the grant as it is."""
     return any(grant.may(right, policy_object).allowed for right in MANAGE)

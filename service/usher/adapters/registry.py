@@ -23,7 +23,6 @@ from usher.core.adapters import Registered
 from usher.core.approval import Denial
 from usher.ledger.record import EventType, uuid7
 from usher.viewing import Viewing, view_body
-from usher_lora.canonical import decode
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Lineage
 from usher_lora.manifest import Gate
@@ -46,16 +45,12 @@ class Registry:
         """Take in what a training left in this folder of the server's machine, as a draft."""
         return await self._registering.register(folder, by)
 
-    async def evaluated(self, ident: str, gate: bytes, by: Caller) -> Registered:
-        """What the gate found, in canonical form. Passed, it is proposed for approval; else it stays a draft, and says
-        why. The manifest beside the weights is signed with it."""
-        try:
-            found = decode(gate, Gate, "gate")
-        except AdapterFault as fault:
-            raise refused(fault) from None
+    async def evaluated(self, ident: str, gate: Gate, by: Caller) -> Registered:
+        """What the gate found. Passed, it is proposed for approval; else it stays a draft, and says why. The manifest
+        beside the weights is signed with it."""
 
         def decide(one: Registered, _: Acting, now: datetime) -> Registered | Refused:
-            return decisions.evaluated(one, found, uuid7(), now)
+            return decisions.evaluated(one, gate, uuid7(), now)
 
         one = await self._acts.decided(ident, by, "evaluated", decide, Action.ADAPTER_TRAIN)
         await asyncio.to_thread(self._acts.weights.keep_manifest, one.id, self._acts.signed(one.manifest))

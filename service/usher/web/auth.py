@@ -18,6 +18,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Scope
 
+from usher.adapters.deciders import MANAGE, manages_any
 from usher.audit.reviewers import AUDIT, reach_of
 from usher.authority import Grant
 from usher.policy.acts import LOOK
@@ -37,7 +38,8 @@ _log = structlog.stdlib.get_logger("usher.auth")
 class Access:
     """An access rule. `key`: a valid credential; `action` on `target`: that right too (no target: on `sys:audit` or on
     any collection); `operator`: the socket only. `first_frame`: a WebSocket that is nobody's until its first frame or
-    its ticket has proved a credential. `policy`: any right over the policy, on everything or on some of it."""
+    its ticket has proved a credential. `policy`: any right over the policy, on everything or on some of it.
+    `adapters`: a right to decide on some adapter."""
 
     key: bool = False
     operator: bool = False
@@ -46,6 +48,7 @@ class Access:
     others: tuple[Action, ...] = ()
     target: str = ""
     policy: bool = False
+    adapters: bool = False
 
 
 PUBLIC = Access()
@@ -54,6 +57,8 @@ KEY = Access(key=True)
 OPERATOR = Access(operator=True)
 POLICY = Access(key=True, policy=True)
 """A valid key whose person may do something with the policy; how far that goes, the use case decides."""
+ADAPTERS = Access(key=True, adapters=True)
+"""A valid key whose person may decide on some adapter; on which, the use case decides."""
 FIRST_FRAME = Access(first_frame=True)
 """As `KEY`, for a WebSocket: browsers open it without headers of the page's own. Pages must be of known origins."""
 
@@ -89,6 +94,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         _refuse_unless(grant, access.action, access.target)
     if access.policy and not holds_any(grant, LOOK):
         raise PermissionDeniedException(f"Nothing on {SYSTEM} is allowed: {grant.may(LOOK[0], SYSTEM).reason}.")
+    if access.adapters and not manages_any(grant):
+        raise PermissionDeniedException(f"{MANAGE[0]} is allowed on no adapter, nor is anything else over one.")
     connection.scope["state"]["grant"] = grant
 
 

@@ -1,0 +1,136 @@
+"""`usher adapter …`: adapters taken on by two people, published, and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from usher.cli_output import Json, bullets, dump, say, table
+from usher.cli_road import ask_operator, key_of, run
+from usher.settings import read_settings
+
+adapter = typer.Typer(help="LoRA adapters: who takes them on, which are served, what stops them.", no_args_is_help=True)
+
+Key = Annotated[
+    str | None,
+    typer.Option("--key", envvar="USHER_KEY", help="The key to act with; without one, the operator.", show_envvar=True),
+]
+Own = Annotated[str | None, typer.Option("--key", envvar="USHER_KEY", help="The key to act with.", show_envvar=True)]
+Named = Annotated[str, typer.Argument(metavar="ADAPTER", help="Its name, as `usher adapter list` shows it.")]
+COLUMNS = ("name", "state", "gate", "author", "approved_by", "alarm", "stale")
+
+
+@adapter.command("register")
+def register(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a training wrote.")],
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Look through what a training wrote, copy its weights, and register it as a draft. With a key, that person is its
+    author, who never approves it."""
+    root = "/operator/adapters" if key is None else "/operator/authored-adapters"
+    settings = read_settings()
+    _tell(run(ask_operator(settings, "POST", root, body={"folder": str(folder.absolute())}, key=key)), json)
+
+
+@adapter.command("list")
+def list_adapters(key: Key = None, json: Json = False) -> None:
+    """The adapters that you may decide on, the newest first."""
+    found = _ask("GET", "", key)
+    if json:
+        dump(found)
+    else:
+        table(found["adapters"], COLUMNS)
+
+
+@adapter.command("show")
+def show(adapter: Named, key: Key = None, json: Json = False) -> None:
+    """One adapter: what it is, what the gate found, what it learned."""
+    found = _ask("GET", f"/{adapter}", key)
+    if json:
+        dump(found)
+        return
+    _tell(found["adapter"], json)
+    learned = found["lineage"]
+    say(f"learned {learned['documents']} document(s) of the access classes {learned['access_classes']}")
+    bullets(f"from {parent}" for parent in learned["parents"])
+
+
+@adapter.command("approve")
+def approve(
+    adapter: Named,
+    digest: Annotated[str, typer.Option(help="The digest that stands beside it: what you have looked at.")],
+    key: Own = None,
+    json: Json = False,
+) -> None:
+    """Approve what somebody else has made: exactly this adapter with exactly this gate."""
+    _tell(_ask("POST", f"/{adapter}/approve", key_of(key), {"digest": digest}), json)
+
+
+@adapter.command("publish")
+def publish(
+    adapter: Named,
+    digest: Annotated[str | None, typer.Option(help="Only what has this digest.")] = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Have an approved adapter served. Its files, its base, its gate and its approval are judged again."""
+    wanted = digest or _ask("GET", f"/{adapter}", key)["adapter"]["digest"] or ""
+    _tell(_ask("POST", f"/{adapter}/publish", key, {"digest": wanted}), json)
+
+
+@adapter.command("retire")
+def retire(adapter: Named, key: Key = None, json: Json = False) -> None:
+    """Have it served no more, from now on."""
+    _tell(_ask("POST", f"/{adapter}/retire", key), json)
+
+
+@adapter.command("quarantine")
+def quarantine(adapter: Named, key: Key = None, json: Json = False) -> None:
+    """Stop it everywhere, now."""
+    _tell(_ask("POST", f"/{adapter}/quarantine", key), json)
+
+
+@adapter.command("reopen")
+def reopen(adapter: Named, key: Own = None, json: Json = False) -> None:
+    """Let what was retired or quarantined begin again as a draft; never by who made it."""
+    _tell(_ask("POST", f"/{adapter}/reopen", key_of(key)), json)
+
+
+@adapter.command("check")
+def check(json: Json = False) -> None:
+    """Read every file of every adapter: what is not what it was is quarantined. Exit code 1 if anything is found."""
+    found = run(ask_operator(read_settings(), "POST", "/operator/adapters/check"))
+    if json:
+        dump(found)
+    else:
+        bullets(f"{one['adapter']} {one['problem']}" for one in found["findings"])
+        say("all is as it was registered" if found["ok"] else f"{len(found['findings'])} found")
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+def _ask(method: str, path: str, key: str | None, body: object = None) -> dict[str, Any]:
+    root = "/operator/adapters" if key is None else "/api/adapters"
+    found: dict[str, Any] = run(ask_operator(read_settings(), method, root + path, body=body, key=key))
+    return found
+
+
+def _tell(shown: Mapping[str, Any], json: bool) -> None:
+    """An adapter as it stands, and the command that comes next."""
+    if json:
+        dump(shown)
+        return
+    alarm = f" ({shown['alarm']})" if shown["alarm"] else ""
+    say(f"{shown['name']}: {shown['state']}{alarm}")
+    if shown["stale"]:
+        say(f"it learned what may no longer be known ({', '.join(shown['stale'])}): make its data set anew, and train")
+    bullets(shown["reasons"])
+    if shown["state"] == "evaluated":
+        say("it waits for somebody else, who approves it with:")
+        say(f"  usher adapter approve {shown['name']} --digest {shown['digest']}")
+    elif shown["state"] == "approved":
+        say("to have it served:")
+        say(f"  usher adapter publish {shown['name']}")
