@@ -171,7 +171,7 @@ def _people(group: GroupWords) -> int:
     return sum(map(_listed, (group.whom.people, group.whom.strangers, group.whom.anyone_in)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(changed())
 def test_words_lose_nothing(world: tuple[list[Group], Stock]) -> None:
     """Every class, document, right, requirement and person is told once, or counted once with the others; what is
