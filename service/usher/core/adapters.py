@@ -15,7 +15,7 @@ from usher.core.approval import LONGEST_LIFE, Denial, Proposal, digest_of
 from usher_lora.canonical import encode
 from usher_lora.gates import Bounds
 from usher_lora.manifest import Gate, Identity, Manifest
-from usher_lora.registry import Approve, Entry, Evaluate, Publish, Quarantine, Refused, Reopen, State, Step, step
+from usher_lora.registry import Approve, Entry, Evaluate, Publish, Refused, Reopen, State, Step, step
 from usher_policy.vocabulary import Principal, split_name, typed
 
 ADAPTER: Final = "adapter"
@@ -111,11 +111,6 @@ def moved(one: Registered, taken: Step) -> Registered | Refused:
     if isinstance(entry, Refused):
         return entry
     return replace(one, entry=entry, proposal=None if isinstance(taken, Reopen) else one.proposal)
-
-
-def changes(before: Registered, taken: Step, after: Registered) -> bool:
-    """Whether the step says anything that was not known. A quarantine is always told again."""
-    return isinstance(taken, Quarantine) or before.entry != after.entry
 
 
 def _refused(one: Registered, taken: Step) -> Refused:
