@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 VLLM := .venv-vllm
 
-.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy
+.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway
 
 setup: $(STAMP)
 
@@ -70,3 +70,7 @@ bench-policy: $(STAMP)
 
 bench-conversations: $(STAMP)
 	$(BIN)/python tests/bench/conversations.py
+
+# Makes LiteLLM's proxy an environment of its own (.venv-litellm) the first time.
+bench-gateway: $(STAMP)
+	$(BIN)/python tests/bench/gateway.py

@@ -1,0 +1,152 @@
+"""The processes that the gateway's bench compares: the model server, Usher, and LiteLLM's proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gateway_load import Target
+from revocations import operator
+
+ROOT = Path(__file__).parents[2]
+USHER = Path(sys.executable).with_name("usher")
+LITELLM = "litellm[proxy]==1.106.2"
+PEOPLE = 16
+RULES = """\
+p, role:staff, sys:chat, chat.ask, allow, always
+p, role:staff, coll:docs, document.read, allow, always
+g, group:staff, role:staff
+"""
+
+
+@contextmanager
+def upstream() -> Iterator[Target]:
+    """The model server, bare."""
+    command = [sys.executable, str(Path(__file__).with_name("gateway_upstream.py"))]
+    with _process(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield Target("upstream", int(process.stdout.readline()), "base", ["none"], [process.pid])
+
+
+def set_pace(model: Target, seconds: float, *, leading: bool) -> None:
+    url = f"http://127.0.0.1:{model.port}/pace?seconds={seconds}&leading={int(leading)}"
+    httpx.put(url).raise_for_status()
+
+
+@contextmanager
+def usher(folder: Path, model: Target) -> Iterator[Target]:
+    """`usher serve` as it is, with its policy, its ledger on disk and a person for each client."""
+    (folder / "docs").mkdir(parents=True)
+    (folder / "docs" / "budget.md").write_text("# Budget\n\nThe budget of the year is four million euros.\n")
+    (folder / "policy.csv").write_text(RULES)
+    own = {
+        "HOME": str(folder / "home"),
+        "POLICY": str(folder / "policy.csv"),
+        "PORT": "0",
+        "MODEL_URL": f"http://127.0.0.1:{model.port}/v1",
+        "MODEL": "base",
+    }
+    environment = {**os.environ, **{f"USHER_{name}": value for name, value in own.items()}}
+
+    def command(*words: str) -> Any:
+        done = subprocess.run([USHER, *words, "--json"], env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"usher {' '.join(words[:2])} failed: {done.stderr}{done.stdout}")
+        return json.loads(done.stdout)
+
+    command("ingest", str(folder / "docs"), "--collection", "docs")
+    with (
+        (folder / "log").open("wb") as log,
+        _process([USHER, "serve", "--json"], env=environment, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        keys = asyncio.run(_people(folder))
+        yield Target("usher", int(url.rpartition(":")[2]), "assistant", keys, [process.pid])
+
+
+async def _people(folder: Path) -> list[str]:
+    """Their keys."""
+    keys = []
+    async with operator(folder) as ask:
+        for number in range(PEOPLE):
+            await ask("/operator/person", {"user": f"person{number}", "groups": ["staff"]})
+            keys.append((await ask("/operator/key", {"user": f"person{number}"}))["key"])
+    return keys
+
+
+@contextmanager
+def litellm(environment: Path, folder: Path, model: Target) -> Iterator[Target]:
+    """LiteLLM's proxy with one worker, no database and a key, in an environment of its own."""
+    _installed(environment)
+    folder.mkdir()
+    key, port = "sk-" + secrets.token_hex(32), _free_port()
+    where = {"model": "openai/base", "api_base": f"http://127.0.0.1:{model.port}/v1", "api_key": "none"}
+    config = {
+        "model_list": [{"model_name": "assistant", "litellm_params": where}],
+        "litellm_settings": {"telemetry": False},
+        "general_settings": {"master_key": key},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
+    words = ["--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    with (
+        (folder / "log").open("wb") as log,
+        _process(
+            [environment / "bin" / "litellm", *words], env={**os.environ, **quiet}, stdout=log, stderr=log, cwd=folder
+        ) as process,
+    ):
+        target = Target("litellm", port, "assistant", [key], [process.pid])
+        _await_health(f"http://127.0.0.1:{port}/health/liveliness", process, folder / "log")
+        yield target
+
+
+def _installed(environment: Path) -> None:
+    if (environment / "bin" / "litellm").exists():
+        return
+    print(f"Making LiteLLM's environment in {environment}: about a minute.", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    pip = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, LITELLM], check=True)
+
+
+def _await_health(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if httpx.get(url).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise SystemExit(f"LiteLLM's proxy did not start: {log.read_text()[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _process(command: list[Any], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
