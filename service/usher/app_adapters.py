@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from usher.adapters.acts import Acts
 from usher.adapters.deciders import Deciders
+from usher.adapters.integrity import Integrity
 from usher.adapters.registering import Registering
 from usher.adapters.registry import Registry
+from usher.adapters.serving import Serving
 from usher.adapters.upkeep import Upkeep
 from usher.authority import Authority, utc_now
 from usher.backends.adapter_folder import AdapterWeights, BaseModel
@@ -16,10 +19,16 @@ from usher.backends.sql import Database
 from usher.backends.sql_adapters import SqlAdapters
 from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
+from usher.ports.adapters import AdapterStore, Weights
 from usher.services import AdapterServices
 from usher.settings import Settings
 from usher_lora.peft_config import ServerLimits
 
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+PACE: Final = 32 << 20
+"""Bytes a second that the regular reading of every adapter takes of the disk."""
 MODULES: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 """The linear layers of a block, as most models name them: what the model server lets adapters change."""
 
@@ -50,4 +59,26 @@ def open_adapters(
         clock=utc_now,
     )
     upkeep = Upkeep(acts)
-    return AdapterServices(Registry(acts, Registering(acts), upkeep), upkeep, store, weights)
+    paced = Upkeep(replace(acts, weights=AdapterWeights(settings.adapters_path, PACE)))
+    return AdapterServices(
+        registry=Registry(acts, Registering(acts), upkeep),
+        upkeep=upkeep,
+        store=store,
+        weights=weights,
+        serving=open_serving(settings, store, upkeep, weights),
+        integrity=Integrity(store, weights, upkeep, paced),
+    )
+
+
+def open_serving(settings: Settings, store: AdapterStore, upkeep: Upkeep, weights: Weights) -> Serving:
+    """Over each model server that the settings name."""
+    from usher.backends.adapter_server_vllm import VllmServer
+
+    token, key = _secret(settings.model_load_token), _secret(settings.model_api_key)
+    urls = settings.model_servers or ((settings.model_url,) if settings.model_url else ())
+    servers = [VllmServer(url, token, key) for url in urls]
+    return Serving(servers, settings.model, store, upkeep, weights, loads=token is not None)
+
+
+def _secret(given: SecretStr | None) -> str | None:
+    return None if given is None else given.get_secret_value()

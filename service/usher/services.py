@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.adapters.integrity import Integrity
 from usher.adapters.registry import Registry
+from usher.adapters.serving import Serving
 from usher.adapters.upkeep import Upkeep
 from usher.audit.cases import Cases
 from usher.audit.erasure import Erasures
@@ -90,12 +92,15 @@ class PolicyServices:
 @dataclass(frozen=True, slots=True)
 class AdapterServices:
     """Adapters: who takes them on (`registry`), what keeps that true (`upkeep`), which there are (`store`) and where
-    they lie (`weights`)."""
+    they lie (`weights`); which of them the model servers have (`serving`), and whether their files are what they were
+    (`integrity`)."""
 
     registry: Registry
     upkeep: Upkeep
     store: AdapterStore
     weights: Weights
+    serving: Serving
+    integrity: Integrity
 
 
 @dataclass(frozen=True, slots=True)

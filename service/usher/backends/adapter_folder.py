@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from usher.backends.paced_folder import PacedFolder
 from usher.ports.adapters import Package
 from usher_lora.adapter_files import OpenFolder, opened
 from usher_lora.base_files import base_digest, base_files
 from usher_lora.canonical import sha256
 from usher_lora.faults import AdapterFault
 from usher_lora.manifest import MOST_BYTES as MOST_MANIFEST
-from usher_lora.manifest import FileDigest
+from usher_lora.manifest import SERVED_FILES, FileDigest
 from usher_lora.peft_config import ServerLimits
 from usher_lora.weights import changed, inspect
 
@@ -38,8 +39,9 @@ _READ_ONLY_FILE, _READ_ONLY_FOLDER = 0o444, 0o555
 class AdapterWeights:
     """The `Weights` port, over a folder on a disk."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, pace: int | None = None) -> None:
+        """`pace`: bytes a second that `changed` reads at most, on the average; None: as fast as they come."""
+        self._root, self._pace = root, pace
 
     def read(self, folder: Path, limits: ServerLimits) -> Package:
         with opened(folder) as outer:
@@ -86,7 +88,7 @@ class AdapterWeights:
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         try:
             with opened(self.place(adapter)) as folder:
-                problem = changed(folder, files)
+                problem = changed(folder if self._pace is None else PacedFolder(folder, self._pace), files)
         except AdapterFault as fault:
             return str(fault)
         if problem is not None:
@@ -96,6 +98,12 @@ class AdapterWeights:
         except OSError:
             return "the manifest of its training set is not there"
         return None if same else "the manifest of its training set is another file"
+
+    def looks(self, adapter: str) -> object:
+        place = self.place(adapter)
+        inner = (place, *(place / name for name in SERVED_FILES))
+        beside = (self._root / f"{adapter}.training.json", self._root / f"{adapter}.manifest.json")
+        return tuple(_looks_or_not(path) for path in (*inner, *beside))
 
     def kept(self) -> list[str]:
         names = {path.name.partition(".")[0] for path in self._listed()}
@@ -145,8 +153,18 @@ class BaseModel:
         return self._known[1]
 
 
+def _looks_or_not(path: Path) -> tuple[int, ...] | None:
+    try:
+        return _told(path.lstat())
+    except OSError:
+        return None
+
+
 def _looks(path: Path) -> tuple[int, ...]:
-    status = path.stat()
+    return _told(path.stat())
+
+
+def _told(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 

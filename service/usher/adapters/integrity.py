@@ -1,0 +1,88 @@
+"""Whether the files of published adapters are still those of their names: looked at all the time, read on a schedule.
+
+A file that was written to looks different (its size, its times, its number on the disk), and is then read at once. One
+that was changed beneath its file system does not: so all are read in full, one after the other, at least once in
+`ROUND` seconds where the pace allows. An adapter whose files differ is quarantined, by whichever server of Usher sees
+it first; from then on no route of any server names it, and each model server unloads it.
+
+What a model server has loaded is its own copy and is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from usher.adapters.upkeep import Upkeep
+from usher.core.adapters import Registered
+from usher.ledger.log import LedgerUnavailable
+from usher.ports.adapters import AdapterStore, Weights
+from usher_lora.registry import Alarm
+
+EVERY: Final = 0.5
+"""Seconds between two looks at what all files look like."""
+ROUND: Final = 3600.0
+"""Seconds from one full reading of everything to the next."""
+
+_log = structlog.stdlib.get_logger("usher.integrity")
+
+
+class Integrity:
+    """`run` it as long as the process serves. `upkeep` reads as fast as the disk gives; `paced` reads the same files at
+    a pace that leaves the disk to others."""
+
+    def __init__(self, store: AdapterStore, weights: Weights, upkeep: Upkeep, paced: Upkeep) -> None:
+        self._store, self._weights, self._upkeep, self._paced = store, weights, upkeep, paced
+        self._seen: dict[str, object] = {}
+
+    async def run(self) -> None:
+        """Both, for ever. What fails is logged, and done again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._for_ever(EVERY, self.look))
+            group.create_task(self._for_ever(ROUND, self.read_all))
+
+    async def _for_ever(self, pause: float, act: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await act()
+            except Exception as error:  # the database may be away
+                _log.warning("integrity_failed", error=type(error).__name__)
+            await asyncio.sleep(pause)
+
+    async def look(self) -> list[str]:
+        """Read in full what looks different than at the last look; the adapters that were quarantined."""
+        published = [one.id for one in await self._store.published()]
+        looks = await asyncio.to_thread(lambda: {ident: self._weights.looks(ident) for ident in published})
+        self._seen = {ident: self._seen.get(ident, looks[ident]) for ident in published}
+        stopped = []
+        for ident in [ident for ident in published if looks[ident] != self._seen[ident]]:
+            if not await self._sound(ident, self._upkeep):
+                stopped.append(ident)
+            self._seen[ident] = looks[ident]  # only once it was read: what could not be is read at the next look
+        return stopped
+
+    async def read_all(self) -> list[str]:
+        """Read every published adapter in full, at the pace; the adapters that were quarantined."""
+        return [
+            one.id for one in await self._store.published() if not await self._sound(one.id, self._paced, paced=True)
+        ]
+
+    async def _sound(self, ident: str, reader: Upkeep, *, paced: bool = False) -> bool:
+        one = await self._store.get(ident)
+        if one is None or not one.serves:
+            return True
+        problem = await reader.problem(one)
+        if problem is None:
+            return True
+        await self._stop(one, problem, paced=paced)
+        return False
+
+    async def _stop(self, one: Registered, problem: str, *, paced: bool) -> None:
+        _log.critical("adapter_changed", adapter=one.name, problem=problem, on_schedule=paced)
+        try:
+            await self._upkeep.quarantine(one.id, Alarm.INTEGRITY)
+        except LedgerUnavailable:  # it binds already, and is recorded later
+            _log.critical("quarantine_unrecorded", adapter=one.id)
