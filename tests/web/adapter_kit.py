@@ -58,13 +58,18 @@ def learned(usher: World, path: str, who: str = "carol", **more: Any) -> Learned
     listed: Sequence[Mapping[str, Any]] = usher.ask("GET", "/api/documents", who).json()["documents"]
     ident = next(UUID(one["id"]) for one in listed if one["path"] == path)
     classes = usher.run(usher.services.documents.current_classes([ident]))[ident]
-    given = {"version": 1, "access_class": classes[0], "digest": hashlib.sha256(DOCUMENTS[path].encode()).hexdigest()}
-    return Learned(ident, **given | more)
+    given: dict[str, Any] = {
+        "document": ident,
+        "version": 1,
+        "access_class": classes[0],
+        "digest": hashlib.sha256(DOCUMENTS[path].encode()).hexdigest(),
+    }
+    return Learned(**given | more)
 
 
 def trained(
     folder: Path,
-    lineage: Lineage,
+    line: Lineage,
     *,
     held: Mapping[str, bytes] | None = None,
     name: str = "support",
@@ -86,11 +91,11 @@ def trained(
         files=found.files,
         peft=found.peft,
         training_set=sha256(training_set),
-        lineage=lineage.digest,
+        lineage=line.digest,
         recipe="cd" * 32,
     )
     (folder / "manifest.json").write_bytes(encode(Manifest(replace(identity, **lies))))
-    (folder / "lineage.json").write_bytes(canonical(lineage))
+    (folder / "lineage.json").write_bytes(canonical(line))
     (folder / "training_set.json").write_bytes(training_set)
     return folder
 
