@@ -15,7 +15,7 @@ from usher.core.routing import Routing
 from usher.core.routing_yaml import parse_rules as parse_routing
 from usher_lora.gates import Bounds
 from usher_lora.gates_yaml import parse_gates
-from usher_lora.yaml_nodes import BadYaml
+from usher_lora.yaml_nodes import BadYaml, compose, is_null, refuse, text_of
 
 KNOWN = ("routing.yaml", "gates.yaml", "retention.yaml", "links.yaml")
 _RETENTION = "retention.yaml"
@@ -59,7 +59,7 @@ def parse_documents(documents: Mapping[str, str]) -> PolicyDocuments:
         if name not in KNOWN:
             raise PolicyDocumentError(name, 0, "is not a policy document", "use one of " + ", ".join(KNOWN))
     return PolicyDocuments(
-        _link_hosts(documents.get("links.yaml", "")),
+        _read(_link_hosts, documents, "links.yaml"),
         _retention(documents.get(_RETENTION, "")),
         Routing((_read(parse_routing, documents, "routing.yaml"),)),
         _read(parse_gates, documents, "gates.yaml"),
@@ -81,15 +81,13 @@ def _retention(text: str) -> Retention:
 
 
 def _link_hosts(text: str) -> frozenset[str]:
-    name = "links.yaml"
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PolicyDocumentError(name, mark.line + 1 if mark else 0, "is not YAML", "mend its syntax") from error
-    hosts = parsed.get("hosts") if isinstance(parsed, dict) and set(parsed) == {"hosts"} else parsed
-    if hosts is None:
+    top = compose(text)
+    if isinstance(top, yaml.MappingNode) and [text_of(key) for key, _ in top.value] == ["hosts"]:
+        top = top.value[0][1]
+    if top is None or is_null(top):
         return frozenset()
-    if not isinstance(hosts, list) or not all(isinstance(host, str) and _HOST.fullmatch(host) for host in hosts):
-        raise PolicyDocumentError(name, 0, "is not a list of host names", "write `hosts: [docs.example.com]`")
-    return frozenset(hosts)
+    hosts = top.value if isinstance(top, yaml.SequenceNode) else [top]
+    for node in hosts:
+        if hosts is not top.value or not node.tag.endswith(":str") or not _HOST.fullmatch(text_of(node)):
+            refuse(node, "is not a list of host names", "write `hosts: [docs.example.com]`")
+    return frozenset(map(text_of, hosts))

@@ -30,6 +30,8 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise BadRetention(mark.line + 1 if mark else 0, "is not YAML", "mend its syntax") from None
+    except RecursionError:
+        raise BadRetention(0, "is nested too deeply", "write it flat") from None
     if top is None:
         return ()
     members = dict(_members(top, ("rules",)))
