@@ -9,7 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from litestar import Litestar
-from tests.web.adapter_kit import (
+from tests.web.registry_kit import (
     MADE,
     OPERATOR,
     adapter_events,

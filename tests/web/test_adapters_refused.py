@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from tests.lora.adapters import arrays, tensor, weights
-from tests.web.adapter_kit import (
+from tests.web.registry_kit import (
     adapter_events,
     company,
     evaluated,
