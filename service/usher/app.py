@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from usher.app_adapters import open_adapters
 from usher.app_audit import open_audit
+from usher.app_chat import open_roads
 from usher.app_parts import (
     newest_known,
     open_database,
@@ -174,10 +175,11 @@ async def _wired(
     conversations = SqlConversations(database)
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)
     limits = Limits(settings)
-    chat = Chat(ledger, retrieve, model, threads, watch, limits, noted=shadow.note)
     policy = PolicyAdmin(policies, courier)
     people = People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
+    eligibles, roads = open_roads(database, policies, model, adapters.serving, audit.reading.index)
+    chat = Chat(ledger, retrieve, model, threads, watch, limits, eligibles, roads, noted=shadow.note)
     await _finish(conversations, log, ingest, adapters, audit)
     changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow)
     await changing.activation.recover()

@@ -17,11 +17,13 @@ from uuid import UUID
 import anyio
 import structlog
 
+from usher.adapters.eligible import Eligibles
 from usher.authority import Clock, Grant, utc_now
 from usher.chat_answer import Answer, Ended
 from usher.chat_barrier import Barrier, denial, refuse_if
 from usher.chat_exchange import CANCELLED, INTERRUPTED, ChatRefused, Exchange, end_of, outcome_of
 from usher.chat_prepare import Preparation
+from usher.chat_road import Roads
 from usher.chat_stream import Interrupted, Parts
 from usher.core.history import Asked
 from usher.core.prompt import NO_ANSWER
@@ -54,6 +56,8 @@ class Chat:
         threads: Threads,
         watch: Watch,
         limits: Limits,
+        eligibles: Eligibles,
+        roads: Roads,
         clock: Clock = utc_now,
         noted: Noted = nowhere,
     ) -> None:
@@ -63,8 +67,8 @@ class Chat:
         self._watch = watch
         self._clock = clock
         self._noted = noted
-        self._barrier = Barrier(retrieve, threads)
-        self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, clock)
+        self._barrier = Barrier(retrieve, threads, eligibles)
+        self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, roads, clock)
         self._open: dict[str, Exchange] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -146,7 +150,7 @@ class Chat:
                 await parts.aclose()
 
     def _deltas(self, exchange: Exchange) -> AsyncIterator[Delta]:
-        return self._model.stream(exchange.request) if exchange.request.passages else _nothing_found()
+        return self._model.stream(exchange.request) if exchange.generates else _nothing_found()
 
     async def _record(self, exchange: Exchange, text: str) -> None:
         """The barrier before a flush: durable first, then asked again."""

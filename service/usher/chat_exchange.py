@@ -14,13 +14,14 @@ from typing import Any
 
 import anyio
 
+from usher.adapters.published import Speaker
 from usher.authority import Grant
 from usher.chat_answer import Answer
 from usher.chat_stream import Interrupted, Parts
 from usher.core.dialogue import Earlier, Past
 from usher.core.evidence import retrieval_body
 from usher.core.prompt import Prompt
-from usher.core.routing import Route
+from usher.core.routing import Route, RouteKind
 from usher.ledger.content import Conversation, Subject
 from usher.ledger.log import LedgerUnavailable
 from usher.ledger.record import ContentRow, Entry, EventType, Kind, Who
@@ -32,6 +33,8 @@ ACCESS_CHANGED = "access_changed"
 CANCELLED = "cancelled"
 INTERRUPTED = "interrupted"
 GONE = "conversation_deleted"
+NOT_ASKED = "not_asked"
+"""The outcome of the retrieval of an exchange for which nothing is searched."""
 
 
 class ChatRefused(Exception):
@@ -51,6 +54,7 @@ class Exchange:
     `query` is what is searched for, `rewritten_by` whom (`model` or `rule`, None if it is the question itself), from
     the question and the exchanges `leaned_on`. `asked_before` are the exposures of the exchange whose question it asks
     once more.
+    `speaker` is the adapter that answers, with what it has learned as of the newest `grant`.
     `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
     one more may be recorded, and then refused. `grant` is the newest, `decided` the one of the recorded decision.
     """
@@ -63,6 +67,7 @@ class Exchange:
     route: Route
     question: str
     query: str
+    speaker: Speaker | None = None
     earlier: tuple[Earlier, ...] = ()
     retrieved: Retrieved = NOTHING
     prompt: Prompt = field(default_factory=lambda: Prompt((), (), "", 0))
@@ -83,6 +88,16 @@ class Exchange:
     def __post_init__(self) -> None:
         self.decided = self.grant
 
+    @property
+    def retrieves(self) -> bool:
+        """Whether passages are looked for: an adapter alone answers from what it has learned."""
+        return self.route.kind is not RouteKind.ADAPTER
+
+    @property
+    def generates(self) -> bool:
+        """Whether a model is asked: not for a fixed sentence, which is given where nothing was found."""
+        return bool(self.request.passages) or self.speaker is not None
+
     @cached_property
     def conversation(self) -> Conversation:
         """What seals its content."""
@@ -95,14 +110,15 @@ class Exchange:
 
 def evidence_of(exchange: Exchange, model: str) -> list[Entry]:
     """What was retrieved and what is about to be generated from it: both stand in the log before `model` is called, or
-    a fixed sentence given where nothing was found."""
-    found, request, prompt = exchange.retrieved, exchange.request, exchange.prompt
+    a fixed sentence given where nothing was found. What an adapter has learned stands beside what was found: it is
+    shown as well."""
+    found, request, prompt, speaker = exchange.retrieved, exchange.request, exchange.prompt, exchange.speaker
     generation = {
         "purpose": "answer",
-        "gen_ai.request.model": model if request.passages else "none",
+        "gen_ai.request.model": model if exchange.generates else "none",
         "gen_ai.request.max_tokens": request.max_tokens,
         "gen_ai.request.temperature": request.temperature,
-        "adapter": None,
+        "adapter": None if speaker is None else {"name": speaker.name, "digest": speaker.digest},
         "template": prompt.template_digest,
         "prompt_commitment": prompt_commitment(exchange, request),
         "prompt_tokens": prompt.prompt_tokens,
@@ -113,6 +129,10 @@ def evidence_of(exchange: Exchange, model: str) -> list[Entry]:
     retrieval = retrieval_body(
         exchange.grant.scope, found.checked, found.scores, prompt.used, rewritten_by=exchange.rewritten_by
     )
+    if speaker is not None:
+        retrieval["documents"] = [{"document": str(part), "access_class": number} for part, number in speaker.learned]
+    if not exchange.retrieves:
+        retrieval["outcome"] = NOT_ASKED
     return [
         Entry(EventType.RETRIEVAL, exchange.audit_id, exchange.by, retrieval),
         Entry(EventType.GENERATION, exchange.audit_id, exchange.by, generation),
@@ -151,7 +171,7 @@ def outcome_of(error: BaseException) -> str:
 def tokens_of(exchange: Exchange) -> int:
     """What an exchange that has begun cost, however it ended. Where the model did not come to count its answer, all
     that it was allowed counts: breaking off is no way to a free one."""
-    if exchange.answer is None or not exchange.request.passages:
+    if exchange.answer is None or not exchange.generates:
         return 0
     facts = exchange.answer.facts()
     prompt, completion = facts["prompt_tokens"], facts["completion_tokens"]

@@ -10,8 +10,8 @@ from usher.authority import Clock, Grant
 from usher.chat_barrier import Barrier
 from usher.chat_exchange import Exchange, evidence_of
 from usher.chat_query import Rewriter
-from usher.chat_road import road
-from usher.core import exposures
+from usher.chat_road import Roads
+from usher.core import exposures, prompt_words
 from usher.core import prompt as prompts
 from usher.core.dialogue import Earlier, title_of
 from usher.core.evidence import decision_body
@@ -43,6 +43,7 @@ class Preparation:
         threads: Threads,
         limits: Limits,
         barrier: Barrier,
+        roads: Roads,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
@@ -51,6 +52,7 @@ class Preparation:
         self._threads = threads
         self._limits = limits
         self._barrier = barrier
+        self._roads = roads
         self._clock = clock
         self._rewriter = Rewriter(model, ledger, barrier)
 
@@ -61,9 +63,9 @@ class Preparation:
         await self._threads.check_room(grant.credential.user, thread, self._limits)
         question = asked.question or await self._asked_before(grant, subject, thread.again)
         decision = grant.may(Action.CHAT_ASK, CHAT_OBJECT)
-        chosen = road(grant, decision.allowed, question, thread.left_out)
+        chosen, speaker = await self._roads.road(grant, decision.allowed, question, thread.left_out)
         by = who(grant, subject.pseudonym)
-        exchange = Exchange(uuid7(), subject, thread, by, grant, chosen, question, question)
+        exchange = Exchange(uuid7(), subject, thread, by, grant, chosen, question, question, speaker)
         if not asked.question and thread.again is not None:
             exchange.asked_before = exchange.exposures = thread.again.exposures
         request = {
@@ -88,8 +90,8 @@ class Preparation:
         return await self._threads.question(grant.scope, subject, again)
 
     async def find_passages(self, exchange: Exchange, entries: list[Entry], question: ContentRow) -> None:
-        """The passages for the question, written out in full if it leans on the exchanges before it. Whatever may be
-        used of those is judged at each barrier from here on."""
+        """The passages for the question, written out in full if it leans on the exchanges before it; none for an
+        adapter alone. Whatever may be used of those is judged at each barrier from here on."""
         rows = [question]
         if exchange.thread.path:
             await self._ledger.append(entries, rows)
@@ -97,9 +99,15 @@ class Preparation:
             scope, subject = exchange.grant.scope, exchange.subject
             exchange.earlier = tuple(await self._threads.earlier(scope, subject, exchange.thread))
             exchange.exposures = _closed(exchange, (), exchange.earlier)
-            await self._rewriter.rewrite(exchange)
+            if exchange.retrieves:
+                await self._rewriter.rewrite(exchange)
             entries, rows = [], [exchange.sealed(Kind.QUERY, exchange.query)] if exchange.rewritten_by else []
             exchange.rows += len(rows)
+        if not exchange.retrieves:
+            if entries:
+                await self._ledger.append(entries, rows)
+            await self._barrier(exchange)
+            return
         encoded = await self._retrieve.recorded_then_embedded(entries, exchange.query, rows)
         await self._barrier(exchange)
         exchange.retrieved = await self._retrieve.find(exchange.grant.scope, exchange.query, encoded, PASSAGES)
@@ -112,7 +120,7 @@ class Preparation:
             exchange.question,
             found,
             asked.client_turns,
-            prompts.TEMPLATE,
+            prompt_words.of(exchange.route.kind),
             self._model.context_tokens,
             max_tokens,
             self._model.count_tokens,
@@ -125,9 +133,11 @@ class Preparation:
             passages=tuple(shown),
             max_tokens=max_tokens,
             temperature=temperature,
+            adapter=None if exchange.speaker is None else exchange.speaker.served_name,
             cache_salt=exchange.subject.cache_salt,
         )
         documents = [exchange.retrieved.passages[passage.n - 1].document for passage in shown]
+        documents += () if exchange.speaker is None else exchange.speaker.parts
         exchange.exposures = _closed(exchange, documents, (*prompt.earlier, *exchange.leaned_on))
 
     async def record_evidence(self, exchange: Exchange, asked: Asked) -> None:

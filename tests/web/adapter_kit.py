@@ -1,166 +1,111 @@
-"""What the tests of the registry share: a company in which some decide on adapters, and what a training wrote."""
+"""Published adapters in a world of the tests, and a model that tells who it was asked as."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from uuid import UUID
 
 import msgspec
-import pytest
-from msgspec.structs import replace
-from tests.lora.adapters import LIMITS, config, files
-from tests.lora.made import MEASURED
-from tests.web.world import DOCUMENTS, World, world
+from tests.lora.made import IDENTITY
+from tests.web.chat_kit import Step
+from tests.web.world import POLICY, World
 
-from usher.adapters.deciders import Caller
-from usher.backends.memory import MemoryStore
-from usher.core.adapters import Registered
-from usher_lora.adapter_files import opened
-from usher_lora.canonical import encode, sha256
-from usher_lora.gates import Bounds, Measured, judge
-from usher_lora.lineage import Learned, Lineage, canonical, lineage
-from usher_lora.manifest import Base, Gate, Identity, Manifest
-from usher_lora.weights import inspect
+from usher.core.adapters import Registered, draft
+from usher.ports import Delta, ModelRequest
+from usher_lora.lineage import Learned, Lineage, lineage
+from usher_lora.manifest import Identity
+from usher_lora.registry import Alarm, State
 
-OPERATOR = Caller(None, "operator:uid:0")
-DECIDERS = (
-    "p, role:trainer, adapter:support, adapter.train, allow, always",
-    "p, role:lead, adapter:support, adapter.approve, allow, always",
-    "p, role:lead, adapter:support, adapter.publish, allow, always",
-    "p, role:elsewhere, adapter:sales, adapter.approve, allow, always",
-    "g, user:alice, role:trainer",
-    "g, user:alice, role:lead",
-    "g, user:carol, role:lead",
-    "g, user:erin, role:elsewhere",
-)
-"""alice trains and leads, carol leads; erin decides on another adapter; bob and dave on none."""
-MADE = "0198c0de-0000-7000-8000-000000000001"
+USE = "p, role:finance, adapter:money, adapter.use, allow, always"
+BY_ADAPTER = "rules:\n  - {name: money, route: adapter, adapters: [money]}\n"
+BOTH = "rules:\n  - {name: money, route: adapter+retrieve, adapters: [money]}\n"
+HANDBOOK, BUDGET, MERGER = "handbook/holidays.md", "finance/budget.md", "board/merger.md"
+_made = count(1)
 
 
-@contextmanager
-def company(folder: Path, documents: Mapping[str, str] = DOCUMENTS) -> Iterator[tuple[World, MemoryStore]]:
-    """The world over a model server that takes adapters (nobody asks it), and its store."""
-    store = MemoryStore()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("USHER_MODEL", LIMITS.base_model)
-        patch.setenv("USHER_MODEL_URL", "http://127.0.0.1:9/v1")
-        with world(folder, documents=documents, store=store) as usher:
-            usher.run(usher.apply_also(*DECIDERS))
-            yield usher, store
+class SpeakingModel:
+    """The `Model` port: what it says names the adapter that it was asked as. Its steps come after the first words."""
+
+    name = "base"
+    generative = True
+    context_tokens = 8192
+
+    def __init__(self) -> None:
+        self.steps: Sequence[Step] = ()
+        self.requests: list[ModelRequest] = []
+        self.aborted = False
+
+    def count_tokens(self, text: str) -> int:
+        return len(text) // 4
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[Delta]:
+        self.requests.append(request)
+        self.aborted = True
+        yield Delta(f"I speak as {(request.adapter or 'base').partition('@')[0]}. ")
+        for step in self.steps:
+            if isinstance(step, str):
+                yield Delta(step)
+            elif isinstance(step, float):
+                await asyncio.sleep(step)
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                await step()
+        yield Delta(finish_reason="stop", prompt_tokens=70, completion_tokens=20)
+        self.aborted = False
+
+    async def close(self) -> None: ...
 
 
-def learned(usher: World, path: str, who: str = "carol", **more: Any) -> Learned:
-    """One version of a document as a lineage names it."""
-    listed: Sequence[Mapping[str, Any]] = usher.ask("GET", "/api/documents", who).json()["documents"]
-    ident = next(UUID(one["id"]) for one in listed if one["path"] == path)
-    classes = usher.run(usher.services.documents.current_classes([ident]))[ident]
-    given: dict[str, Any] = {
-        "document": ident,
-        "version": 1,
-        "access_class": classes[0],
-        "digest": hashlib.sha256(DOCUMENTS[path].encode()).hexdigest(),
-    }
-    return Learned(**given | more)
-
-
-def trained(
-    folder: Path,
-    line: Lineage,
-    *,
-    held: Mapping[str, bytes] | None = None,
-    name: str = "support",
-    made: str = MADE,
-    **lies: Any,
-) -> Path:
-    """What a training writes, in this folder; `lies` are fields of the identity that are told otherwise."""
-    weights = folder / "adapter"
-    weights.mkdir(parents=True)
-    for file, data in (files() if held is None else held).items():
-        (weights / file).write_bytes(data)
-    training_set = b'{"examples":120}'
-    with opened(weights) as inside:
-        found = inspect(inside, LIMITS)
-    identity = Identity(
-        name=name,
-        made=made,
-        base=Base(LIMITS.base_model, "ab" * 32),
-        files=found.files,
-        peft=found.peft,
-        training_set=sha256(training_set),
-        lineage=line.digest,
-        recipe="cd" * 32,
+async def publish(world: World, *paths: str, name: str = "money", trained: Sequence[int] | None = None) -> Registered:
+    """An adapter that learned these documents as they are now, or as they were labelled `trained`."""
+    rows = [_row(world, path) for path in paths]
+    classes = trained or [access_class for _, _, access_class in rows]
+    learned = [Learned(row[0], row[1], number, "ab" * 32) for row, number in zip(rows, classes, strict=True)]
+    made = lineage(learned)
+    identity = msgspec.structs.replace(
+        IDENTITY, name=name, lineage=made.digest, made=f"00000000-0000-7000-8000-{next(_made):012d}"
     )
-    (folder / "manifest.json").write_bytes(encode(Manifest(replace(identity, **lies))))
-    (folder / "lineage.json").write_bytes(canonical(line))
-    (folder / "training_set.json").write_bytes(training_set)
-    return folder
+    return await published(world, identity, made)
 
 
-def spoilt(folder: Path, lineage: Lineage, name: str, data: bytes) -> Path:
-    """A sound training in which one file of the adapter is then written over."""
-    trained(folder, lineage)
-    (folder / "adapter" / name).write_bytes(data)
-    return folder
+async def published(world: World, identity: Identity, made: Lineage) -> Registered:
+    """It stands in the registry as published, as if two people had taken it on."""
+    acts = world.services.adapters.registry._acts
+    one = draft(identity, "operator", datetime.now(UTC))
+    change = await acts.store.add(one, made, {"act": "registered"})
+    assert change is not None
+    await acts.courier.carry([change])
+    return await moved(world, one.id, State.PUBLISHED)
 
 
-def handbook(usher: World) -> Lineage:
-    return lineage([learned(usher, "handbook/holidays.md"), learned(usher, "handbook/hotels.md")])
+async def moved(world: World, ident: str, state: State, alarm: Alarm | None = None) -> Registered:
+    """The adapter in another state."""
+    acts = world.services.adapters.registry._acts
+    one = await acts.store.get(ident)
+    assert one is not None
+    entry = replace(one.entry, state=state, alarm=alarm)
+    change = await acts.store.put(replace(one, entry=entry), {"act": "moved"}, datetime.now(UTC), narrows=True)
+    assert change is not None
+    await acts.courier.carry([change])
+    found = await acts.store.get(ident)
+    assert found is not None
+    return found
 
 
-def gate_of(one: Registered, measured: Measured = MEASURED) -> Gate:
-    return Gate(one.name, measured, Bounds(), judge(Bounds(), measured))
+def _row(world: World, path: str) -> tuple[UUID, int, int]:
+    with closing(sqlite3.connect(world.folder / "home" / "usher.sqlite")) as connection:
+        row = connection.execute("SELECT id, version, access_class FROM document WHERE path = ?", (path,)).fetchone()
+    return UUID(row[0]), row[1], row[2]
 
 
-async def as_person(usher: World, user: str) -> Caller:
-    grant = await usher.services.authority.admit(usher.keys[user])
-    assert grant is not None
-    return Caller(grant, "key")
-
-
-async def registered(usher: World, folder: Path, by: str | None = "alice") -> Registered:
-    caller = OPERATOR if by is None else await as_person(usher, by)
-    return await usher.services.adapters.registry.register(folder, caller)
-
-
-async def evaluated(usher: World, one: Registered) -> Registered:
-    return await usher.services.adapters.registry.evaluated(one.id, gate_of(one), OPERATOR)
-
-
-async def served(usher: World, folder: Path) -> Registered:
-    """Made by alice, approved and published by carol."""
-    registry, carol = usher.services.adapters.registry, await as_person(usher, "carol")
-    one = await evaluated(usher, await registered(usher, folder))
-    assert one.digest is not None
-    await registry.approve(one.id, one.digest, carol)
-    return await registry.publish(one.id, one.digest, carol)
-
-
-def published(usher: World) -> list[str]:
-    return [one.name for one in usher.run(usher.services.adapters.store.published())]
-
-
-def lying(usher: World) -> list[str]:
-    """What lies in the folder of weights."""
-    root = usher.services.settings.adapters_path
-    return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-
-
-def adapter_events(usher: World) -> list[dict[str, Any]]:
-    return [event for event in usher.events() if event["type"] == "adapter"]
-
-
-def other_config(**changes: object) -> bytes:
-    return config(**changes)
-
-
-def told(one: Registered) -> dict[str, Any]:
-    """The body of a request that says what the gate found."""
-    return {"gate": msgspec.to_builtins(gate_of(one))}
-
-
-def fresh() -> str:
-    return str(uuid4())
+async def route_by(world: World, routing: str = BY_ADAPTER, *lines: str) -> None:
+    """The world's policy with the right to use adapters of `USE` and `lines`, and this routing."""
+    rules = POLICY + "".join(f"{line}\n" for line in (USE, *lines))
+    await world.apply(rules, **{"routing.yaml": routing})

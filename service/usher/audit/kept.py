@@ -59,7 +59,7 @@ class Reader:
             case EventType.DECISION if event.get("effect") == "deny" and self._is(audit_id, Type.SEARCH):
                 return self._open.pop(audit_id, None)
             case EventType.RETRIEVAL if audit_id in self._open:
-                passages = event.get("passages") or ()
+                passages = [*(event.get("passages") or ()), *(event.get("documents") or ())]
                 self._open[audit_id].shown.update((one["document"], one.get("access_class")) for one in passages)
                 return self._open.pop(audit_id) if self._is(audit_id, Type.SEARCH) else None
             case EventType.ANSWER:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from usher.backends import audit_index_reads as reads
 from usher.backends.audit_index_events import events
-from usher.backends.audit_index_exchanges import exchanges, latest
+from usher.backends.audit_index_exchanges import asked_by_role, exchanges, latest
 from usher.backends.audit_index_ledger import Followed, Following, Row, in_file
 from usher.backends.audit_index_reach import exposed
 from usher.backends.audit_index_report import figures
@@ -120,6 +120,11 @@ class AuditIndexFile:
     def latest(self, limit: int) -> Found[Exchange]:
         """The last that have ended. Raises `IndexUnreadable`."""
         return self._found(lambda index, _: (exchanges(index, latest(index, limit)), None, set()))
+
+    def asked_by_role(self, since: str) -> Mapping[str, int]:
+        """Raises `IndexUnreadable`."""
+        with self._reading() as index:
+            return asked_by_role(index, since)
 
     def exposed(self, audit_id: str) -> Exposed | None:
         """Raises `IndexUnreadable`."""

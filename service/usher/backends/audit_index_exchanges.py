@@ -34,6 +34,16 @@ def latest(index: sqlite3.Connection, limit: int) -> list[str]:
     """The audit ids of the last that have ended."""
     return [row["audit_id"] for row in index.execute(_LATEST, (limit,))]
 
+_BY_ROLE = """
+SELECT r.value AS role, count(*) AS count FROM entries e, json_each(e.roles) r
+WHERE e.time >= ? AND e.kind = 'chat' GROUP BY 1
+"""
+
+
+def asked_by_role(index: sqlite3.Connection, since: str) -> dict[str, int]:
+    """The chats since a time, by the roles of who asked."""
+    return {row["role"]: row["count"] for row in index.execute(_BY_ROLE, (since,))}
+
 
 def exchanges(index: sqlite3.Connection, audit_ids: Sequence[str]) -> list[Exchange]:
     """Those that there are, in the order of the log."""

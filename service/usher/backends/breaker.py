@@ -23,12 +23,13 @@ class Breaker:
 
     def admit(self, now: float) -> bool:
         """True if a request may go out. Each admitted request ends in one of the three calls below."""
-        if self._opened is None:
-            return True
-        if self._probing or now - self._opened < self.pause:
-            return False
-        self._probing = True
-        return True
+        admitted = self.admits(now)
+        self._probing = self._probing or (admitted and self._opened is not None)
+        return admitted
+
+    def admits(self, now: float) -> bool:
+        """Whether `admit` would let a request through."""
+        return self._opened is None or (not self._probing and now - self._opened >= self.pause)
 
     def succeeded(self) -> None:
         """The server answered."""

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from usher.backends.breaker import Breaker
+from usher.backends.http_line import LineTransport
 from usher.backends.sse import MalformedEvent, events
 from usher.ports import Delta, ModelRequest, ModelUnavailable
 
@@ -98,11 +99,15 @@ class OpenAIModel:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             # Waiting is bounded in `_next`; idle connections go before servers usually close them (5 s and more).
             timeout=httpx.Timeout(None, connect=self._timeouts.connect, write=self._timeouts.read),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0),
-            transport=transport,
+            transport=transport or LineTransport(idle=4.0, most_idle=64),
             follow_redirects=False,
             trust_env=False,
         )
+
+    @property
+    def up(self) -> bool:
+        """False while a request would be turned away here, since the server has failed repeatedly."""
+        return self._breaker.admits(time.monotonic())
 
     async def close(self) -> None:
         """Close the connections."""

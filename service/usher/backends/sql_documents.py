@@ -16,7 +16,9 @@ import sqlalchemy as sa
 from usher.backends import sql_tables as t
 from usher.backends.keyring import KeyRing, seal, unseal
 from usher.backends.sql import AnyRow, Database
+from usher.backends.sql_learned import Parts, classes_of
 from usher.core.late import TOKEN_DIMENSIONS, TokenVectors
+from usher.core.learned import is_part
 from usher.core.passages import Label, Passage
 from usher.ports import DocumentInfo, Opened
 
@@ -68,6 +70,7 @@ class SqlDocuments:
     def __init__(self, database: Database, ring: KeyRing) -> None:
         self._database = database
         self._ring = ring
+        self._parts = Parts()
 
     async def passages(self, chunks: Sequence[UUID]) -> dict[UUID, Passage]:
         """Labels and texts from one query. Each version is opened once, and let go before the next is opened."""
@@ -93,14 +96,16 @@ class SqlDocuments:
         return await self._database.read(work)
 
     async def current_classes(self, documents: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
+        parts = [ident for ident in documents if is_part(ident)]
+
         def work(connection: sa.Connection) -> dict[UUID, tuple[int, ...]]:
-            found: dict[UUID, tuple[int, ...]] = {}
+            found = self._parts.classes(connection, parts) if parts else {}
             for start in range(0, len(documents), _SOME):
                 some = _CLASSES.where(t.document.c.id.in_(documents[start : start + _SOME]))
-                found |= {row.id: _classes(row) for row in connection.execute(some)}
+                found |= {row.id: classes_of(row) for row in connection.execute(some)}
             return found
 
-        few = len(documents) <= _AT_A_GLANCE
+        few = len(documents) <= _AT_A_GLANCE and not parts
         return await (self._database.glance(work) if few else self._database.read(work))
 
     async def per_class(self) -> dict[int, int]:
@@ -147,11 +152,6 @@ _PER_CLASS = (
     .where(t.document.c.access_class > 0, t.document.c.deleted_at.is_(None))
     .group_by(t.document.c.access_class)
 )
-
-
-def _classes(row: AnyRow) -> tuple[int, ...]:
-    changes = row.pending in ("put", "label") and row.pending_class is not None
-    return (row.access_class, row.pending_class) if changes else (row.access_class,)
 
 
 _LABELS = (

@@ -51,11 +51,13 @@ class ClientTurn:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The fixed words of a prompt. A record names a prompt's words by `digest`."""
+    """The fixed words of a prompt. A record names a prompt's words by `digest`. `bare`: a question beside which nothing
+    stands between fences stands alone, and a prompt without passages does not say so."""
 
     name: str
     system: str
     question: str
+    bare: bool = False
 
     @property
     def digest(self) -> str:
@@ -177,6 +179,8 @@ def _fenced(marker: str, block: tuple[str, str]) -> str:
 
 
 def _body(marker: str, fenced: str, template: Template, question: str) -> str:
+    if template.bare and not fenced:
+        return question
     return f"Marker: {marker}\n\n{fenced}{template.question}\n{question}"
 
 
@@ -191,7 +195,8 @@ def _messages(
     history = [message for past in earlier for message in turns_of(past)]
     before = (message["content"] for message in history)
     marker = fence_marker([question, template.system, *(text for _, text in blocks), *before])
-    fenced = "".join(_fenced(marker, block) for block in blocks) + ("" if passages else "There are no passages.\n\n")
+    without = "" if passages or template.bare else "There are no passages.\n\n"
+    fenced = "".join(_fenced(marker, block) for block in blocks) + without
     body = {"role": "user", "content": _body(marker, fenced, template, question)}
     return {"role": "system", "content": template.system}, *map(_plain, (*history, body))
 

@@ -15,7 +15,7 @@ Ref = str | int
 
 _NO_DENIAL = frozenset(
     {"answered", "no_answer", "found", "nothing", "cancelled", "interrupted", "failed", "unrecorded"}
-    | {"model_unavailable", "conversation_deleted"}
+    | {"model_unavailable", "conversation_deleted", "not_asked"}
 )
 """Outcomes that are no denial. An outcome that is not known here counts as one: it is rather listed than missed."""
 
@@ -183,8 +183,9 @@ def _decision(event: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _retrieval(event: Mapping[str, Any]) -> Iterator[Row]:
+    """What an adapter has learned (`core/learned.py`) stands after the passages."""
     yield from _outcome(event)
-    for position, passage in enumerate(event["passages"], 1):
+    for position, passage in enumerate([*event["passages"], *(event.get("documents") or ())], 1):
         yield _shown(event["audit_id"], event["number"], position, passage)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,3 +54,6 @@ class Exchanges(Protocol):
 
     def latest(self, limit: int) -> Found[Exchange]:
         """The last that have ended, in the order of the log. There is no next page."""
+
+    def asked_by_role(self, since: str) -> Mapping[str, int]:
+        """How many chats somebody with a role has begun since a time of the log, by role."""

@@ -24,7 +24,8 @@ class Documents(Protocol):
 
     async def current_classes(self, documents: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
         """For each known document its access class (a deleted one's last) and, while a change is pending, that one's
-        too: all must be in a scope for what was shown of the document to be shown again."""
+        too: all must be in a scope for what was shown of the document to be shown again. A part of what an adapter
+        learned (`core/learned.py`) has those of all its documents."""
 
     async def per_class(self) -> dict[int, int]:
         """How many documents each access class has now: without those that are deleted or not yet in."""

@@ -256,10 +256,17 @@ def _usher(exchange: Exchange, ended: Ended) -> dict[str, Any]:
     return {
         "audit_id": exchange.audit_id,
         "conversation_id": exchange.conversation.id,
-        "route": {"kind": str(exchange.route.kind), "reasons": list(exchange.route.reasons)},
+        "route": _route(exchange),
         "policy_version": exchange.grant.scope.policy_version,
         "citations": [cited(citation, exchange.grant.documents.link_hosts) for citation in ended.citations],
     }
+
+
+def _route(exchange: Exchange) -> dict[str, Any]:
+    """`adapter` is the policy's name of the one that spoke, where one did."""
+    route, speaker = exchange.route, exchange.speaker
+    spoke = {} if speaker is None else {"adapter": speaker.name}
+    return {"kind": str(route.kind), "reasons": list(route.reasons), **spoke}
 
 
 def _event(body: dict[str, Any]) -> bytes:

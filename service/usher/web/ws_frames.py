@@ -89,6 +89,7 @@ class Route(_Out):
     kind: str
     reasons: list[str]
     policy_version: int
+    adapter: str | None = Field(None, description="The policy's name of the adapter that answers, where one does.")
 
 
 class Source(_Out):

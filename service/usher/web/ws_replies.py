@@ -29,6 +29,7 @@ def route(id: str, exchange: Exchange) -> Route:
         kind=str(exchange.route.kind),
         reasons=list(exchange.route.reasons),
         policy_version=exchange.grant.scope.policy_version,
+        adapter=None if exchange.speaker is None else exchange.speaker.name,
     )
 
 
