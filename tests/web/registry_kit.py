@@ -56,11 +56,12 @@ def company(folder: Path, documents: Mapping[str, str] = DOCUMENTS) -> Iterator[
 def learned(usher: World, path: str, who: str = "carol", **more: Any) -> Learned:
     """One version of a document as a lineage names it."""
     listed: Sequence[Mapping[str, Any]] = usher.ask("GET", "/api/documents", who).json()["documents"]
-    ident = next(UUID(one["id"]) for one in listed if one["path"] == path)
+    found = next(one for one in listed if one["path"] == path)
+    ident = UUID(found["id"])
     classes = usher.run(usher.services.documents.current_classes([ident]))[ident]
     given: dict[str, Any] = {
         "document": ident,
-        "version": 1,
+        "version": found["version"],
         "access_class": classes[0],
         "digest": hashlib.sha256(DOCUMENTS[path].encode()).hexdigest(),
     }
@@ -108,6 +109,7 @@ def spoilt(folder: Path, lineage: Lineage, name: str, data: bytes) -> Path:
 
 
 def handbook(usher: World) -> Lineage:
+    """Two documents that everybody may read, as they are now."""
     return lineage([learned(usher, "handbook/holidays.md"), learned(usher, "handbook/hotels.md")])
 
 
