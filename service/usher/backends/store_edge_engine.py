@@ -7,7 +7,7 @@ Search is exact: no approximate graph is ever built, which is good to about 50,0
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from usher.core.scoped_search import Answers, Batch, Row, scoped_search
 
 _COUNTS = 256
 _ALL = 2**31
+_LAST_CLASS = 2**32 - 1
 Ids = npt.NDArray[np.uint32]
 _NEVER = 10**9  # kilobytes of vectors from which a segment would get an approximate graph
 
@@ -81,7 +82,9 @@ class EdgeEngine:
     def write(
         self, delete: Sequence[UUID], upsert: Sequence[WirePoint], move: Sequence[tuple[Sequence[UUID], int]]
     ) -> None:
-        """In this order; durable only after `flush`. Ids that are not there are passed over."""
+        """In this order; durable only after `flush`. Ids that are not there are passed over. Raises `ValueError` for an
+        access class that no search could name: nothing is written."""
+        _check_classes([*(point.access_class for point in upsert), *(access_class for _, access_class in move)])
         self._counts.clear()
         self._present = None
         update = qdrant.UpdateOperation
@@ -120,6 +123,12 @@ class EdgeEngine:
                 self._counts.clear()
             self._counts[key] = self._shard.count(qdrant.CountRequest(exact=True, filter=filters.of(scope)))
         return self._counts[key]
+
+
+def _check_classes(given: Iterable[int]) -> None:
+    for access_class in given:
+        if not 0 <= access_class <= _LAST_CLASS:
+            raise ValueError(f"access class: must be from 0 to {_LAST_CLASS}, and is {access_class}")
 
 
 def _create(folder: Path, dimensions: int) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
 
+import msgspec
+
 from usher.backends.index_identity import IndexRefused
 from usher.backends.store_edge_wire import HEADER, READY, Call, Reply, frame, reply_from
 from usher.core.scope import ScopeTooWide
@@ -73,9 +75,11 @@ class Line:
         self._given_up = True
 
     async def close(self) -> None:
-        """Those who still wait get `StoreUnavailable`."""
+        """Those who still wait get `StoreUnavailable`. What was not sent yet is dropped: a process that stands still
+        would never take it."""
         self._given_up = True
-        self._calls.close()
+        if not self._calls.is_closing():
+            self._calls.transport.abort()
         await self._reader
 
     def _expect(self, call: int) -> asyncio.Future[Reply]:
@@ -84,7 +88,7 @@ class Line:
         return answer
 
     async def _read(self) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError, msgspec.DecodeError):
             while True:
                 reply = reply_from(await message(self._answers))
                 waiting = self._waiting.pop(reply.id, None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +27,8 @@ CONNECT_S = 5.0
 START_S = 15.0
 """How long a starting server waits for a store that is starting too."""
 _AGAIN_S = 0.2
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group."""
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag="hello"):
@@ -103,6 +108,11 @@ class SocketStore(StoreCalls):
         except (OSError, TimeoutError) as error:
             remedy = f"Start it with `usher store --socket {self._path}`, or correct USHER_QDRANT_URL."
             raise StoreUnavailable(f"The vector store does not answer at {self._path}. {remedy}") from error
+        try:
+            _check_owner(calls, self._path)
+        except StoreUnavailable:
+            calls.close()
+            raise
         line = Line(answers, calls, "The vector store's process has ended, or closed the connection.")
         try:
             body = msgspec.msgpack.encode(Hello(PROTOCOL, self._identity.record()))
@@ -112,3 +122,14 @@ class SocketStore(StoreCalls):
             await asyncio.shield(line.close())
             raise
         return line
+
+
+def _check_owner(calls: asyncio.StreamWriter, path: Path) -> None:
+    """Whoever serves there is this user, or root: where others may write to the folder, one of them might have been
+    faster, and would be told what is asked and stored. Raises `StoreUnavailable`."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux only
+        return
+    peer: socket.socket = calls.get_extra_info("socket")
+    _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if uid not in (os.geteuid(), 0):
+        raise StoreUnavailable(f"What serves at {path} is another user's ({uid}). Name a path in a folder of your own.")
