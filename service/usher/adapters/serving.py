@@ -1,6 +1,6 @@
 """Model servers and the registry: each server comes to have what is published, whatever happened to it meanwhile.
 
-A server is asked what it has, every second, and told what is missing: so a restart, a second server, a load that was
+A server is asked what it has, twice a second, and told what is missing: so a restart, a second server, a load that was
 cut off and an answer that was lost all end the same way. Nothing is remembered of a server but how often it failed.
 
 An adapter's files are read in full before a server reads them. What it has read is its own from then on: a file that
@@ -25,7 +25,7 @@ from usher.ports.adapters import AdapterStore, Served, Weights
 from usher_lora.manifest import split_served_name
 from usher_lora.registry import Alarm, State
 
-EVERY: Final = 1.0
+EVERY: Final = 0.5
 """Seconds between two looks at a server."""
 DRAIN: Final = 130.0
 """Seconds for which a server keeps an adapter that is retired: more than an answer may take. It is in nobody's route
@@ -133,7 +133,7 @@ class Serving:
             await self._converge(kept)
         except ServerFailed as failed:
             self._tell(kept, f"{failed}", steps_too=True)
-        except Exception as error:  # the database or the ledger may be away: looked at again in a second
+        except Exception as error:  # the database or the ledger may be away: looked at again soon
             self._tell(kept, f"cannot be looked after ({type(error).__name__})", steps_too=False)
 
     def _tell(self, kept: _Kept, problem: str, *, steps_too: bool) -> None:
