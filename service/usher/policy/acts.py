@@ -74,9 +74,11 @@ class Acts:
         return changeset
 
     async def _may_know(self, changeset: Changeset, acting: Acting) -> bool:
-        if acting.governs is None or changeset.by == acting.name:
-            return True
-        return (await self.planned(changeset)).within(acting.governs)
+        return changeset.by == acting.name or await self.within(changeset, acting)
+
+    async def within(self, changeset: Changeset, acting: Acting) -> bool:
+        """Whether the right that somebody acts by covers all that a changeset would change."""
+        return acting.governs is None or (await self.planned(changeset)).within(acting.governs)
 
     async def planned(self, changeset: Changeset, acting: Acting | None = None) -> Planned:
         """What it would do now, for somebody who acts by their right."""

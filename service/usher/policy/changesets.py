@@ -89,7 +89,7 @@ class Changesets:
         acting = await self._acts.editors.judged(by, _PROPOSE)
         of = None if supersedes is None else await self._acts.found(supersedes, by)
         if of is not None:
-            self._ended(of, acting, self._acts.clock())
+            await self._superseded(of, acting)
         source, made_from = await self._edited(add, remove, acting, base, of)
         return await self._drafted(source, acting, by, made_from, comment, supersedes)
 
@@ -119,8 +119,12 @@ class Changesets:
         async def look(by: Editor) -> list[Changeset]:
             acting = await self._acts.editors.judged(by, *LOOK)
             await self._acts.courier.recover()
-            found = await self._acts.store.page(before, limit)
-            return [one for one in found if acting.governs is None or await self._concerns(one, acting, by)]
+            found, at, more = list[Changeset](), before, True
+            while more and len(found) < limit:
+                some = await self._acts.store.page(at, limit)
+                found += [one for one in some if acting.governs is None or await self._concerns(one, acting, by)]
+                at, more = (some[-1].id if some else at), len(some) == limit
+            return found[:limit]
 
         asked = {"question": "changesets", "limit": limit, "before": before and str(before)}
         return await self._acts.viewed(by, asked, look)
@@ -152,8 +156,9 @@ class Changesets:
     async def refuse(self, ident: UUID, by: Editor) -> Changeset:
         """End it, as somebody who might approve it."""
 
-        async def decide(_: Changeset, stands: Proposal, acting: Acting, now: datetime) -> Proposal | Denial:
-            return approval.refuse(stands, acting.principal, now, may_approve=not acting.operator)
+        async def decide(changeset: Changeset, stands: Proposal, acting: Acting, now: datetime) -> Proposal | Denial:
+            may = not acting.operator and await self._acts.within(changeset, acting)
+            return approval.refuse(stands, acting.principal, now, may_approve=may)
 
         return await self._acts.decided(Proposal, ident, by, "refused", decide, [_APPROVE])
 
@@ -204,7 +209,7 @@ class Changesets:
     ) -> Changeset:
         checked_comment(comment)
         now, ident = self._acts.clock(), uuid7()
-        ended = {} if supersedes is None else self._ended(await self._acts.found(supersedes, by), acting, now)
+        ended = {} if supersedes is None else await self._superseded(await self._acts.found(supersedes, by), acting)
         planned = await self._acts.planner.plan(source, base, acting.governs)
         check(planned, acting)
         parts = parts_of(planned.base.version, planned.base.digest, source)
@@ -216,11 +221,14 @@ class Changesets:
             raise Changing("changeset", "was decided on meanwhile", "look at it again")
         return await self._acts.carried(made.id, changes)
 
-    def _ended(self, over: Changeset, acting: Acting, now: datetime) -> dict[str, Any]:
-        """The draft that another one takes the place of, and what the record says of that."""
+    async def _superseded(self, over: Changeset, acting: Acting) -> dict[str, Any]:
+        """The draft that another one takes the place of, and what the record says of that. Somebody else's takes a
+        right that covers it."""
         if not isinstance(over.stands, Proposal):
             raise NoSuchChangeset
-        ended = decisions.superseded(over.stands, acting.principal, now)
+        if over.by != acting.name and not await self._acts.within(over, acting):
+            raise refusal(Denial.NO_RIGHT, "changeset")
+        ended = decisions.superseded(over.stands, acting.principal, self._acts.clock())
         if isinstance(ended, Denial):
             raise refusal(ended, "changeset")
         after = replace(over, stands=ended)
