@@ -41,13 +41,18 @@ DECIDERS = (
 MADE = "0198c0de-0000-7000-8000-000000000001"
 
 
+def with_model_server(patch: pytest.MonkeyPatch) -> None:
+    """Settings that name one; nobody asks it."""
+    patch.setenv("USHER_MODEL", LIMITS.base_model)
+    patch.setenv("USHER_MODEL_URL", "http://127.0.0.1:9/v1")
+
+
 @contextmanager
 def company(folder: Path, documents: Mapping[str, str] = DOCUMENTS) -> Iterator[tuple[World, MemoryStore]]:
-    """The world over a model server that takes adapters (nobody asks it), and its store."""
+    """The world over a model server that takes adapters, and its store."""
     store = MemoryStore()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("USHER_MODEL", LIMITS.base_model)
-        patch.setenv("USHER_MODEL_URL", "http://127.0.0.1:9/v1")
+        with_model_server(patch)
         with world(folder, documents=documents, store=store) as usher:
             usher.run(usher.apply_also(*DECIDERS))
             yield usher, store
