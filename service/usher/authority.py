@@ -126,6 +126,11 @@ class Authority:
         now = self._clock()
         return await self._grant(await self._identity.recheck(credential, now), now)
 
+    async def admit_person(self, user: str) -> Grant:
+        """What somebody may do by any credential without a purpose, whether or not they have one."""
+        now = self._clock()
+        return await self._grant(await self._identity.of_person(user, now), now)
+
     async def again(self, grant: Grant) -> Grant:
         """The same credential judged now; the same object if nothing that it depends on has changed."""
         now = self._clock()
