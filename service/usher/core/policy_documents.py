@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import yaml
@@ -42,6 +43,12 @@ class PolicyDocuments:
     retention: Retention = field(default_factory=Retention)
     routing: Routing = field(default_factory=Routing)
     gates: Bounds = field(default_factory=Bounds)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Those that a rule of them is about: who has one decides how long is kept what of theirs, and what answers."""
+        rules = (*chain(*self.retention.sets), *chain(*self.routing.sets))
+        return frozenset(rule.role for rule in rules if rule.role is not None)
 
     def intersect(self, other: PolicyDocuments) -> PolicyDocuments:
         """What both allow."""

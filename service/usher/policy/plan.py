@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -117,11 +117,16 @@ class NoSuchVersion(UserError):
 
 def gains_of(groups: Sequence[Group], diff: Diff) -> list[str]:
     """What takes the approval of somebody else, a line for each group of people or document that changed."""
-    gaining = [group for group in groups if group.change.gains]
-    told = [f"{_people(group.people)}: {_things(group.change)}" for group in gaining[:MAX_WORDS]]
-    if len(gaining) > MAX_WORDS:
-        told.append(f"and {len(gaining) - MAX_WORDS} more groups of people")
-    return told + [f"{name} is changed" for name in diff.documents]
+    gaining = (f"{_people(group.people)}: {_things(group.change)}" for group in groups if group.change.gains)
+    return [*capped(gaining, "groups of people")] + [f"{name} is changed" for name in diff.documents]
+
+
+def capped(lines: Iterable[str], what: str) -> Iterator[str]:
+    """The first `MAX_WORDS` of these lines, and that there are more."""
+    every = iter(lines)
+    yield from islice(every, MAX_WORDS)
+    if more := sum(1 for _ in every):
+        yield f"and {more} more {what}"
 
 
 def _people(people: Sequence[Person]) -> str:

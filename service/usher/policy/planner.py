@@ -11,15 +11,17 @@ from uuid import UUID
 
 from usher.authority import Authority
 from usher.core.changeset import digest_of
+from usher.core.policy_documents import parse_documents
 from usher.core.policy_source import PolicySource, check_size
 from usher.core.standing import Versions
 from usher.policy.editors import Editors, Governs
-from usher.policy.plan import Diff, Moved, NoSuchVersion, Outdated, Plan, Refused, Unsound, gains_of
+from usher.policy.plan import Diff, Moved, NoSuchVersion, Outdated, Plan, Refused, Unsound, capped, gains_of
 from usher.policy_admin import CheckReport, Examined, examined, summary, warnings_of
 from usher.ports import Policies, StoredPolicy
 from usher_policy.admins import loses_last_two
 from usher_policy.book import RuleBook
 from usher_policy.compile import Snapshot
+from usher_policy.given import given, touching
 from usher_policy.governed import ungoverned
 from usher_policy.impact import Delta, Person, anyone_in, impact, strangers
 from usher_policy.rules import Rules
@@ -177,6 +179,7 @@ class Work:
         known = [person for person, _ in self.people]
         everybody = [*known, *strangers(known, *self.books), *anyone_in(*self.books)]
         groups = impact(*self.books, self.delta, catalog, everybody)
+        gains = tuple(gains_of(groups, diff)) or tuple(self._roles())
         return Plan(
             base=self.against.version,
             digest=digest,
@@ -184,11 +187,19 @@ class Work:
             cases=len(report.cases),
             diff=diff,
             impact=groups,
-            gains=tuple(gains_of(groups, diff)),
+            gains=gains,
             refusals=(*self._never(), *(() if governs is None else self.beyond(governs, diff))),
             moved=moved,
             catalog=catalog,
         )
+
+    def _roles(self) -> Iterator[str]:
+        """What takes an approval though nobody gains a right: who is given a role that they had not, and who gets or
+        loses one that a document is about, as words."""
+        links = given(*self.books, self.delta.added.links)
+        yield from capped((f"{link.member} is given {link.role}" for link in links), "roles")
+        links = touching(*self.books, self.delta, parse_documents(self.source.documents).roles)
+        yield from capped((f"a document is about what changes by {link.canonical}" for link in links), "such links")
 
     def beyond(self, governs: Governs, diff: Diff) -> Iterator[str]:
         """What of the change is beyond a scoped right, as reasons."""
