@@ -17,6 +17,7 @@ from usher.backends.adapter_folder import AdapterWeights, BaseModel
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import Database
 from usher.backends.sql_adapters import SqlAdapters
+from usher.backends.sql_learned_texts import SqlLearnedTexts
 from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
 from usher.ports.adapters import AdapterStore, Weights
@@ -61,7 +62,7 @@ def open_adapters(
     upkeep = Upkeep(acts)
     paced = Upkeep(replace(acts, weights=AdapterWeights(settings.adapters_path, PACE)))
     return AdapterServices(
-        registry=Registry(acts, Registering(acts), upkeep),
+        registry=Registry(acts, Registering(acts, SqlLearnedTexts(database, ring)), upkeep),
         upkeep=upkeep,
         store=store,
         weights=weights,

@@ -171,6 +171,7 @@ def test_a_lineage_of_what_is_not_there_is_refused(usher: World, tmp_path: Path)
         [
             (lineage([real, learned(usher, "handbook/hotels.md", document=uuid4())]), "not there"),
             (lineage([learned(usher, "handbook/holidays.md", version=7)]), "not there"),
+            (lineage([learned(usher, "handbook/holidays.md", digest=DIGEST)]), "another text"),
             (lineage([learned(usher, "handbook/holidays.md", access_class=999)]), "is none"),
             (lineage([real], [str(uuid4())]), "not known"),
         ]

@@ -3,7 +3,7 @@
 1. the folder is read, and everything in it that can be wrong looked at
 2. the manifest says what the files, the lineage, the training set and the base are; each is compared
 3. whoever registers it may train an adapter of that name
-4. every document of the lineage is in, with that version; every subject is known and not erased
+4. every document of the lineage is in, with that version and text; every subject is known and not erased
 5. the manifest, signed, and the weights are copied, whole or not at all
 6. the registry's row with its event: a draft
 
@@ -20,7 +20,7 @@ from usher.adapters.deciders import Acting, Caller
 from usher.core.adapters import Registered, draft
 from usher.errors import UserError
 from usher.ledger.sealing import SealBroken
-from usher.ports.adapters import Package
+from usher.ports.adapters import LearnedTexts, Package
 from usher_lora.canonical import sha256
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Lineage, ParentKind
@@ -36,8 +36,8 @@ _ANEW = "train it anew: its manifest is written with it"
 class Registering:
     """The use case. Raises `UserError`, `NotPermitted`, `LedgerUnavailable`."""
 
-    def __init__(self, acts: Acts) -> None:
-        self._acts = acts
+    def __init__(self, acts: Acts, texts: LearnedTexts) -> None:
+        self._acts, self._texts = acts, texts
         self._own = asyncio.Lock()
 
     async def register(self, folder: Path, by: Caller) -> Registered:
@@ -77,6 +77,9 @@ class Registering:
         unknown = await self._acts.store.unknown(lineage)
         if unknown:
             raise AdapterFault("lineage.documents", f"name {unknown[0]}", remedy)
+        other = await self._texts.other(lineage.documents)
+        if other is not None:
+            raise AdapterFault("lineage.documents", f"have another text of document {other} than is there", remedy)
         for subject in lineage.subjects:
             try:
                 known = await self._acts.ledger.subjects.known(subject)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 from usher.core.adapters import Registered
 from usher.ports.data import Change
-from usher_lora.lineage import Lineage, Stale
+from usher_lora.lineage import Learned, Lineage, Stale
 from usher_lora.manifest import FileDigest
 from usher_lora.peft_config import ServerLimits
 from usher_lora.weights import Inspected
@@ -65,6 +66,14 @@ class AdapterStore(Protocol):
     async def unknown(self, lineage: Lineage) -> list[str]:
         """What of a lineage this database does not know, in words, at most ten: documents that are not in, or are
         deleted, versions that never were, access classes that are none or that the version never had."""
+
+
+class LearnedTexts(Protocol):
+    """The texts of documents that were learned."""
+
+    async def other(self, documents: Sequence[Learned]) -> UUID | None:
+        """The first document of which that version has a text of another digest; None if there is none. Reads all of
+        them; versions that are not there are passed over."""
 
 
 @dataclass(frozen=True, slots=True)
