@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from usher.app_adapters import open_adapters
+from usher.app_adapters import open_adapters, open_learning, took_back
 from usher.app_audit import open_audit
 from usher.app_chat import open_roads
 from usher.app_parts import (
@@ -170,9 +170,8 @@ async def _wired(
     adapters = open_adapters(settings, database, ring, ledger, authority, courier)
     taking_in = partial(Ingest, intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
     ingest = taking_in(gone=adapters.upkeep.settle)
-    shadow = Shadow(CasbinChild(), policies, authority, ledger)
+    shadow, conversations = Shadow(CasbinChild(), policies, authority, ledger), SqlConversations(database)
     retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
-    conversations = SqlConversations(database)
     threads, watch = Threads(conversations, documents, ledger), Watch(policies)
     limits = Limits(settings)
     policy = PolicyAdmin(policies, courier)
@@ -194,6 +193,7 @@ async def _wired(
         policy=policy,
         policies=changing,
         adapters=adapters,
+        learning=open_learning(database, ring, ledger, authority, threads, model, audit.reading.index.asked_by_role),
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),
@@ -203,7 +203,7 @@ async def _wired(
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
-        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
+        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)),
         audit=audit,
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks, shadow),

@@ -6,8 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from usher.adapters.acts import Acts
+from usher.adapters.asking import Asking
+from usher.adapters.consented import Consented
+from usher.adapters.datasets import DataSets
 from usher.adapters.deciders import Deciders
 from usher.adapters.integrity import Integrity
+from usher.adapters.material import Materials
+from usher.adapters.planning import AskedByRole, Planning
 from usher.adapters.registering import Registering
 from usher.adapters.registry import Registry
 from usher.adapters.serving import Serving
@@ -18,11 +23,19 @@ from usher.backends.keyring import KeyRing
 from usher.backends.sql import Database
 from usher.backends.sql_adapters import SqlAdapters
 from usher.backends.sql_learned_texts import SqlLearnedTexts
+from usher.backends.sql_conversations import SqlConversations
+from usher.backends.sql_datasets import SqlTrainingDocuments
+from usher.backends.sql_feedback import SqlFeedback
+from usher.backends.sql_people import SqlDirectory
+from usher.feedback import Withdrew
 from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
+from usher.ports import Model
 from usher.ports.adapters import AdapterStore, Weights
-from usher.services import AdapterServices
+from usher.services import AdapterServices, Learning
 from usher.settings import Settings
+from usher.threads import Threads
+from usher_lora.lineage import Cause
 from usher_lora.peft_config import ServerLimits
 
 if TYPE_CHECKING:
@@ -68,6 +81,35 @@ def open_adapters(
         weights=weights,
         serving=open_serving(settings, store, upkeep, weights),
         integrity=Integrity(store, weights, upkeep, paced),
+    )
+
+
+def took_back(adapters: AdapterServices) -> Withdrew:
+    """Whoever takes back the leave to learn from an exchange makes what learned from theirs stale."""
+
+    async def without(subject: str) -> None:
+        await adapters.upkeep.without({subject: Cause.SUBJECT_WITHDREW})
+
+    return without
+
+
+def open_learning(
+    database: Database,
+    ring: KeyRing,
+    ledger: Ledger,
+    authority: Authority,
+    threads: Threads,
+    model: Model,
+    asked: AskedByRole,
+) -> Learning:
+    """What an adapter learns from: documents, and exchanges that were given for it."""
+    documents = SqlTrainingDocuments(database, ring)
+    materials = Materials(authority, SqlDirectory(database), documents, utc_now)
+    consented = Consented(SqlFeedback(database), SqlConversations(database), threads, ledger)
+    deciders = Deciders(authority, ledger)
+    return Learning(
+        planning=Planning(authority, ledger, materials, documents, asked, utc_now),
+        datasets=DataSets(deciders, ledger, materials, documents, consented, Asking(model)),
     )
 
 

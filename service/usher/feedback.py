@@ -10,13 +10,14 @@ import hashlib
 import hmac
 import json
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from usher.authority import Authority, Clock, Grant, utc_now
 from usher.errors import UserError
-from usher.ledger.content import Conversation
+from usher.ledger.content import Conversation, Subject
 from usher.ledger.record import EventType, uuid7
 from usher.ledger.sealing import KEY_BYTES
 from usher.ledger.sequencer import Ledger
@@ -42,10 +43,11 @@ EXCHANGE = "exchange"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Why, and what the answer should have been."""
+    """Why, and what the answer should have been. `train`: adapters may learn from the exchange."""
 
     reason: str | None = None
     correction: str | None = None
+    train: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ class Read:
     row: FeedbackRow
     subject: str
     words: Words | None
+
+
+Withdrew = Callable[[str], Awaitable[object]]
+"""Told that somebody, by pseudonym, took back the leave to learn from an exchange."""
+
+
+async def _nobody_learned(_subject: str) -> None:
+    """Where there are no adapters."""
 
 
 class Feedback:
@@ -69,6 +79,7 @@ class Feedback:
         threads: Threads,
         store: FeedbackStore,
         courier: Courier,
+        withdrew: Withdrew = _nobody_learned,
         clock: Clock = utc_now,
     ) -> None:
         self._authority = authority
@@ -79,6 +90,7 @@ class Feedback:
         self._store = store
         self._courier = courier
         self._clock = clock
+        self._withdrew = withdrew
 
     async def give(self, grant: Grant, exchange: UUID, verdict: Verdict, words: Words) -> FeedbackRow:
         """Recorded when this returns; what was said before of the same exchange is replaced.
@@ -93,10 +105,13 @@ class Feedback:
         ident = UUID(uuid7())
         sealed, commitment = _sealed(subject.conversation(str(shown.conversation)), ident, words)
         row = FeedbackRow(ident, exchange, self._clock(), verdict, sealed)
-        change = await self._store.put(grant.credential.user, row, commitment)
+        before = await self._store.own(grant.credential.user, exchange)
+        change = await self._store.put(grant.credential.user, row, commitment, train=words.train)
         if change is None:
             raise NoSuchExchange(EXCHANGE)
         await self._courier.carry([change])
+        if before is not None and not words.train and _gave(subject, before):
+            await self._withdrew(subject.pseudonym)
         return row
 
     async def own(self, grant: Grant, exchange: UUID) -> Read:
@@ -172,6 +187,13 @@ def _reviewer(grant: Grant) -> None:
 def _versions(grant: Grant) -> dict[str, Any]:
     scope = grant.scope
     return {"policy_version": scope.policy_version, "label_version": scope.label_version}
+
+
+def _gave(subject: Subject, before: Given) -> bool:
+    """Whether adapters might learn from the exchange until now."""
+    if not before.row.sealed:
+        return False
+    return opened_words(subject.conversation(str(before.conversation)), before.row).train
 
 
 def _label(ident: UUID) -> str:

@@ -12,6 +12,10 @@ NAME = "support@sha256:" + "0" * 64
 
 RIGHTS: Mapping[tuple[str, str], Sequence[Try]] = {
     ("GET", ADAPTERS): [Try()],
+    ("GET", f"{ADAPTERS}/plan"): [Try()],
+    ("POST", f"{ADAPTERS}/datasets"): [
+        Try(json={"role": "role:employee", "collections": ["coll:finance"], "name": "support"})
+    ],
     ("GET", ONE): [Try("exchange", path=f"{ADAPTERS}/ID"), Try(path=f"{ADAPTERS}/{NAME}")],
     **{
         ("POST", f"{ONE}/{act}"): [Try("exchange", path=f"{ADAPTERS}/ID/{act}", json={"digest": "0" * 64})]
@@ -22,6 +26,8 @@ RIGHTS: Mapping[tuple[str, str], Sequence[Try]] = {
 
 OPERATORS = {
     ("GET", "/operator/adapters"),
+    ("GET", "/operator/adapters/plan"),
+    ("POST", "/operator/adapters/datasets"),
     ("POST", "/operator/adapters"),
     ("POST", "/operator/authored-adapters"),
     ("GET", "/operator/adapters/{adapter:str}"),

@@ -129,7 +129,7 @@ def test_words_are_for_those_who_may_read_what_the_answer_showed(usher: World) -
     give(usher, finance, reason=REASON, correction=CORRECTION)
     give(usher, handbook, "bob", verdict="up", reason="Thanks.")
     carol, dave = listed(usher, "carol"), listed(usher, "dave")
-    assert of(carol, handbook)["words"] == {"reason": "Thanks.", "correction": None}
+    assert of(carol, handbook)["words"] == {"reason": "Thanks.", "correction": None, "train": False}
     assert of(carol, handbook)["hidden"] is None
     for page, exchange in ((carol, finance), (dave, finance), (dave, handbook)):
         assert (of(page, exchange)["words"], of(page, exchange)["hidden"]) == (None, HIDDEN)

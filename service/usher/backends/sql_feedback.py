@@ -29,7 +29,7 @@ class SqlFeedback:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, user: str, row: FeedbackRow, commitment: str) -> Change | None:
+    async def put(self, user: str, row: FeedbackRow, commitment: str, *, train: bool = False) -> Change | None:
         known = sa.select(_X.id).join(t.conversation, _C.id == _X.conversation)
         own = known.where(_X.id == row.exchange, _X.user == user, _C.user == user, _C.deleted_at.is_(None))
         own = own.where(_X.dropped_at.is_(None))
@@ -38,6 +38,7 @@ class SqlFeedback:
             "exchange": str(row.exchange),
             "verdict": row.verdict.value,
             "commitment": commitment,
+            "train": train,
             "user": user,
         }
         values = {"id": row.id, "exchange": row.exchange, "user": user, "created_at": row.created_at}

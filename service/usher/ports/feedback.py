@@ -41,9 +41,9 @@ class FeedbackStore(Protocol):
     """At most one feedback an exchange. What belongs to a conversation that its person has deleted is not there; on an
     exchange that is no longer kept, none is given any more."""
 
-    async def put(self, user: str, row: FeedbackRow, commitment: str) -> Change | None:
-        """Pending: it takes the place of an earlier one once the ledger has heard of it. `commitment` goes to the
-        ledger with it. None if the exchange is not this person's."""
+    async def put(self, user: str, row: FeedbackRow, commitment: str, *, train: bool = False) -> Change | None:
+        """Pending: it takes the place of an earlier one once the ledger has heard of it. `commitment` and `train` go to
+        the ledger with it. None if the exchange is not this person's."""
 
     async def own(self, user: str, exchange: UUID) -> Given | None: ...
 

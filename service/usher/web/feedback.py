@@ -39,12 +39,15 @@ _EXAMPLES = example(
 
 @dataclass(frozen=True, slots=True)
 class FeedbackBody:
-    """`exchange` is the `audit_id` of an answer; `reason` has up to 2,000 characters, `correction` up to 20,000."""
+    """`exchange` is the `audit_id` of an answer; `reason` has up to 2,000 characters, `correction` up to 20,000.
+    `train`: adapters may learn from this exchange, for whoever may read all that it has shown; giving feedback again
+    without it takes the leave back."""
 
     exchange: str
     verdict: Verdict
     reason: str | None = None
     correction: str | None = None
+    train: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class OwnFeedback:
     created_at: datetime
     reason: str | None
     correction: str | None
+    train: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ async def give_feedback(
     data: Annotated[FeedbackBody, BodyKwarg(media_type=RequestEncodingType.JSON, examples=_EXAMPLES)],
 ) -> FeedbackGiven:
     """Giving it again on the same answer replaces it. A foreign exchange and an absent one get the same answer."""
-    words = Words(data.reason, data.correction)
+    words = Words(data.reason, data.correction, data.train)
     row = await services.feedback.give(grant, known_id(EXCHANGE, data.exchange), data.verdict, words)
     return FeedbackGiven(row.id, row.exchange, row.verdict, row.created_at)
 
@@ -106,7 +110,7 @@ async def own_feedback(
     """Your own, while all that the answer has shown is yours to read. Recorded before it is given."""
     read = await services.feedback.own(grant, known_id(EXCHANGE, exchange))
     words, row = read.words or Words(), read.row
-    own = OwnFeedback(row.id, row.exchange, row.verdict, row.created_at, words.reason, words.correction)
+    own = OwnFeedback(row.id, row.exchange, row.verdict, row.created_at, words.reason, words.correction, words.train)
     return Response(own, headers=NO_STORE)
 
 
