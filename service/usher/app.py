@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from usher.app_adapters import open_adapters, open_learning, took_back
+from usher.app_adapters import open_adapters
 from usher.app_audit import open_audit
 from usher.app_chat import open_roads
 from usher.app_parts import (
@@ -165,23 +165,21 @@ async def _wired(
     policies, directory = sql_policy.SqlPolicies(database), sql_people.SqlDirectory(database)
     keys, documents = identity_keys.SqlKeys(database), SqlDocuments(database, ring)
     authority = Authority(identity_keys.SqlIdentity(database), policies)
-    intake = sql_intake.SqlIntake(database, ring)
-    limit = settings.max_file_size
+    intake, limit = sql_intake.SqlIntake(database, ring), settings.max_file_size
     adapters = open_adapters(settings, database, ring, ledger, authority, courier)
     taking_in = partial(Ingest, intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
     ingest = taking_in(gone=adapters.upkeep.settle)
-    shadow, conversations = Shadow(CasbinChild(), policies, authority, ledger), SqlConversations(database)
+    shadow = Shadow(CasbinChild(), policies, authority, ledger)
     retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
-    threads, watch = Threads(conversations, documents, ledger), Watch(policies)
-    limits = Limits(settings)
-    policy = PolicyAdmin(policies, courier)
-    people = People(directory, keys, identity_keys.make_secret, courier)
+    conversations = SqlConversations(database)
+    threads, watch, limits = Threads(conversations, documents, ledger), Watch(policies), Limits(settings)
+    policy, people = PolicyAdmin(policies, courier), People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
-    eligibles, roads = open_roads(database, policies, model, adapters.serving, audit.reading.index)
-    chat = Chat(ledger, retrieve, model, threads, watch, limits, eligibles, roads, noted=shadow.note)
+    roads = open_roads(database, policies, model, adapters.serving, audit.reading.index)
+    chat = Chat(ledger, retrieve, model, threads, watch, limits, roads, noted=shadow.note)
     await _finish(conversations, log, ingest, adapters, audit)
-    changing = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow)
-    await changing.activation.recover()
+    edits = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow, roads)
+    await edits.activation.recover()
     await _first_policy(settings, policies, policy)
     return Services(
         settings=settings,
@@ -191,9 +189,8 @@ async def _wired(
         keys=keys,
         people=people,
         policy=policy,
-        policies=changing,
+        policies=edits,
         adapters=adapters,
-        learning=open_learning(database, ring, ledger, authority, threads, model, audit.reading.index.asked_by_role),
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),
@@ -203,7 +200,7 @@ async def _wired(
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
-        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)),
+        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
         audit=audit,
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks, shadow),

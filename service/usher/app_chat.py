@@ -16,13 +16,11 @@ from usher.ports import Model, Policies
 from usher.ports.audit_exchanges import Exchanges
 
 
-def open_roads(
-    database: Database, policies: Policies, model: Model, serving: Serving, index: Exchanges
-) -> tuple[Eligibles, Roads]:
-    """Who may use which adapter, and how questions are answered."""
+def open_roads(database: Database, policies: Policies, model: Model, serving: Serving, index: Exchanges) -> Roads:
+    """How questions are answered, and who may use which adapter."""
     offered = offered_by(model, serving)
     eligibles = Eligibles(SqlAdapters(database), SqlLearned(database), policies.revision, offered)
-    return eligibles, Roads(eligibles, Volume(index))
+    return Roads(eligibles, Volume(index))
 
 
 def offered_by(model: Model, serving: Serving) -> Callable[[], Offer]:

@@ -8,6 +8,7 @@ from usher.backends.sql import Database
 from usher.backends.sql_changesets import SqlChangesets
 from usher.backends.sql_people import SqlDirectory
 from usher.backends.sql_policy import SqlPolicies
+from usher.chat_road import Roads
 from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
 from usher.policy.activation import Activation
@@ -18,6 +19,7 @@ from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.planner import Planner
 from usher.policy.replay import PolicyReplays
+from usher.policy.routes import RouteViews
 from usher.policy.shadow import Shadow
 from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
@@ -51,6 +53,7 @@ def open_policies(
     retrieve: Retrieve,
     embedder: Embedder,
     shadow: Shadow,
+    roads: Roads,
 ) -> PolicyServices:
     """All over one way of judging, planning and storing."""
     policies, directory = SqlPolicies(database), SqlDirectory(database)
@@ -63,5 +66,6 @@ def open_policies(
         glass=glass,
         history=History(acts),
         views=PolicyViews(acts, directory),
+        routes=RouteViews(acts, roads),
         replays=PolicyReplays(acts.found, acts.editors, audit.reading, authority, retrieve, embedder),
     )

@@ -17,7 +17,6 @@ from uuid import UUID
 import anyio
 import structlog
 
-from usher.adapters.eligible import Eligibles
 from usher.authority import Clock, Grant, utc_now
 from usher.chat_answer import Answer, Ended
 from usher.chat_barrier import Barrier, denial, refuse_if
@@ -56,7 +55,6 @@ class Chat:
         threads: Threads,
         watch: Watch,
         limits: Limits,
-        eligibles: Eligibles,
         roads: Roads,
         clock: Clock = utc_now,
         noted: Noted = nowhere,
@@ -67,7 +65,7 @@ class Chat:
         self._watch = watch
         self._clock = clock
         self._noted = noted
-        self._barrier = Barrier(retrieve, threads, eligibles)
+        self._barrier = Barrier(retrieve, threads, roads.eligibles)
         self._prepare = Preparation(ledger, retrieve, model, threads, limits, self._barrier, roads, clock)
         self._open: dict[str, Exchange] = {}
         self._ending: set[asyncio.Task[None]] = set()

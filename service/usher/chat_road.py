@@ -17,7 +17,7 @@ class Roads:
     """Finds what the rules look at, and no more than they look at."""
 
     def __init__(self, eligibles: Eligibles, volume: Volume) -> None:
-        self._eligibles, self._volume = eligibles, volume
+        self.eligibles, self._volume = eligibles, volume
 
     async def road(
         self, grant: Grant, may_chat: bool, question: str, dropped_turns: int
@@ -31,15 +31,15 @@ class Roads:
             routing=grant.documents.routing,
             facts=facts,
         )
-        return chosen, None if chosen.adapter is None else self._eligibles.known(chosen.adapter)
+        return chosen, None if chosen.adapter is None else self.eligibles.known(chosen.adapter)
 
     async def facts(self, grant: Grant, question: str) -> Facts:
         """What the rules may look at. The adapters are those that the person may use, and never another."""
         rules = [rule for rules in grant.documents.routing.sets for rule in rules]
         per_day = await self._volume.per_day() if any(rule.min_per_day for rule in rules) else {}
         by_adapter = any(rule.route in BY_ADAPTER for rule in rules)
-        adapters = await self._eligibles.usable(grant) if by_adapter else ()  # last: nothing is waited for after it
-        up, collections = self._eligibles.offered().up, _collections(grant, rules)
+        adapters = await self.eligibles.usable(grant) if by_adapter else ()  # last: nothing is waited for after it
+        up, collections = self.eligibles.offered().up, _collections(grant, rules)
         return Facts(question, grant.roles, collections, per_day, adapters, up)
 
 

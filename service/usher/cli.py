@@ -12,7 +12,6 @@ import typer
 
 from usher import (
     cli_adapter,
-    cli_adapter_data,
     cli_adapter_train,
     cli_audit,
     cli_audit_ask,
@@ -32,6 +31,7 @@ from usher import (
     cli_policy_changes,
     cli_policy_versions,
     cli_policy_views,
+    cli_route,
     cli_store,
     cli_system,
     cli_who_saw,
@@ -58,6 +58,7 @@ app.command()(cli_documents.ingest)
 app.command()(cli_documents.ask)
 app.command()(cli_documents.search)
 app.add_typer(cli_people.person, name="person")
+app.add_typer(cli_route.route, name="route")
 app.add_typer(cli_people.key, name="key")
 cli_policy_changes.add_to(cli_policy.policy)
 cli_policy_versions.add_to(cli_policy.policy)
@@ -79,7 +80,6 @@ cli_audit_erase.add_to(cli_audit.audit)
 cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 cli_adapter_train.add_to(cli_adapter.adapter)
-cli_adapter_data.add_to(cli_adapter.adapter)
 app.add_typer(cli_adapter.adapter, name="adapter")
 
 

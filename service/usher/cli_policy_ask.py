@@ -49,8 +49,22 @@ def ask(
     """One request below the policy's address, as the person of the key or else as the operator; `base` is the version
     that a change was made from. Raises `Refused`, `UserError`."""
     root = "/operator/policy" if key is None else "/api/policy"
+    return requested(method, root + path, key, body, params, base=base, server=server)
+
+
+def requested(
+    method: str,
+    path: str,
+    key: str | None,
+    body: object = None,
+    params: Mapping[str, str] | None = None,
+    *,
+    base: int | None = None,
+    server: str | None = None,
+) -> Any:
+    """As `ask`, at any address."""
     headers = cli_road.headers(key) | ({} if base is None else {"if-match": f'"policy-{base}"'})
-    return cli_road.run(_asked(method, root + path, body, params, headers, server if key else None))
+    return cli_road.run(_asked(method, path, body, params, headers, server if key else None))
 
 
 async def _asked(

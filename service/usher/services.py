@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from usher.adapters.datasets import DataSets
 from usher.adapters.integrity import Integrity
-from usher.adapters.planning import Planning
 from usher.adapters.registry import Registry
 from usher.adapters.serving import Serving
 from usher.adapters.upkeep import Upkeep
@@ -39,6 +37,7 @@ from usher.policy.changesets import Changesets
 from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.replay import PolicyReplays
+from usher.policy.routes import RouteViews
 from usher.policy.shadow import Shadow
 from usher.policy.views import PolicyViews
 from usher.policy_admin import PolicyAdmin
@@ -79,8 +78,8 @@ class Audit:
 @dataclass(frozen=True, slots=True)
 class PolicyServices:
     """What people do to the policy: propose and approve (`changesets`), bring into force (`activation`), act alone for
-    a time (`glass`), look back (`history`), look at what it means (`views`) and at what it would have meant
-    (`replays`); and Casbin, which is asked the same questions (`shadow`)."""
+    a time (`glass`), look back (`history`), look at what it means (`views`), at what it would have meant (`replays`)
+    and at how questions would be answered (`routes`); and Casbin, which is asked the same questions (`shadow`)."""
 
     changesets: Changesets
     activation: Activation
@@ -88,6 +87,7 @@ class PolicyServices:
     history: History
     views: PolicyViews
     replays: PolicyReplays
+    routes: RouteViews
     shadow: Shadow
 
 
@@ -106,14 +106,6 @@ class AdapterServices:
 
 
 @dataclass(frozen=True, slots=True)
-class Learning:
-    """Before an adapter is trained: which would do (`planning`), and what one learns from (`datasets`)."""
-
-    planning: Planning
-    datasets: DataSets
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
 
@@ -126,7 +118,6 @@ class Services:
     policy: PolicyAdmin
     policies: PolicyServices
     adapters: AdapterServices
-    learning: Learning
     ingest: Ingest
     retrieve: Retrieve
     library: Library

@@ -22,6 +22,7 @@ COMMANDS = (
     *("person add", "person groups", "person deactivate", "person list"),
     *("key create", "key list", "key revoke"),
     *("policy check", "policy apply", "policy explain"),
+    "route explain",
     *("policy who", "policy what", "policy matrix", "policy replay"),
     *("adapter register", "adapter list", "adapter show", "adapter approve", "adapter publish", "adapter retire"),
     *("adapter quarantine", "adapter reopen", "adapter check"),

@@ -12,7 +12,6 @@ from litestar.exceptions import ClientException
 
 from usher.services import Services
 from usher.web import (
-    adapter_data,
     adapters,
     adapters_operator,
     audit,
@@ -41,6 +40,7 @@ from usher.web import (
     policy_changes,
     policy_views,
     problems,
+    routes_explained,
     search,
 )
 from usher.web.auth import authorize, provide_grant, require_access
@@ -62,7 +62,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers += [audit.router, audit_proof.router, audit_questions.router]
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
     handlers += [audit_cases.router, audit_replay.router, audit_export.router, audit_report.router]
-    handlers += [adapters.router, adapter_data.router]
+    handlers += [adapters.router]
     handlers += [audit_holds.router, audit_proposals.router, audit_erase.router]
     handlers += [
         policy.number,
@@ -71,9 +71,10 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
         policy_views.router,
         policy_views.own_router,
     ]
-    handlers += [health.router, metrics.router, chat_ws.sockets, chat_ws.tickets]
+    handlers += [routes_explained.router, health.router, metrics.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
-        handlers += [adapters_operator.router, adapters_operator.authored_router, adapter_data.operator_router]
+        handlers += [routes_explained.operator_router]
+        handlers += [adapters_operator.router, adapters_operator.authored_router]
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
         handlers += [
