@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from usher.app_adapters import open_adapters
+from usher.app_adapters import open_adapters, open_learning, took_back
 from usher.app_audit import open_audit
 from usher.app_chat import open_roads
 from usher.app_parts import (
@@ -169,9 +169,8 @@ async def _wired(
     adapters = open_adapters(settings, database, ring, ledger, authority, courier)
     taking_in = partial(Ingest, intake, store, embedder, converter, authority, courier, RealFolder, limit, log.room)
     ingest = taking_in(gone=adapters.upkeep.settle)
-    shadow = Shadow(CasbinChild(), policies, authority, ledger)
+    shadow, conversations = Shadow(CasbinChild(), policies, authority, ledger), SqlConversations(database)
     retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
-    conversations = SqlConversations(database)
     threads, watch, limits = Threads(conversations, documents, ledger), Watch(policies), Limits(settings)
     policy, people = PolicyAdmin(policies, courier), People(directory, keys, identity_keys.make_secret, courier)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
@@ -191,6 +190,7 @@ async def _wired(
         policy=policy,
         policies=edits,
         adapters=adapters,
+        learning=open_learning(database, ring, ledger, authority, threads, model, audit.reading.index.asked_by_role),
         ingest=ingest,
         retrieve=retrieve,
         library=Library(authority, ledger, documents),
@@ -200,7 +200,7 @@ async def _wired(
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
-        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier),
+        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)),
         audit=audit,
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks, shadow),

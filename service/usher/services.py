@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from usher.adapters.datasets import DataSets
 from usher.adapters.integrity import Integrity
+from usher.adapters.planning import Planning
 from usher.adapters.registry import Registry
 from usher.adapters.serving import Serving
 from usher.adapters.upkeep import Upkeep
@@ -106,6 +108,14 @@ class AdapterServices:
 
 
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """Before an adapter is trained: which would do (`planning`), and what one learns from (`datasets`)."""
+
+    planning: Planning
+    datasets: DataSets
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """One running Usher. `ready` tells each part's state: "ok", or the reason why it cannot work."""
 
@@ -118,6 +128,7 @@ class Services:
     policy: PolicyAdmin
     policies: PolicyServices
     adapters: AdapterServices
+    learning: Learning
     ingest: Ingest
     retrieve: Retrieve
     library: Library

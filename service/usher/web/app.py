@@ -12,6 +12,7 @@ from litestar.exceptions import ClientException
 
 from usher.services import Services
 from usher.web import (
+    adapter_data,
     adapters,
     adapters_operator,
     audit,
@@ -62,7 +63,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers += [audit.router, audit_proof.router, audit_questions.router]
     handlers += [audit_comparison.router, audit_unseal.unseal_router, audit_unseal.uses_router]
     handlers += [audit_cases.router, audit_replay.router, audit_export.router, audit_report.router]
-    handlers += [adapters.router]
+    handlers += [adapters.router, adapter_data.router]
     handlers += [audit_holds.router, audit_proposals.router, audit_erase.router]
     handlers += [
         policy.number,
@@ -74,7 +75,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     handlers += [routes_explained.router, health.router, metrics.router, chat_ws.sockets, chat_ws.tickets]
     if operator_too:
         handlers += [routes_explained.operator_router]
-        handlers += [adapters_operator.router, adapters_operator.authored_router]
+        handlers += [adapters_operator.router, adapters_operator.authored_router, adapter_data.operator_router]
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
         handlers += [
