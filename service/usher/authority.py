@@ -113,6 +113,7 @@ class Authority:
         self._policies = policies
         self._clock = clock
         self._in_force_now: dict[int, _Policy] = {}
+        self._making: dict[int, asyncio.Task[_Policy]] = {}
         self._catalog = Catalog(-1)
 
     async def admit(self, secret: str) -> Grant | None:
@@ -174,6 +175,13 @@ class Authority:
         versions = await self._policies.versions()
         return versions, (await self._in_force(versions, self._clock()))[0].snapshot
 
+    async def every(self) -> tuple[Versions, tuple[Snapshot, ...]]:
+        """The versions in force, and each policy over the labels of now that must allow what outlives this moment: the
+        active one, a pending one, and while somebody has broken the glass the one before it."""
+        versions, now = await self._policies.versions(), self._clock()
+        policies = (*await self._in_force(versions, now), *await self._before_glass(versions, now))
+        return versions, tuple(policy.snapshot for policy in policies)
+
     async def compiled(self, version: int) -> Snapshot:
         """A version over the labels of now, whether it is in force or not; one that is not there allows nothing."""
         await self._label(await self._policies.versions())
@@ -233,10 +241,24 @@ class Authority:
     async def _current(self, version: int) -> _Policy:
         known = self._in_force_now.get(version)
         if known is None:
-            return await self._made(version)
+            known = await self._made_once(version)
         if known.snapshot.catalog is self._catalog:
             return known
         return replace(known, snapshot=known.snapshot.with_catalog(self._catalog))
+
+    async def _made_once(self, version: int) -> _Policy:
+        """However many ask for it at once: that of a large policy takes seconds, and memory. One who leaves meanwhile
+        takes it from nobody."""
+        making = self._making.get(version)
+        if making is None:
+            making = self._making[version] = asyncio.create_task(self._made(version))
+            making.add_done_callback(lambda ended: self._ended(version, ended))
+        return await asyncio.shield(making)
+
+    def _ended(self, version: int, making: asyncio.Task[_Policy]) -> None:
+        del self._making[version]
+        if not making.cancelled():
+            making.exception()  # it is raised to those who wait; perhaps nobody does any more
 
     async def _made(self, version: int) -> _Policy:
         """From a version that is known, by what was changed since; else compiled anew."""
