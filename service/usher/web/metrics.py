@@ -10,13 +10,14 @@ from litestar.di import NamedDependency
 
 from usher.services import Services
 from usher.web.auth import needs
+from usher.web.schema import BY_KEY, PROBLEMS
 from usher_policy.vocabulary import Action
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 
-@get("/", summary="Figures for a monitoring system", media_type=MediaType.TEXT)
+@get("/", responses=PROBLEMS, summary="Figures for a monitoring system", media_type=MediaType.TEXT)
 async def figures(services: NamedDependency[Services]) -> str:
     """Counters since the start of the process, in Prometheus' text format. It tells of nobody: there are no labels."""
     from prometheus_client import CollectorRegistry, generate_latest
@@ -45,4 +46,9 @@ class _Figures:
         yield GaugeMetricFamily("usher_shadow_off", off, int(shadow.off))
 
 
-router = Router("/metrics", route_handlers=[figures], opt={"access": needs(Action.SYSTEM_OPERATE, "sys:system")})
+router = Router(
+    "/metrics",
+    route_handlers=[figures],
+    opt={"access": needs(Action.SYSTEM_OPERATE, "sys:system")},
+    security=BY_KEY,
+)
