@@ -13,6 +13,7 @@ import typer
 from usher import (
     cli_adapter,
     cli_adapter_data,
+    cli_adapter_serve,
     cli_adapter_train,
     cli_audit,
     cli_audit_ask,
@@ -81,6 +82,7 @@ cli_audit_erase.add_to(cli_audit.audit)
 cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
 cli_adapter_train.add_to(cli_adapter.adapter)
+cli_adapter_serve.add_to(cli_adapter.adapter)
 cli_adapter_data.add_to(cli_adapter.adapter)
 app.add_typer(cli_adapter.adapter, name="adapter")
 

@@ -32,6 +32,8 @@ OPERATORS = {
     ("POST", "/operator/authored-adapters"),
     ("GET", "/operator/adapters/{adapter:str}"),
     ("POST", "/operator/adapters/check"),
+    ("GET", "/operator/adapter-serving"),
+    ("GET", "/operator/adapter-serving/config"),
     *{
         ("POST", f"/operator/adapters/{{adapter:str}}/{act}")
         for act in ("evaluated", "publish", "retire", "quarantine")

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -107,9 +107,9 @@ def serving(fake: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVll
         thread.join()
 
 
-async def with_weights(world: World, name: str = "money") -> Registered:
-    """A published adapter whose files are where the registry keeps them."""
-    held = files()
+async def with_weights(world: World, name: str = "money", held: Mapping[str, bytes] | None = None) -> Registered:
+    """A published adapter whose files (`held`, or made-up ones) are where the registry keeps them."""
+    held = held or files()
     package = world.folder / f"package-{next(_made)}"
     (package / "adapter").mkdir(parents=True)
     for file, data in held.items():

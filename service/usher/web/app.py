@@ -13,6 +13,7 @@ from litestar.exceptions import ClientException
 from usher.services import Services
 from usher.web import (
     adapter_data,
+    adapter_serving,
     adapters,
     adapters_operator,
     audit,
@@ -76,6 +77,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
     if operator_too:
         handlers += [routes_explained.operator_router]
         handlers += [adapters_operator.router, adapters_operator.authored_router, adapter_data.operator_router]
+        handlers += [adapter_serving.router]
         handlers += [operator.router, audit.operator_router, audit_proof.operator_router]
         handlers += [audit_questions.operator_router, audit_comparison.operator_router, audit_unseal.operator_router]
         handlers += [
