@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TypeVar
 
 from usher_policy.book import RuleBook, holders
@@ -13,6 +13,7 @@ from usher_policy.catalog import Catalog, restricts
 from usher_policy.conditions import ALWAYS
 from usher_policy.rights import READ, Asked, Rights, RightsOf, Things
 from usher_policy.rules import Rules
+from usher_policy.vocabulary import Effect
 
 T = TypeVar("T", str, Asked)
 
@@ -118,6 +119,21 @@ def impact(
     return tuple(sorted(found, key=lambda group: (not group.change.gains, -len(group.people))))
 
 
+def freed(
+    before: RuleBook, after: RuleBook, delta: Delta, catalog: Catalog, people: Iterable[Person]
+) -> Iterator[Person]:
+    """Those of these people whom the change forbids less of what some group may: on the day that they come with that
+    group they may do more than they could have by the policy before. Groups are their identity provider's to give, and
+    those in the directory are of their last login."""
+    denies = any(rule.eft == Effect.DENY for rule in delta.removed.permissions)
+    if not (denies or delta.removed.links):
+        return
+    concerned, judged = holders(delta.subjects, before, after), _Judged(before, after, catalog)
+    for person in people:
+        if not concerned.isdisjoint((person.user, *person.groups)) and judged.freed(person):
+            yield person
+
+
 class _Judged:
     """What changes for whom between two policies, each set of roles judged once."""
 
@@ -126,6 +142,24 @@ class _Judged:
         self._old, self._new = (RightsOf(book, catalog, self._things) for book in (before, after))
         self._classes = Classes(catalog, self._things)
         self._changes: dict[tuple[frozenset[str], frozenset[str], bool], Change] = {}
+        self._freed: dict[tuple[frozenset[str], frozenset[str]], bool] = {}
+        self._policies = catalog, before, after
+
+    def freed(self, person: Person) -> bool:
+        """Whether less is forbidden to them of what a group may."""
+        user = person.user or ""
+        key = (self._old.entries(user, person.groups), self._new.entries(user, person.groups))
+        if key not in self._freed:
+            old, new = self._old.together(key[0]), self._new.together(key[1])
+            both = Rights({ALWAYS: self._allowed_to_groups})
+            self._freed[key] = old.deny != new.deny and self._classes.change(old | both, new | both).gains
+        return self._freed[key]
+
+    @cached_property
+    def _allowed_to_groups(self) -> int:
+        groups = _groups(*self._policies)
+        every = (rights.together(rights.entries("", groups)) for rights in (self._old, self._new))
+        return reduce(int.__or__, (bits for rights in every for bits in rights.allow.values()), 0)
 
     def change(self, person: Person) -> Change:
         user = person.user or ""
@@ -160,6 +194,12 @@ def strangers(people: Iterable[Person], *books: RuleBook) -> Sequence[Person]:
 
 def _named(kind: str, books: Iterable[RuleBook]) -> Sequence[str]:
     return sorted({name for book in books for name in (*book.of_subject, *book.parents) if name.startswith(kind)})
+
+
+def _groups(catalog: Catalog, *books: RuleBook) -> Sequence[str]:
+    """Those that a rule, a link or a list of readers names."""
+    listed = {name for names in catalog.readers.values() for name in names if name.startswith("group:")}
+    return [*listed, *_named("group:", books)]
 
 
 class Classes:

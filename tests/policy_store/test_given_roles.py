@@ -63,3 +63,31 @@ def test_a_role_that_a_document_is_about_is_not_left_alone(tmp_path: Path) -> No
         assert not (await office.plan(change)).needs_approval
 
     told(tmp_path / "office", story)
+
+
+def test_a_wall_does_not_go_alone(tmp_path: Path) -> None:
+    """Whoever would read as soon as they come with a group is kept from it by a rule on themselves, or on a role of
+    theirs: to take that away is to give. What no group may, or what stays forbidden, is given to nobody by it."""
+    walls = {
+        "p, user:dan, coll:deal, document.read, deny, always": True,
+        "g, user:ann, role:walled": True,
+        "p, user:dan, coll:quiet, document.read, deny, always": False,
+        "p, user:cyd, coll:deal, document.read, deny, always": False,
+        "g, user:bob, role:paid": False,
+    }
+    others = (
+        "p, group:bank, coll:deal, document.read, allow, always",
+        "p, role:paid, coll:quiet, document.read, allow, always",
+        "p, role:walled, coll:deal/one, document.read, deny, always",
+        "g, user:cyd, role:barred",
+        "p, role:barred, coll:deal, document.read, deny, always",
+    )
+
+    async def story(office: Office) -> None:
+        await office.made([*others, *walls])
+        for line, waits in walls.items():
+            plan = await office.plan(await office.edit("ann", [], [line]))
+            assert plan.needs_approval is waits, line
+            assert not waits or plan.gains == (f"{line.split(', ')[1]} is forbidden less of what a group may",)
+
+    told(tmp_path / "office", story)

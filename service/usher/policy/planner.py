@@ -23,7 +23,7 @@ from usher_policy.book import RuleBook
 from usher_policy.compile import Snapshot
 from usher_policy.given import given, touching
 from usher_policy.governed import ungoverned
-from usher_policy.impact import Delta, Person, anyone_in, impact, strangers
+from usher_policy.impact import Delta, Person, anyone_in, freed, impact, strangers
 from usher_policy.rules import Rules
 
 MAX_STEP: Final = 10_000
@@ -179,7 +179,7 @@ class Work:
         known = [person for person, _ in self.people]
         everybody = [*known, *strangers(known, *self.books), *anyone_in(*self.books)]
         groups = impact(*self.books, self.delta, catalog, everybody)
-        gains = tuple(gains_of(groups, diff)) or tuple(self._roles())
+        gains = tuple(gains_of(groups, diff)) or (*self._roles(), *self._freed(known))
         return Plan(
             base=self.against.version,
             digest=digest,
@@ -200,6 +200,11 @@ class Work:
         yield from capped((f"{link.member} is given {link.role}" for link in links), "roles")
         links = touching(*self.books, self.delta, parse_documents(self.source.documents).roles)
         yield from capped((f"a document is about what changes by {link.canonical}" for link in links), "such links")
+
+    def _freed(self, known: Sequence[Person]) -> Iterator[str]:
+        """Who would be kept from less, if they came with another group than now."""
+        freed_ = freed(*self.books, self.delta, self.before.catalog, known)
+        yield from capped((f"{person.user} is forbidden less of what a group may" for person in freed_), "people")
 
     def beyond(self, governs: Governs, diff: Diff) -> Iterator[str]:
         """What of the change is beyond a scoped right, as reasons."""
