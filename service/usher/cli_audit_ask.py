@@ -55,7 +55,7 @@ def denied(
 
 
 def by_adapter(
-    adapter: Annotated[str, typer.Argument(help="Its name, as the record has it.")],
+    adapter: Annotated[str, typer.Argument(help="Its name in the policy, or its served name with its digest.")],
     since: Since = None,
     until: Until = None,
     after: After = None,

@@ -102,7 +102,7 @@ def test_every_answer_of_an_adapter_is_found_by_its_name(usher: World, story: St
     ]
     usher.run(ledger.append(entries))
     found = asked(usher, "by-adapter", "olga", adapter="finance-v3")["entries"]
-    assert [(entry["audit_id"], entry["adapter"]) for entry in found] == [(audit_id, "finance-v3")]
+    assert [(entry["audit_id"], entry["adapter"]) for entry in found] == [(audit_id, "finance-v3@sha256:d")]
     assert usher.events()[-1]["adapter"] == "finance-v3"
     assert asked(usher, "by-adapter", "olga", adapter="carol's secret plan")["entries"] == []
     assert usher.events()[-1]["adapter"] is None

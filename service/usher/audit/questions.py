@@ -105,7 +105,8 @@ class Questions:
         return replace(found, entries=named)
 
     async def by_adapter(self, reviewer: Reviewer, adapter: str, part: Range | None = None) -> SeenAnswer:
-        """Every answer of an adapter, by its name. One that the log does not know answered nothing."""
+        """Every answer of an adapter, by its served name, or of all that have a name in the policy. One that the log
+        does not know answered nothing."""
         part = part or Range()
         between, index = part.between(), self._asking.index
         await self._asking.follower.caught_up()

@@ -140,7 +140,8 @@ class AuditIndexFile:
     def has_adapter(self, adapter: str) -> bool:
         """Raises `IndexUnreadable`."""
         with self._reading() as index:
-            return index.execute("SELECT 1 FROM entries WHERE adapter = ? LIMIT 1", (adapter,)).fetchone() is not None
+            found = f"SELECT 1 FROM entries e WHERE {reads.BY_ADAPTER} LIMIT 1"  # noqa: S608  # a constant
+            return index.execute(found, {"adapter": adapter}).fetchone() is not None
 
     def _found(self, read: _Read[T]) -> Found[T]:
         """Entries and how far the index was, of one instant; then the ledger's size."""

@@ -123,9 +123,13 @@ def saw(index: sqlite3.Connection, pseudonym: str | None, between: Between, with
     return _shown(index, which, {"pseudonym": pseudonym}, between, within)
 
 
+BY_ADAPTER = "(e.adapter = :adapter OR e.adapter BETWEEN :adapter || '@sha256:' AND :adapter || '@sha256:g')"
+"""Digests are in hex, in which no letter comes after f."""
+
+
 def by_adapter(index: sqlite3.Connection, adapter: str, between: Between, within: Within | None) -> Answer:
-    """Whatever this adapter answered."""
-    return _shown(index, "e.adapter = :adapter", {"adapter": adapter}, between, within)
+    """Whatever this adapter answered: one by its served name, or all of a name in the policy."""
+    return _shown(index, BY_ADAPTER, {"adapter": adapter}, between, within)
 
 
 def decided_under(index: sqlite3.Connection, version: int, between: Between, within: Within | None) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FORMAT = 3
+FORMAT = 4
 """The file's `user_version`. One of another is emptied, and built anew."""
 
 SCHEMA = f"""

@@ -212,8 +212,10 @@ def _generation(event: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _name(adapter: Any) -> str | None:
-    name = adapter["name"] if isinstance(adapter, Mapping) else adapter
-    return None if name is None else str(name)
+    """The name that it was served by: the policy's with the digest of all that it was."""
+    if isinstance(adapter, Mapping):
+        return f"{adapter['name']}@sha256:{adapter['digest']}"
+    return None if adapter is None else str(adapter)
 
 
 def _inherited(of: Ref, history: Sequence[str | None]) -> Iterator[Row]:

@@ -157,7 +157,7 @@ class AuditIndex(Protocol):
         """What somebody was shown; None is nobody."""
 
     def by_adapter(self, adapter: str, between: Between, within: Within | None = None) -> Found[Seen]:
-        """Every answer of an adapter."""
+        """Every answer of an adapter: of one by its served name, or of all that the policy calls so."""
 
     def touched(self, classes: Collection[int], between: Between, within: Within | None = None) -> Found[Seen]:
         """Whatever found, showed or inherited a document that was of any of these access classes."""

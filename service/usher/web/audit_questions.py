@@ -26,7 +26,7 @@ Path = Annotated[
 Source = Annotated[str | None, QueryParameter(description="The path's source, where several have such a path")]
 Version = Annotated[int | None, QueryParameter(description="Only passages of this version")]
 Passage = Annotated[str | None, QueryParameter(description="Only this passage, by its id, or the whole document")]
-Adapter = Annotated[str, QueryParameter(description="Its name, as the log has it")]
+Adapter = Annotated[str, QueryParameter(description="Its name in the policy, or its served name with its digest")]
 Marking = Annotated[str, QueryParameter(description="Such as `mark:pii`")]
 
 
