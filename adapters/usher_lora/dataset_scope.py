@@ -48,10 +48,10 @@ def target(
     opened = frozenset(number for number in opened if all(_within(one, number, wanted) for one in snapshots))
     left, holders = opened, 0
     for who in people:
-        if any(role in roles_of(one, who) for one in snapshots):
-            holders += 1
-            for one in snapshots:
-                left = left.intersection(scope(one, who, context).classes)
+        giving = [one for one in snapshots if role in roles_of(one, who)]
+        holders += bool(giving)
+        for one in giving:
+            left = left.intersection(scope(one, who, context).classes)
     return Target(left, holders, opened - left)
 
 
