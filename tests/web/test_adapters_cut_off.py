@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -41,6 +42,7 @@ DURABLE: tuple[tuple[object, str], ...] = (
     (AdapterWeights, "_write"),
     (adapter_folder, "_copy"),
     (adapter_folder, "_sync"),
+    (os, "fsync"),
     (SqlAdapters, "add"),
     (SqlAdapters, "put"),
     (SqlOutbox, "finish"),

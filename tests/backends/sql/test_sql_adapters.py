@@ -245,12 +245,14 @@ def test_what_of_a_lineage_is_unknown_is_told(sql: Ports, line: Lineage, word: s
 
 
 def test_what_is_deleted_or_about_to_be_is_unknown(sql: Ports) -> None:
-    """Nothing is registered that learned it; an earlier version of what is there is known."""
+    """Nothing is registered that learned it, nor what is not in yet; an earlier version of what is there is known."""
 
     async def story() -> None:
         shelf = await Shelf(sql).filled()
         await sql.put(staged("b.md", 2), 2)
         assert await shelf.store.unknown(lineage([learned(TWO.document), learned(TWO.document, 2)])) == []
+        await sql.intake.stage([staged("a.md", 2)], NOW)
+        assert len(await shelf.store.unknown(lineage([learned(version=2)]))) == 1
         change = await sql.label("delete", ONE.document, 1, 1)
         assert len(await shelf.store.unknown(LINE)) == 1
         await outbox(sql).finish([change])
