@@ -18,6 +18,7 @@ from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
 from usher.backends.sql_policy import versions_of
+from usher.backends.sql_row import OneRow
 from usher.core.standing import Credential, KeyRecord, PersonRecord, Standing, judge
 from usher.ports import Change, KeyInfo
 
@@ -39,6 +40,7 @@ class SqlIdentity:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._standing = OneRow(database, _STANDING, "key")
 
     async def resolve(self, secret: str, now: datetime) -> Standing | None:
         form = _FORM.fullmatch(secret)
@@ -60,7 +62,7 @@ class SqlIdentity:
         return judge(held, _person(row), versions, now) or Standing(credential, versions, denied="unknown")
 
     async def _row(self, key: str) -> AnyRow:
-        return await self._database.glance(lambda connection: connection.execute(_STANDING, {"key": key}).one())
+        return await self._standing.of(key)
 
 
 _STANDING = (

@@ -46,6 +46,7 @@ class Database:
         self.engine = _engine(url)
         self._writing = self.engine.execution_options(usher_writes=True)
         self._write_lock = anyio.Lock()
+        self._glancing: sa.PoolProxiedConnection | None = None
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         with self._answering():
@@ -61,6 +62,13 @@ class Database:
         with _in_time():
             async with asyncio.timeout(ANSWERS_WITHIN):
                 return await anyio.to_thread.run_sync(self._read, work, abandon_on_cancel=True)
+
+    def stored(self, sql: str, values: tuple[str, ...]) -> list[Any]:
+        """A SQLite file's rows by the driver alone, as it has them now: a tenth of what a `glance` costs."""
+        if self._glancing is None:
+            self._glancing = self.engine.raw_connection()
+        found: list[Any] = self._glancing.cursor().execute(sql, values).fetchall()
+        return found
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction; an exception rolls all of it back."""
@@ -99,6 +107,9 @@ class Database:
             connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
+        if self._glancing is not None:
+            self._glancing.close()
+            self._glancing = None
         self.engine.dispose()
 
 

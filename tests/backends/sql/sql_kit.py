@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
@@ -103,8 +104,15 @@ class Ports:
             if not statement.startswith(("BEGIN", "PRAGMA")):
                 asked.append(statement)
 
+        stored = self.database.stored
+
+        def note_stored(sql: str, values: tuple[str, ...]) -> list[Any]:
+            asked.append(sql)
+            return stored(sql, values)
+
         sa.event.listen(self.database.engine, "before_cursor_execute", note)
-        yield asked
+        with patch.object(self.database, "stored", note_stored):
+            yield asked
         sa.event.remove(self.database.engine, "before_cursor_execute", note)
 
 
