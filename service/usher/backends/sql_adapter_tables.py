@@ -20,9 +20,11 @@ adapter = sa.Table(
     sa.Column("next", sa.String(12)),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("outbox", sa.BigInteger, index=True),
+    sa.Column("finished", sa.BigInteger),
 )
 """`id` is the digest of its identity, which `manifest` is (without a gate). `state` is how it stands by the ledger
-(`stands` says it in a word); `pending` and `next` are the newest change on its way, that of row `outbox`."""
+(`stands` says it in a word); `pending` and `next` are the newest change on its way, that of row `outbox`;
+`finished` is the newest that is in force, so that one which was carried late takes nothing back."""
 
 adapter_document = sa.Table(
     "adapter_document",

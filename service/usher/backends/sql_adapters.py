@@ -242,12 +242,14 @@ def _registered(row: AnyRow) -> Registered:
 
 
 def finish_adapter(connection: sa.Connection, change: Change) -> None:
-    """It stands by the ledger as this change says; a later one may be on its way."""
+    """It stands by the ledger as this change says, unless a later one was carried before; another may be on its
+    way."""
     stands = change.payload["stands"]
     name = change.payload["adapter"]
     this = _A.id == name.rpartition(":")[2]
-    values: dict[str, Any] = {"state": stands, "stands": stands["state"], "revision": _A.revision + 1}
-    connection.execute(sa.update(adapter).where(this).values(**values))
+    newest = _A.finished.is_(None) | (_A.finished < change.id)
+    values = {"state": stands, "stands": stands["state"], "finished": change.id, "revision": _A.revision + 1}
+    connection.execute(sa.update(adapter).where(this, newest).values(**values))
     done = {"pending": None, "next": None, "outbox": None}
     connection.execute(sa.update(adapter).where(this, _A.outbox == change.id).values(**done))
 

@@ -184,6 +184,26 @@ def test_what_stops_an_adapter_binds_at_once_and_behind_what_waits(sql: Ports) -
     run(story())
 
 
+def test_a_change_that_is_carried_late_takes_nothing_back(sql: Ports) -> None:
+    """Another server's stop was carried before this one's publishing: it stays stopped."""
+
+    async def story() -> None:
+        shelf, one = await Shelf(sql).filled(), made()
+        await shelf.registered(one)
+        *before, served = through(one)
+        for stands in before:
+            await shelf.done(await shelf.put(one, stands))
+        late = await shelf.put(one, served)
+        stopped = moved(await shelf.now(one), Quarantine(Alarm.REPORTED))
+        assert isinstance(stopped, Registered)
+        await shelf.done(await shelf.put(one, stopped, narrows=True))
+        await shelf.done(late)
+        assert (await shelf.now(one)).entry.state is State.QUARANTINED
+        assert await shelf.names() == []
+
+    run(story())
+
+
 def test_a_document_that_leaves_takes_its_learners_out_at_once(sql: Ports) -> None:
     """Before anybody has marked them; what did not learn it stays; put back in place of a pending deletion it is as
     before."""

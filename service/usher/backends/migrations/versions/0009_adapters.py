@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("next", sa.String(length=12), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("outbox", sa.BigInteger(), nullable=True),
+        sa.Column("finished", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_adapter_stands", "adapter", ["stands"], unique=False)
