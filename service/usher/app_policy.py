@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from usher.authority import Authority, Clock, utc_now
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import Database
@@ -15,6 +17,7 @@ from usher.policy.activation import Activation
 from usher.policy.acts import Acts
 from usher.policy.changesets import Changesets
 from usher.policy.editors import Editors
+from usher.policy.few_approvers import FewApprovers
 from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.planner import Planner
@@ -40,6 +43,11 @@ def open_acts(
     editors = Editors(authority, SqlDirectory(database), ledger)
     planner = Planner(SqlPolicies(database), authority, editors)
     return Acts(SqlChangesets(database, ring), editors, planner, authority, ledger, courier, clock)
+
+
+def open_approvers_alarm(database: Database, ledger: Ledger, authority: Authority) -> Callable[[str], Awaitable[None]]:
+    """What is told of each deactivation."""
+    return FewApprovers(authority, Editors(authority, SqlDirectory(database), ledger), ledger).look
 
 
 def open_policies(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,12 +35,15 @@ class People:
         make_key: KeyMaker,
         courier: Courier,
         clock: Clock = utc_now,
+        deactivated: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """`deactivated` is told who was, once that binds."""
         self._directory = directory
         self._keys = keys
         self._make_key = make_key
         self._courier = courier
         self._clock = clock
+        self._deactivated = deactivated
 
     async def add(self, user: str, groups: Sequence[str], by: Actor) -> Person:
         """Add a person, or bring one back, with exactly these groups."""
@@ -63,6 +66,8 @@ class People:
         change = await self._directory.deactivate(person.user, _actor(by), self._clock())
         if change is not None:
             await self._courier.carry([change])
+            if self._deactivated is not None:
+                await self._deactivated(person.user)
         return await self._known(person.user)
 
     async def create_key(self, user: str, expires_at: datetime | None, purpose: str | None, by: Actor) -> NewKey:
