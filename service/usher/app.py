@@ -21,7 +21,7 @@ from usher.app_parts import (
     open_sinks,
     open_store,
 )
-from usher.app_policy import open_policies
+from usher.app_policy import open_approvers_alarm, open_policies
 from usher.authority import Authority
 from usher.backends import (
     identity_keys,
@@ -172,7 +172,8 @@ async def _wired(
     shadow, conversations = Shadow(CasbinChild(), policies, authority, ledger), SqlConversations(database)
     retrieve = Retrieve(authority, ledger, store, embedder, documents, shadow.note)
     threads, watch, limits = Threads(conversations, documents, ledger), Watch(policies), Limits(settings)
-    policy, people = PolicyAdmin(policies, courier), People(directory, keys, identity_keys.make_secret, courier)
+    policy, alarm = PolicyAdmin(policies, courier), open_approvers_alarm(database, ledger, authority)
+    people = People(directory, keys, identity_keys.make_secret, courier, deactivated=alarm)
     audit = open_audit(settings, database, ring, log, ledger, authority, courier, people, ingest, adapters.upkeep)
     roads = open_roads(database, policies, model, adapters.serving, audit.reading.index)
     chat = Chat(ledger, retrieve, model, threads, watch, limits, roads, noted=shadow.note)
@@ -200,7 +201,9 @@ async def _wired(
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
         conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
-        feedback=Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)),
+        feedback=Feedback(
+            authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)
+        ),
         audit=audit,
         limits=limits,
         ready=lambda: _ready(ledger, store, policies, sinks, shadow),
@@ -232,7 +235,7 @@ async def _first_policy(settings: Settings, policies: sql_policy.SqlPolicies, po
     if settings.policy is None or (await policies.versions()).policy:
         return
     try:
-        await policy.apply(read_source(settings.policy), Actor("operator", f"uid:{os.getuid()}"))
+        await policy.apply(read_source(settings.policy), Actor("operator", f"uid:{os.getuid()}"), over=0)
     except UserError:
         versions = await policies.versions()
         if not versions.policy and versions.pending_policy is None:

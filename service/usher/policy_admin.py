@@ -104,8 +104,7 @@ def _document_findings(documents: Mapping[str, str]) -> list[Finding]:
 def _unnamed(rules: Rules, documents: PolicyDocuments) -> list[Finding]:
     """A retention or routing rule about a role, collection or adapter that nothing else names is about nothing: most
     likely a slip, by which another rule would decide."""
-    objects = {rule.obj for rule in rules.permissions}
-    known = objects | {above for name in objects for above in ancestors(name)}
+    known = {name for rule in rules.permissions for name in _with_above(rule.obj)}
     known |= {rule.sub for rule in rules.permissions} | {link.role for link in rules.links}
     kept = [(f"retention.yaml: {one.name}", (one.collection, one.role)) for one in documents.retention.sets[0]]
     routing = documents.routing.sets[0]
@@ -114,8 +113,13 @@ def _unnamed(rules: Rules, documents: PolicyDocuments) -> list[Finding]:
         Finding(0, f"{rule} is about {name}, which no rule names", "mend the name", "warning")
         for rule, names in (*kept, *routed)
         for name in names
-        if name is not None and not known.intersection((name, *ancestors(name)))
+        if name is not None and not known.intersection(_with_above(name))
     ]
+
+
+def _with_above(name: str) -> tuple[str, ...]:
+    """The name and, for what is about a collection is about all below it, those of the collections above."""
+    return (name, *ancestors(name)) if name.startswith("coll:") else (name,)
 
 
 class PolicyAdmin:
@@ -131,14 +135,17 @@ class PolicyAdmin:
         self._courier = courier
         self._clock = clock
 
-    async def apply(self, source: PolicySource, by: Actor) -> AppliedPolicy:
+    async def apply(self, source: PolicySource, by: Actor, over: int | None = None) -> AppliedPolicy:
         """Make the source the next version, in force at everybody's next barrier. The operator's act.
 
-        Raises `UserError` if it fails its check, or while another version is on its way.
+        Raises `UserError` if it fails its check, while another version is on its way, or if the newest version is not
+        `over` (None: whatever it is).
         """
         digest, warnings = await asyncio.to_thread(_sound, source)  # seconds for a large policy
         await self._courier.recover()  # a version that an unwritable ledger held up goes first
         versions = await self._policies.versions()
+        if over is not None and versions.policy != over:
+            raise UserError("policy", "another version has come into force meanwhile", "look at that one first")
         texts = (source.rules_text, dict(source.documents), self._clock(), dict(source.cases))
         stored = StoredPolicy(versions.policy + 1, digest, *texts)
         change = await self._policies.propose(stored, f"{by.kind}:{by.id}")

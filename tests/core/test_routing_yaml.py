@@ -161,3 +161,17 @@ def test_a_rule_about_what_no_rule_of_the_policy_names_is_warned_of() -> None:
     assert report.ok
     told = [finding.message for finding in report.findings if "routing.yaml" in finding.message]
     assert told == ["routing.yaml: help is about adapter:support, which no rule names"]
+
+
+def test_a_role_is_named_by_itself_and_a_collection_by_one_above_it() -> None:
+    """A rule about all of a collection is about what is below it; the role above another is another role."""
+    rules = (
+        "p, role:hr, coll:hr, document.read, allow, always\np, role:keeper, role:hr/x, policy.propose, allow, always\n"
+    )
+    text = "rules:\n" + "".join(
+        f"  - {{name: {name}, route: refuse, {what}}}\n"
+        for name, what in (("a", "collection: hr/x"), ("b", "role: hr/y"), ("c", "role: hr"), ("d", "role: keeper/z"))
+    )
+    report = check(PolicySource(rules, {"routing.yaml": text}))
+    told = [finding.message for finding in report.findings if "routing.yaml" in finding.message]
+    assert [line.split(" is about ")[1].split(",")[0] for line in told] == ["role:hr/y", "role:keeper/z"]

@@ -13,7 +13,7 @@ from usher.core.approval import Denial, Proposal
 from usher.core.changeset import Changeset
 from usher.core.policy_source import PolicySource, check_size
 from usher.core.standing import Actor
-from usher.policy.acts import Acts, NoSuchChangeset, check, event
+from usher.policy.acts import LOOK, Acts, NoSuchChangeset, check, event
 from usher.policy.changesets import Changesets
 from usher.policy.editors import Acting, Editor
 from usher.policy.glass import Glass
@@ -57,16 +57,22 @@ class Activation:
             await self._acts.courier.recover()
         raise Changing("policy", "is being changed all the time", "try again in a moment")
 
-    async def apply(self, source: PolicySource, by: Editor, comment: str = "", base: int | None = None) -> Changeset:
+    async def apply(
+        self, source: PolicySource, by: Editor, comment: str = "", base: int | None = None
+    ) -> Changeset | None:
         """As a job would apply a folder: propose this policy, and activate it if that takes nobody else: nobody gains
         anything, or another person has approved exactly these bytes already. The same policy proposed twice is one
-        changeset. `version` is None where it waits for an approval, or for somebody who may activate it."""
+        changeset. `version` is None where it waits for an approval, or for somebody who may activate it. Nothing is
+        done, and None is returned, where it is the policy in force byte for byte."""
         check_size(source)
+        await self._acts.editors.everywhere(by, *LOOK)
+        if await self._is_in_force(source):
+            return None
         open_ = await self._open(source, by, base)
         changeset = open_ or await self._changesets.draft(source, by, base, comment)
         with suppress(NotPermitted, NotNow):
             await self.activate(changeset.id, changeset.digest, by)
-        return await self._acts.found(changeset.id, by)
+        return await self._acts.carried(changeset.id, ())  # whoever took their own right away learns that it is done
 
     async def operator_apply(
         self, source: PolicySource, actor: Actor, reason: str | None = None, minutes: int | None = None
@@ -116,6 +122,12 @@ class Activation:
         if changeset.rollback is None:
             return False
         return changeset.source != source_of(await self._acts.planner.version(changeset.rollback))
+
+    async def _is_in_force(self, source: PolicySource) -> bool:
+        """Whether it is the ordinary version of now, with no other one on its way or, for a time, in its place."""
+        versions, stored = await self._acts.planner.basis()
+        settled = versions.pending_policy is None and versions.in_force(self._acts.clock()) == versions.ordinary
+        return settled and stored.version > 0 and source_of(stored) == source
 
     async def _open(self, source: PolicySource, by: Editor, base: int | None) -> Changeset | None:
         """The newest changeset of exactly these bytes that is still open."""

@@ -15,6 +15,7 @@ from usher.core.plan_words import PlanWords
 from usher.core.policy_source import PolicySource
 from usher.policy.editors import Editor
 from usher.policy.plan import Plan
+from usher.policy_admin import AppliedPolicy
 from usher.services import Services
 from usher.web.audit_questions import NO_STORE
 from usher.web.operator_act import operator_of
@@ -117,9 +118,14 @@ async def plan_edit(
 @post("/apply", status_code=200, responses={**PROBLEMS, **MATCHED}, summary="Bring a policy into force")
 async def apply(
     services: NamedDependency[Services], by: NamedDependency[Editor], data: JSONBody[ApplyBody]
-) -> Response[ShownChangeset]:
-    """If nobody gains anything by it, or somebody else has approved exactly this; else it waits as a draft."""
-    return await shown(services, await services.policies.activation.apply(data.source, by, data.comment))
+) -> Response[ShownChangeset] | Response[Activated]:
+    """If nobody gains anything by it, or somebody else has approved exactly this; else it waits as a draft. The policy
+    that is in force already is answered with its version, and that there was nothing to do."""
+    made = await services.policies.activation.apply(data.source, by, data.comment)
+    if made is not None:
+        return await shown(services, made)
+    now = await services.policy.active()
+    return await activated(services, AppliedPolicy(now["version"], now["digest"], ("nothing to do: it is in force",)))
 
 
 @post("/apply", status_code=200)
