@@ -8,8 +8,9 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from usher.data_folder import is_held, socket_address
@@ -87,6 +88,7 @@ SELECT count(*) FROM proposal WHERE kind IN ('erase_person', 'erase_document') A
 AND (alone AND state IS NOT NULL OR json_extract(state, '$.end.outcome') = 'carried_out')
 """
 _UNREVIEWED = "SELECT count(*) FROM proposal WHERE alone AND state IS NOT NULL AND state ->> '$.reviewed' IS NULL"
+_LAST_RUN = "SELECT ran_at FROM retention"
 _INDEXED, _RECORDED = "SELECT coalesce(max(number), 0) FROM progress", "SELECT coalesce(max(number), 0) FROM events"
 
 
@@ -103,6 +105,7 @@ def _audit(settings: Settings) -> Iterator[Finding]:
         )
         remedy = "somebody else looks at it and runs `usher audit close-review`"
         yield _waiting(home / "usher.sqlite", "break-glass", _UNREVIEWED, "without a review", remedy)
+        yield from _retention(home / "usher.sqlite")
     if settings.ledger_url is None and (home / "audit-index.sqlite").exists():
         try:
             behind = _number(home / "ledger.sqlite", _RECORDED) - _number(home / "audit-index.sqlite", _INDEXED)
@@ -111,6 +114,21 @@ def _audit(settings: Settings) -> Iterator[Finding]:
         else:
             remedy = "a running server catches up by itself; else see its log" if behind else ""
             yield Finding("audit index", True, f"{behind} events behind the record", remedy)
+
+
+def _retention(path: Path) -> Iterator[Finding]:
+    """Whether the clock stands so far after the last run that the operator has to make one."""
+    from usher.core.retention import jumped
+
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection, suppress(sqlite3.Error):
+        last = connection.execute(_LAST_RUN).fetchone()
+        if last is None or last[0] is None:
+            return
+        ran = datetime.fromtimestamp(last[0] / 1e6, UTC)
+        waits = jumped(datetime.now(UTC), ran)
+        remedy = "if the clock is right, run `usher audit retention --dry-run`, then `usher audit retention`"
+        detail = f"{'waits for the operator; ' if waits else ''}last run {ran:%Y-%m-%d %H:%M} UTC"
+        yield Finding("retention", not waits, detail, remedy if waits else "")
 
 
 def _waiting(path: Path, name: str, query: str, how: str, remedy: str) -> Finding:

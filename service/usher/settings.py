@@ -205,6 +205,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for field in ("model_load_token", "model_servers"):
         if getattr(settings, field) and settings.model_url is None:
             yield field, "is set, but no model server is", "set USHER_MODEL_URL and USHER_MODEL too, or unset it"
+    if settings.qdrant_api_key and (settings.qdrant_url or "").startswith("unix:"):
+        yield "qdrant_api_key", "is set, but a store's socket takes none", "unset it, or name a Qdrant server"
     if settings.master_key and settings.master_key_command:
         yield "master_key_command", "is set beside USHER_MASTER_KEY", "set one of them"
     if (settings.tls_cert is None) != (settings.tls_key is None):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from tests.ledger.audit_index_kit import chat, index_of, told
 
 from usher.backends.sql import Database, migrate
 from usher.backends.sql_proposal_tables import proposal
+from usher.backends.sql_retention import SqlRetention
 from usher.doctor import _audit, _shared_store
 from usher.settings import Settings
 
@@ -77,3 +79,16 @@ def test_a_shared_store_that_nobody_serves_is_named_with_its_remedy(tmp_path: Pa
         (finding,) = _shared_store(settings)
     assert finding.ok
     assert list(_shared_store(Settings(home=tmp_path))) == []
+
+
+def test_that_retention_waits_for_the_operator_is_told(tmp_path: Path) -> None:
+    """Where the clock stands so far after the last run that none is made by itself; nothing before the first run."""
+    database = Database(f"sqlite:///{tmp_path / 'usher.sqlite'}")
+    migrate(database)
+    assert "retention" not in {finding.name for finding in _audit(Settings(home=tmp_path))}
+    store = SqlRetention(database)
+    for days, ok in ((1, True), (8, False)):
+        asyncio.run(store.ran(datetime.now(UTC) - timedelta(days=days)))
+        found = {finding.name: finding for finding in _audit(Settings(home=tmp_path))}["retention"]
+        assert (found.ok, "waits for the operator" in found.detail, bool(found.remedy)) == (ok, not ok, not ok)
+    database.close()

@@ -36,6 +36,10 @@ WRONG = {
     "a port that is a word": ({"USHER_PORT": "http"}, "USHER_PORT"),
     "a size without a number": ({"USHER_DISK_RESERVE": "much"}, "USHER_DISK_RESERVE"),
     "a model without a server": ({"USHER_MODEL": "m"}, "USHER_MODEL_URL"),
+    "a key for a store's socket": (
+        {"USHER_QDRANT_URL": "unix:store", "USHER_QDRANT_API_KEY": "k"},
+        "USHER_QDRANT_API_KEY",
+    ),
     "a server without a model": ({"USHER_MODEL_URL": "http://m/v1"}, "USHER_MODEL"),
     "a model's address without a scheme": ({"USHER_MODEL_URL": "m:8000", "USHER_MODEL": "m"}, "USHER_MODEL_URL"),
     "a load token without a server": ({"USHER_MODEL_LOAD_TOKEN": "t" * 32}, "USHER_MODEL_LOAD_TOKEN"),
