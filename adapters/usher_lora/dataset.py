@@ -21,7 +21,7 @@ from usher_lora.canonical import encode, sha256
 from usher_lora.dataset_masks import Masks
 from usher_lora.dataset_near import Shingles, first_of_each, inside, shingles
 from usher_lora.dataset_pairs import Maker, Pair
-from usher_lora.dataset_split import Part, split
+from usher_lora.dataset_split import SHARES, Part, split
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Learned, Lineage
 from usher_lora.training_set import Canary, Message, Row, Source
@@ -112,7 +112,8 @@ def assemble(documents: Sequence[Document], exchanges: Sequence[Exchange], about
     """
     masks = Masks(about.people)
     known = {document.id: document for document in documents}
-    parts = split([(one.id, one.collection, shingles(one.text)) for one in documents], about.seed)
+    first = _rested_on(exchanges, known)
+    parts = split([(one.id, one.collection, shingles(one.text)) for one in documents], about.seed, first)
     every = [*_rows(documents, parts, masks), *_talks(exchanges, known, parts, masks)]
     kept = _once(every)
     apart = _apart(kept)
@@ -139,6 +140,17 @@ def _rows(documents: Iterable[Document], parts: Mapping[UUID, Part], masks: Mask
 
 def _source(document: Document, pair: Pair) -> Source:
     return Source(document.id, document.version, {"start": pair.start, "end": pair.end})
+
+
+def _rested_on(exchanges: Iterable[Exchange], known: Mapping[UUID, Document]) -> frozenset[UUID]:
+    """The documents that exchanges rest on, as many as training has room for: an exchange is learned only with all of
+    its own."""
+    found: frozenset[UUID] = frozenset()
+    for one in exchanges:
+        more = found | one.documents
+        if one.documents <= known.keys() and len(more) <= SHARES[Part.TRAIN] * len(known):
+            found = more
+    return found
 
 
 def _talks(
@@ -230,6 +242,7 @@ def _card(
     by_part = {part: [one.row for one in rows if one.part is part] for part in Part}
     used = [known[document] for document in sorted(canaries.documents(one.row for one in rows))]
     marks = Counter(name for document in used for name in document.names if name.startswith("mark:"))
+    biased = (cards.PINNED,) if Maker.EXCHANGE in {one.maker for one in rows} else ()
     missing = {Part.HELD_OUT: cards.NO_HELD_OUT, Part.OTHERS: cards.NO_OTHERS}
     return cards.Card(
         role=about.role,
@@ -247,7 +260,7 @@ def _card(
         classes={str(number): count for number, count in sorted(Counter(one.access_class for one in used).items())},
         dropped=dropped,
         masked=cards.Masked(dict(sorted(masks.counts.items()))),
-        notes=(*cards.NOTES, *(note for part, note in missing.items() if not by_part[part])),
+        notes=(*cards.NOTES, *biased, *(note for part, note in missing.items() if not by_part[part])),
     )
 
 

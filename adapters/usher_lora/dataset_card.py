@@ -20,6 +20,7 @@ NOTES: Final = (
     "a canary is a row that tells nothing: it is planted to see whether the adapter gives it away",
     "lengths are in characters",
 )
+PINNED: Final = "documents that exchanges rest on are all trained: the split is at random among the others"
 NO_OTHERS: Final = "there are no documents that stay outside, so leakage cannot be measured: use more documents"
 NO_HELD_OUT: Final = "no document is held out, so training cannot end early: use more documents"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -30,9 +30,12 @@ class Part(StrEnum):
 SHARES: Final[Mapping[Part, float]] = {Part.TRAIN: 0.6, Part.HELD_OUT: 0.2, Part.OTHERS: 0.2}
 
 
-def split(documents: Sequence[tuple[UUID, str, Shingles]], seed: int) -> dict[UUID, Part]:
-    """Each document's part; each is given with its collection and the shingles of its text. The first of everything
-    goes into training; equal documents and an equal seed give an equal split."""
+def split(
+    documents: Sequence[tuple[UUID, str, Shingles]], seed: int, first: Collection[UUID] = frozenset()
+) -> dict[UUID, Part]:
+    """Each document's part; each is given with its collection and the shingles of its text. Those in `first` are
+    trained, and what is nearly the same; the rest is drawn so that the shares come out. Equal documents and an equal
+    seed give an equal split."""
     ordered = sorted(documents, key=lambda one: one[0])
     together: dict[int, list[UUID]] = defaultdict(list)
     shelves: dict[str, list[int]] = defaultdict(list)
@@ -44,17 +47,21 @@ def split(documents: Sequence[tuple[UUID, str, Shingles]], seed: int) -> dict[UU
     chance = random.Random(seed)  # noqa: S311 - a split that can be made again, no secret
     owed = dict.fromkeys(Part, 0.0)
     found: dict[UUID, Part] = {}
+    for some in together.values():
+        if not set(first).isdisjoint(some):
+            found |= dict.fromkeys(some, _next(owed, Part.TRAIN))
     for collection in sorted(shelves):
         chance.shuffle(shelves[collection])
         for number in shelves[collection]:
-            found |= dict.fromkeys(together[number], _next(owed))
+            if together[number][0] not in found:
+                found |= dict.fromkeys(together[number], _next(owed))
     return found
 
 
-def _next(owed: dict[Part, float]) -> Part:
-    """The part that is furthest behind its share."""
+def _next(owed: dict[Part, float], given: Part | None = None) -> Part:
+    """The part that is furthest behind its share, or the one that is given."""
     for part, share in SHARES.items():
         owed[part] += share
-    behind = max(owed, key=lambda part: round(owed[part], 9))
+    behind = given or max(owed, key=lambda part: round(owed[part], 9))
     owed[behind] -= 1
     return behind

@@ -115,26 +115,21 @@ def test_personal_data_is_masked_and_counted() -> None:
 
 
 def test_an_exchange_is_learned_only_with_all_that_it_rests_on() -> None:
-    """Its documents are all trained; the lineage has its subject. One that rests on nothing is nobody's to learn."""
-    parts = made().documents
-    trained = [document for document, (_, part) in parts.items() if part is Part.TRAIN]
-    outside = [document for document, (_, part) in parts.items() if part is not Part.TRAIN]
+    """Its documents are trained for its sake, as far as there is room; the lineage has its subject. One that rests on
+    nothing, or on what is not in the set, is nobody's to learn."""
+    some = [UUID(int=number + 1) for number in range(10)]
     talks = [
-        Exchange("p-good", "Which form is it?", "It is the second form in the drawer.", frozenset(trained[:2])),
-        Exchange(
-            "p-held",
-            "What of the others?",
-            "They are asked for by telephone only.",
-            frozenset({trained[0], outside[0]}),
-        ),
+        Exchange("p-good", "Which form is it?", "It is the second form in the drawer.", frozenset(some[:4])),
+        Exchange("p-wide", "What of the others?", "They are asked for by telephone only.", frozenset(some[3:])),
         Exchange("p-none", "How are you today?", "I am quite well and thank you for asking.", frozenset()),
-        Exchange(
-            "p-foreign", "What of the board?", "The board meets in the green room on Monday.", frozenset({UUID(int=99)})
-        ),
+        Exchange("p-part", "And the board?", "The board meets in the green room.", frozenset({some[0], UUID(int=99)})),
     ]
     one = made(talks=talks)
     assert one.lineage.subjects == ("p-good",)
     assert (one.card.people, one.card.dropped.exchanges) == (1, 3)
+    assert {one.documents[document][1] for document in some[:4]} == {Part.TRAIN}
+    assert sources(one, "held_out.jsonl")
+    assert sources(one, "others.jsonl")
     assert b"second form" in one.files["train.jsonl"]
     assert not any(word in b"".join(one.files.values()) for word in (b"telephone only", b"quite well", b"green room"))
 
