@@ -22,7 +22,7 @@ from tests.web.registry_kit import (
     served,
     trained,
 )
-from tests.web.world import DOCUMENTS, World
+from tests.web.world import DOCUMENTS, POLICY, World
 
 from usher.audit import erasing
 from usher.audit.erasure import Target
@@ -220,3 +220,23 @@ def test_what_stops_an_adapter_binds_without_the_ledger(
     recorded = [event["act"] for event in adapter_events(usher) if event["adapter"] == one.name][4:]
     assert recorded == [{"retire": "retired", "quarantine": "quarantined"}[act] for act in acts]
     assert stands(usher, one)[0] is State.QUARANTINED
+
+
+def test_a_gate_that_asks_more_stops_what_passed_before(usher: World, tmp_path: Path) -> None:
+    """At the next look, everywhere, as the part of Usher that found it; a looser one brings nothing back."""
+    one = usher.run(served(usher, trained(tmp_path / "a", handbook(usher), made=fresh())))
+    upkeep = usher.services.adapters.upkeep
+    usher.run(upkeep.gates())
+    assert one.name in published(usher)
+    rules = POLICY + "".join(f"{line}\n" for line in (*DECIDERS, *ERASERS))
+    try:
+        usher.run(usher.apply(rules, **{"gates.yaml": "leakage: {width: 0.02}\n"}))
+        usher.run(upkeep.gates())
+        assert one.name not in published(usher)
+    finally:
+        usher.run(usher.apply(rules))
+    usher.run(upkeep.gates())
+    assert one.name not in published(usher)
+    event = next(event for event in adapter_events(usher)[::-1] if event["adapter"] == one.name)
+    assert (event["act"], event["by"], event["stands"]["alarm"]) == ("quarantined", "gate", "gate")
+    assert usher.ask("POST", f"/api/adapters/{one.id}/reopen", "carol").json()["state"] == "draft"

@@ -39,9 +39,10 @@ class Integrity:
         self._seen: dict[str, object] = {}
 
     async def run(self) -> None:
-        """Both, for ever. What fails is logged, and done again."""
+        """Both, and a look at what the gate asks by now, for ever. What fails is logged, and done again."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._for_ever(EVERY, self.look))
+            group.create_task(self._for_ever(EVERY, self._upkeep.gates))
             group.create_task(self._for_ever(ROUND, self.read_all))
 
     async def _for_ever(self, pause: float, act: Callable[[], Awaitable[object]]) -> None:

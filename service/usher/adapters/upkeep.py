@@ -2,13 +2,15 @@
 
 A document that is deleted or erased, and a subject who is erased or took back their leave, make every adapter that
 learned from them stale, which retires it. Weights, a manifest or a training set that are not those of its name
-quarantine it. Both are recorded as any other step, by the part of Usher that found them.
+quarantine it, and so does a gate that `gates.yaml` asks more of than it passed. Each is recorded as any other step, by
+the part of Usher that found it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,11 +25,12 @@ from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
 from usher.ledger.sealing import SealBroken
 from usher_lora.faults import AdapterFault
+from usher_lora.gates import Bounds, Outcome, judge
 from usher_lora.lineage import Cause, Stale
 from usher_lora.manifest import parse_signed
 from usher_lora.registry import Alarm, GoStale, Quarantine, Refused, Step
 
-LINEAGE, INTEGRITY = Caller(None, "lineage"), Caller(None, "integrity")
+LINEAGE, INTEGRITY, GATE = Caller(None, "lineage"), Caller(None, "integrity"), Caller(None, "gate")
 """Who acts, as the record names them."""
 
 _log = structlog.stdlib.get_logger("usher.adapters")
@@ -47,6 +50,7 @@ class Upkeep:
 
     def __init__(self, acts: Acts) -> None:
         self._acts = acts
+        self._bounds: Bounds | None = None  # those that everything published was judged by
 
     async def settle(self) -> list[Finding]:
         """Mark every adapter that learned a document which has gone. Costs one query where there is none."""
@@ -70,6 +74,19 @@ class Upkeep:
         _log.critical("adapter_quarantined", adapter=one.name, alarm=alarm.value)
         return one
 
+    async def gates(self) -> list[Finding]:
+        """Quarantine what is published and does not pass the gate of now. Costs one query while `gates.yaml` asks the
+        same as before."""
+        bounds = await self._acts.bounds()
+        if bounds == self._bounds:
+            return []
+        found = [one for one in await self._acts.store.all() if one.serves and not passes(one, bounds)]
+        for one in found:
+            with suppress(LedgerUnavailable):  # it binds already; the record follows
+                await self.quarantine(one.id, Alarm.GATE, GATE)
+        self._bounds = bounds
+        return [Finding(one.name, "does not pass the gate of now") for one in found]
+
     async def sound(self, one: Registered) -> None:
         """Raises `NotNow` for an adapter whose files are not those of its name: it is quarantined."""
         problem = await self.problem(one)
@@ -85,7 +102,8 @@ class Upkeep:
 
     async def check(self) -> list[Finding]:
         """Look at all that is kept: quarantine what is not what it was, mark what has learned what is gone."""
-        found = [*await self.settle(), *await self._erased()]
+        self._bounds = None
+        found = [*await self.settle(), *await self._erased(), *await self.gates()]
         for one in await self._acts.store.all():
             if one.entry.alarm is Alarm.INTEGRITY:
                 found.append(Finding(one.name, "was quarantined: its files were others"))
@@ -105,6 +123,7 @@ class Upkeep:
         try:
             await self.settle()
             await self._erased()
+            await self.gates()
         except (LedgerUnavailable, UserError) as error:  # it binds already; the record follows
             _log.critical("adapters_unsettled", problem=str(error))
 
@@ -163,6 +182,11 @@ class Upkeep:
         except AdapterFault as fault:
             return str(fault)
         return None if same else "its manifest is that of another adapter"
+
+
+def passes(one: Registered, bounds: Bounds) -> bool:
+    gate = one.entry.gate
+    return gate is not None and judge(bounds, gate.measured).outcome is Outcome.PASSED
 
 
 def _step(taken: Step, one: Registered, _acting: Acting, _now: datetime) -> Registered | Refused:

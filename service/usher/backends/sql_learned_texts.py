@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -30,13 +31,13 @@ class SqlLearnedTexts:
         told = {(one.document, one.version): one.digest for one in documents}
         places = list(told)
         for start in range(0, len(places), _SOME):
-            found = await self._database.read(lambda c, some=places[start : start + _SOME]: self._digests(c, some))
+            found = await self._database.read(partial(self._digests, places[start : start + _SOME]))
             for place, digest in found.items():
                 if told[place] != digest:
                     return place[0]
         return None
 
-    def _digests(self, connection: sa.Connection, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], str]:
+    def _digests(self, places: Sequence[tuple[UUID, int]], connection: sa.Connection) -> dict[tuple[UUID, int], str]:
         columns = (_V.document, _V.version, _V.wrapped_key, _V.sealed_text)
         rows = connection.execute(sa.select(*columns).where(_V.document.in_({document for document, _ in places})))
         wanted = set(places)
