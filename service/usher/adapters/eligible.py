@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -65,18 +65,28 @@ class Eligibles:
         self._index = Eligibility()
         self._published: dict[str, Published] = {}
         self._labels: dict[UUID, Labelled] = {}
-        self._revision = _ALL_OF_NOTHING
-        self._told: tuple[object, float, dict[str, UsableAdapter]] = (None, 0.0, {})
+        self._revision, self._labelled = _ALL_OF_NOTHING, 0
+        self._told: tuple[object, float, dict[tuple[str, ...], Sequence[UsableAdapter]]] = (None, 0.0, {})
 
     async def judged(self, grant: Grant) -> Judged:
         """All published adapters, for whoever holds the grant."""
         await self._caught_up(grant.standing.versions.revision)
         return self._index.judge(grant.scope.classes, grant.snapshots, grant.standing.principals, grant.context)
 
-    async def usable(self, grant: Grant) -> list[UsableAdapter]:
-        """Those that the grant's holder may use now, as routing looks at them."""
-        judged = await self.judged(grant)
-        return [self._usable(name, grant) for name in judged.eligible]
+    async def usable(self, grant: Grant) -> Sequence[UsableAdapter]:
+        """Those that the grant's holder may use now, as routing looks at them: made once for as long as nothing of them
+        changes, their age apart."""
+        eligible = (await self.judged(grant)).eligible
+        offer, catalog, now = self.offered(), grant.snapshots[0].catalog, time.monotonic()
+        key = (catalog.label_version, offer)
+        if self._told[0] != key or now - self._told[1] > _TOLD_FOR:
+            self._told = (key, now, {})
+        told = self._told[2]
+        if eligible not in told:
+            some = [self._published[name] for name in eligible]
+            at = self._clock()
+            told[eligible] = [one.usable(catalog, at, served=offer.has(one.served.name)) for one in some]
+        return told[eligible]
 
     async def speaker(self, grant: Grant, name: str) -> Speaker | None:
         """The adapter of this served name, with what it has learned; None if the grant's holder may not use it now."""
@@ -92,17 +102,6 @@ class Eligibles:
         await self._caught_up(grant.standing.versions.revision)
         return self._index.missing(name, grant.scope.classes) if name in self._published else frozenset()
 
-    def _usable(self, name: str, grant: Grant) -> UsableAdapter:
-        """Made once for as long as nothing of it changes, its age apart."""
-        offer, catalog, now = self.offered(), grant.snapshots[0].catalog, time.monotonic()
-        key = (catalog.label_version, offer)
-        if self._told[0] != key or now - self._told[1] > _TOLD_FOR:
-            self._told = (key, now, {})
-        told = self._told[2]
-        if name not in told:
-            told[name] = self._published[name].usable(catalog, self._clock(), served=offer.has(name))
-        return told[name]
-
     async def _caught_up(self, revision: int) -> None:
         """Return when what is known is as new as this revision, and nobody changes it. What follows without a pause is
         judged by that."""
@@ -116,10 +115,12 @@ class Eligibles:
         try:
             revision = await self._revision_now()
             served = {one.name: one for one in await self._store.published()}
-            new = [await self._candidate(one) for one in served.values() if one.name not in self._published]
-            labels = await self._learned.labels([one.id for one in served.values()])
-            await asyncio.to_thread(self._take, served, [one for one in new if one is not None], labels)
-            self._revision = revision
+            found = [await self._candidate(one) for one in served.values() if one.name not in self._published]
+            new = [one for one in found if one is not None]
+            learned = await self._learned.labels([one.served.id for _, one in new])
+            moved = await self._learned.moved(self._labelled) if self._published else learned
+            await asyncio.to_thread(self._take, served, new, {**learned.documents, **moved.documents})
+            self._revision, self._labelled = revision, min(learned.at, moved.at)
         except BaseException:
             self._forget()
             raise
@@ -138,19 +139,21 @@ class Eligibles:
             return None
 
     def _take(
-        self, served: Collection[str], new: list[tuple[Candidate, Published]], labels: dict[UUID, Labelled]
+        self, served: Collection[str], new: list[tuple[Candidate, Published]], labels: Mapping[UUID, Labelled]
     ) -> None:
         """In a thread of its own: an adapter may have learned ten thousand documents."""
         for name in [name for name in self._published if name not in served]:
             self._index.remove(name)
             del self._published[name]
-        moved = {d for d in labels.keys() | self._labels.keys() if labels.get(d) != self._labels.get(d)}
+        moved = {document: label for document, label in labels.items() if self._labels.get(document, label) != label}
         for published in self._published.values():
-            published.moved(moved, self._labels, labels)
+            published.moved(self._labels, moved)
+        self._labels |= moved
         for candidate, published in new:
-            published.begin(labels)
-            self._index.add(candidate, {d: labels[d].classes for d in candidate.documents if d in labels})
+            known = {one: labels[one] for one in candidate.documents if one in labels}
+            published.begin(known)
+            self._index.add(candidate, {document: label.classes for document, label in known.items()})
             self._published[candidate.name] = published
-        self._index.relabel({d: labels[d].classes if d in labels else () for d in moved})
-        self._labels = labels
+            self._labels |= known
+        self._index.relabel({document: label.classes for document, label in moved.items()})
         self._told = (None, 0.0, {})

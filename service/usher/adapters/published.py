@@ -64,15 +64,11 @@ class Published:
             for number in trained:
                 self.now[number].update(label.classes)
 
-    def moved(
-        self, documents: Collection[UUID], before: Mapping[UUID, Labelled], after: Mapping[UUID, Labelled]
-    ) -> None:
-        """Count those of these documents anew that it learned."""
-        for document in documents:
-            if document not in self.learned:
-                continue
+    def moved(self, before: Mapping[UUID, Labelled], after: Mapping[UUID, Labelled]) -> None:
+        """Count those of the documents `after` anew that it learned."""
+        for document in after.keys() & self.learned.keys():
             version, trained = self.learned[document]
-            old, new = before.get(document, _GONE), after.get(document, _GONE)
+            old, new = before[document], after[document]
             self.changed += (new.version != version) - (old.version != version)
             for number in trained:
                 self.now[number].subtract(old.classes)

@@ -11,7 +11,7 @@ from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_adapter_tables import adapter, adapter_document
 from usher.core.learned import part_of
-from usher.ports.learned import Labelled
+from usher.ports.learned import Labelled, Labels
 
 _LABELS = sa.select(
     t.document.c.id, t.document.c.access_class, t.document.c.pending, t.document.c.pending_class, t.document.c.version
@@ -34,14 +34,18 @@ class SqlLearned:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def labels(self, adapters: Sequence[str]) -> dict[UUID, Labelled]:
-        if not adapters:
-            return {}
+    async def labels(self, adapters: Sequence[str]) -> Labels:
         learned = sa.select(adapter_document.c.document).where(adapter_document.c.adapter.in_(adapters))
-        statement = _LABELS.where(t.document.c.id.in_(learned))
+        return await self._read(t.document.c.id.in_(learned))
 
-        def work(connection: sa.Connection) -> dict[UUID, Labelled]:
-            return {row.id: Labelled(classes_of(row), row.version) for row in connection.execute(statement)}
+    async def moved(self, since: int) -> Labels:
+        return await self._read((t.document.c.label_version > since) | t.document.c.pending.is_not(None))
+
+    async def _read(self, which: sa.ColumnElement[bool]) -> Labels:
+        def work(connection: sa.Connection) -> Labels:
+            at = connection.execute(sa.select(t.state.c.label_version)).scalar_one()  # first: what comes later is newer
+            rows = connection.execute(_LABELS.where(which))
+            return Labels(at, {row.id: Labelled(classes_of(row), row.version) for row in rows})
 
         return await self._database.read(work)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -14,9 +15,21 @@ class Labelled(NamedTuple):
     version: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Documents as they are at a label version."""
+
+    at: int
+    documents: Mapping[UUID, Labelled]
+
+
 class Learned(Protocol):
     """The documents that adapters learned."""
 
-    async def labels(self, adapters: Sequence[str]) -> dict[UUID, Labelled]:
-        """Each document that any of these adapters (digests of their identities) learned, as it is now. One that is
-        not there any more is not there."""
+    async def labels(self, adapters: Sequence[str]) -> Labels:
+        """Each document that any of these adapters (digests of their identities) learned. One that is not there any
+        more is not there."""
+
+    async def moved(self, since: int) -> Labels:
+        """Each document, whoever learned it, that has another label or version since that label version, or will have
+        one: a change of it is pending."""
