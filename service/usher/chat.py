@@ -131,6 +131,7 @@ class Chat:
             async for delta in parts:
                 if text := answer.feed(delta):
                     await self._record(exchange, text)
+                    parts.given()
                     yield text
             if text := answer.finish():
                 await self._record(exchange, text)

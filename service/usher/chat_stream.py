@@ -24,17 +24,25 @@ class _End:
 class Parts:
     """Iterate it once. `stop` ends the iteration with an error; `aclose` aborts the generation.
 
-    The first delta is given at once; later ones are gathered for up to `WINDOW` after the part before. What the model
-    raises comes after what it gave.
+    What comes is given at once until the first `given`; after that it is gathered for up to `WINDOW` from the part
+    before. What the model raises comes after what it gave. Gathering wakes nobody for each delta.
     """
 
     def __init__(self, deltas: AsyncIterator[Delta]) -> None:
         self._deltas = deltas
-        self._queue: asyncio.Queue[Delta | Exception | _End] = asyncio.Queue()
+        self._come: list[Delta] = []
+        self._end: Exception | _End | None = None
+        self._due = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._any_will_do = False
         self._pump: asyncio.Task[None] | None = None
 
+    def given(self) -> None:
+        """Something of it was shown: what comes now may wait for company."""
+        self._due = time.monotonic() + WINDOW
+
     def stop(self, why: Exception | None = None) -> None:
-        self._queue.put_nowait(why or Interrupted())
+        self._ended(why or Interrupted())
 
     async def aclose(self) -> None:
         if self._pump is not None:
@@ -44,10 +52,13 @@ class Parts:
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         self._pump = asyncio.create_task(self._run())
-        due = 0.0
         while True:
-            part, end = await self._gather(await self._queue.get(), due)
-            due = time.monotonic() + WINDOW
+            if not self._come and self._end is None:
+                await self._wait(None)
+            if self._end is None and (pause := self._due - time.monotonic()) > 0:
+                await self._wait(pause)
+            end, part = self._end, _merged(self._come)
+            self._come = []
             if part is not None:
                 yield part
             if isinstance(end, Exception):
@@ -55,25 +66,39 @@ class Parts:
             if end is not None:
                 return
 
-    async def _gather(self, item: Delta | Exception | _End, due: float) -> tuple[Delta | None, Exception | _End | None]:
-        """One part from `item` and what follows until `due`; and what ends the stream, if it came."""
-        gathered: list[Delta] = []
-        while isinstance(item, Delta):
-            gathered.append(item)
-            try:
-                async with asyncio.timeout(max(due - time.monotonic(), 0)):
-                    item = await self._queue.get()
-            except TimeoutError:
-                return _merged(gathered), None
-        return _merged(gathered), item
+    async def _wait(self, seconds: float | None) -> None:
+        """For the end, at most so long; without a time also for the next delta."""
+        loop = asyncio.get_running_loop()
+        self._waiter, self._any_will_do = loop.create_future(), seconds is None
+        alarm = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if alarm is not None:
+                alarm.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _ended(self, end: Exception | _End) -> None:
+        """The first end is the end."""
+        if self._end is None:
+            self._end = end
+            self._wake()
 
     async def _run(self) -> None:
         try:
             async for delta in self._deltas:
-                self._queue.put_nowait(delta)
-            self._queue.put_nowait(_End())
+                if self._end is not None:
+                    return
+                self._come.append(delta)
+                if self._any_will_do:
+                    self._wake()
+            self._ended(_End())
         except Exception as error:
-            self._queue.put_nowait(error)
+            self._ended(error)
         finally:
             if (close := getattr(self._deltas, "aclose", None)) is not None:
                 await close()
