@@ -31,6 +31,17 @@ HEAD = "0009"
 ANSWERS_WITHIN = 2.0
 """Seconds in which a database server answers a barrier; after that nobody is let through."""
 
+_LOST = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"""A machine that is gone without a word is noticed in some ten seconds, not in a quarter of an hour: until then each
+connection to it would be taken, in the pool or to listen on. One that is slow but there acknowledges in time. What the
+URL says itself holds."""
+
 _ONE_WRITER = sa.text("SELECT pg_advisory_xact_lock(7593116420260)")
 """A lock of Usher's own in the PostgreSQL database, held to the end of the transaction."""
 
@@ -162,7 +173,10 @@ def _alembic_config() -> Any:
 
 
 def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    made = sa.make_url(url)
+    if made.get_backend_name() == "postgresql":
+        made = made.update_query_dict({name: value for name, value in _LOST.items() if name not in made.query})
+    engine = sa.create_engine(made, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)

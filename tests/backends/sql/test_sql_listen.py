@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from tests.backends.sql.sql_kit import NOW, Ports, run
@@ -130,3 +132,27 @@ def test_readiness_turns_red_before_barriers_deny(sql: Ports) -> None:
         assert await _state(sql.policies.revision(), DATABASE_S) == "ok"
 
     run(story())
+
+
+def test_a_machine_that_is_gone_without_a_word_is_noticed(sql: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the connections of the pool and by the one that listens; what the URL says goes before."""
+    heard: list[dict[str, str]] = []
+    connect = psycopg.AsyncConnection.connect
+
+    async def noted(*given: Any, **named: Any) -> Any:
+        connection = await connect(*given, **named)
+        heard.append(connection.info.get_parameters())
+        return connection
+
+    async def story(ear: Ear) -> None:
+        with sql.database.engine.connect() as connection:
+            heard.append(connection.connection.driver_connection.info.get_parameters())  # type: ignore[union-attr]  # psycopg's
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", noted)
+    listening(sql.database, story)
+    assert [(one["tcp_user_timeout"], one["keepalives_idle"], one["connect_timeout"]) for one in heard] == [
+        ("10000", "5", "5")
+    ] * 2
+    own = Database("postgresql+psycopg://nobody@127.0.0.1:1/none?tcp_user_timeout=1234")
+    assert (own.engine.url.query["tcp_user_timeout"], own.engine.url.query["connect_timeout"]) == ("1234", "5")
+    own.close()
