@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,17 @@ def test_an_erasure_that_was_cut_off_and_a_damaged_key_hold_nobody_up(tmp_path: 
         await ledger.close()
 
     run(tampered())
+    run(opened(SqlLog(tmp_path / "ledger.sqlite"), ring.path))
+
+
+@pytest.mark.parametrize("stored", ["no key", 7, 1.5, b"\0"])
+def test_what_is_no_key_at_all_holds_nobody_up_either(tmp_path: Path, stored: object) -> None:
+    """SQLite's file takes a value of any type there."""
+    ring = KeyRing.create(tmp_path / "home.keys")
+    run(erased(SqlLog(tmp_path / "ledger.sqlite"), ring, 4))
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file, file:
+        one = "SELECT min(pseudonym) FROM subjects WHERE wrapped_key <> x''"
+        file.execute(f"UPDATE subjects SET wrapped_key = ? WHERE pseudonym = ({one})", (stored,))  # noqa: S608 - no input
     run(opened(SqlLog(tmp_path / "ledger.sqlite"), ring.path))
 
 

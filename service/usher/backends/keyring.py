@@ -77,6 +77,8 @@ class KeyRing:
 
     def unwrap(self, blob: bytes, aad: bytes) -> bytes:
         """The inverse of `wrap`. Raises `SealBroken`, also when the wrapping key was destroyed."""
+        if not isinstance(blob, bytes):  # SQLite keeps what it was given, whatever the column is for
+            raise SealBroken("wrapped key: it is no key")
         ident = blob[:_ID_BYTES]
         wrapping = self.wrapping.get(ident.hex())
         if wrapping is None:
