@@ -17,6 +17,7 @@ from tests.web.registry_kit import (
     fresh,
     handbook,
     learned,
+    lying,
     published,
     registered,
     served,
@@ -24,6 +25,7 @@ from tests.web.registry_kit import (
 )
 from tests.web.world import DOCUMENTS, POLICY, World
 
+from usher.adapters.upkeep import Upkeep
 from usher.audit import erasing
 from usher.audit.erasure import Target
 from usher.backends.sql_adapters import SqlAdapters
@@ -151,6 +153,8 @@ def test_an_erased_document_is_told_as_that(usher: World, tmp_path: Path) -> Non
     erasure = max(event["number"] for event in events if event["type"] == "erasure")
     stale = [event["number"] for event in events if event["type"] == "adapter" and event["adapter"] == one.name][4:]
     assert stale[0] < erasure
+    assert not [name for name in lying(usher) if one.id in name]
+    assert one.name not in [finding.adapter for finding in usher.run(usher.services.adapters.upkeep.check())]
     assert one.name not in published(usher)
 
 
@@ -161,6 +165,7 @@ def test_an_erased_person_retires_what_learned_from_them(usher: World, tmp_path:
     one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh())))
     usher.run(erased(usher, Target(user=user)))
     assert stands(usher, one) == (State.RETIRED, [Cause.SUBJECT_ERASED])
+    assert not [name for name in lying(usher) if one.id in name]
     with pytest.raises(UserError, match="erased"):
         usher.run(registered(usher, trained(tmp_path / "b", line, made=fresh())))
 
@@ -199,6 +204,7 @@ def test_a_subject_who_takes_back_their_leave_retires_it(usher: World, tmp_path:
     assert [finding.adapter for finding in found] == [one.name]
     assert usher.run(upkeep.without({person: Cause.SUBJECT_WITHDREW})) == []
     assert stands(usher, one) == (State.RETIRED, [Cause.SUBJECT_WITHDREW])
+    assert [name for name in lying(usher) if one.id in name]
     assert one.name not in published(usher)
     assert two.name in published(usher)
 
@@ -240,3 +246,22 @@ def test_a_gate_that_asks_more_stops_what_passed_before(usher: World, tmp_path: 
     event = next(event for event in adapter_events(usher)[::-1] if event["adapter"] == one.name)
     assert (event["act"], event["by"], event["stands"]["alarm"]) == ("quarantined", "gate", "gate")
     assert usher.ask("POST", f"/api/adapters/{one.id}/reopen", "carol").json()["state"] == "draft"
+
+
+def test_who_was_erased_unnoticed_is_found_by_a_check(
+    usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever the erasure was done that did not know of adapters; and what was learned from them goes."""
+    user, person = somebody(usher)
+    one = usher.run(served(usher, trained(tmp_path / "a", lineage([learned(usher, HOTELS)], [person]), made=fresh())))
+    with monkeypatch.context() as patch:
+        patch.setattr(Upkeep, "without", _nobody)
+        usher.run(erased(usher, Target(user=user)))
+    assert one.name in published(usher)
+    found = usher.run(usher.services.adapters.upkeep.check())
+    assert one.name in [finding.adapter for finding in found]
+    assert stands(usher, one) == (State.RETIRED, [Cause.SUBJECT_ERASED])
+    assert not [name for name in lying(usher) if one.id in name]
+
+
+async def _nobody(self: object, subjects: object) -> None: ...

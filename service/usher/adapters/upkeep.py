@@ -1,15 +1,15 @@
 """What keeps the registry true without anybody's asking: weights that are others, and what was learned that has gone.
 
 A document that is deleted or erased, and a subject who is erased or took back their leave, make every adapter that
-learned from them stale, which retires it. Weights, a manifest or a training set that are not those of its name
-quarantine it, and so does a gate that `gates.yaml` asks more of than it passed. Each is recorded as any other step, by
-the part of Usher that found it.
+learned from them stale, which retires it. What learned from the erased goes from the folder of weights too: it may tell
+of them. Weights, a manifest or a training set that are not those of its name quarantine it, and so does a gate that
+`gates.yaml` asks more of than it passed. Each is recorded as any other step, by the part of Usher that found it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from usher.audit.proposals import NotNow
 from usher.core.adapters import Registered, moved
 from usher.errors import UserError
 from usher.ledger.log import LedgerUnavailable
-from usher.ledger.sealing import SealBroken
+from usher.ledger.subjects import Erased
 from usher_lora.faults import AdapterFault
 from usher_lora.gates import Bounds, Outcome, judge
 from usher_lora.lineage import Cause, Stale
@@ -105,6 +105,8 @@ class Upkeep:
         self._bounds = None
         found = [*await self.settle(), *await self._erased(), *await self.gates()]
         for one in await self._acts.store.all():
+            if erased(one.entry.stale):
+                continue
             if one.entry.alarm is Alarm.INTEGRITY:
                 found.append(Finding(one.name, "was quarantined: its files were others"))
                 continue
@@ -131,19 +133,21 @@ class Upkeep:
         gone = {}
         for subject in await self._acts.store.learned_from():
             try:
-                known = await self._acts.ledger.subjects.known(subject)
-            except SealBroken:
-                known = None
-            if known is None:
+                await self._acts.ledger.subjects.known(subject)
+            except Erased:
                 gone[subject] = Cause.SUBJECT_ERASED
         return await self.without(gone)
 
-    async def _mark(self, ident: str, causes: Iterable[Stale]) -> list[Finding]:
+    async def _mark(self, ident: str, causes: Collection[Stale]) -> list[Finding]:
+        """Once more changes nothing, and finishes what was cut off."""
         one = await self._acts.store.get(ident)
         new = () if one is None else tuple(sorted(set(causes) - set(one.entry.stale)))
+        if new:
+            await self._acts.decided(ident, LINEAGE, "stale", partial(_step, GoStale(new)), narrows=True)
+        if erased(causes):
+            await asyncio.to_thread(self._acts.weights.drop, ident)
         if one is None or not new:
             return []
-        await self._acts.decided(ident, LINEAGE, "stale", partial(_step, GoStale(new)), narrows=True)
         _log.warning("adapter_stale", adapter=one.name, causes=len(new))
         return [Finding(one.name, f"learned what has gone ({', '.join(sorted({each.cause for each in new}))})")]
 
@@ -182,6 +186,11 @@ class Upkeep:
         except AdapterFault as fault:
             return str(fault)
         return None if same else "its manifest is that of another adapter"
+
+
+def erased(causes: Iterable[Stale]) -> bool:
+    """Whether something of it may be kept nowhere."""
+    return any(each.cause in (Cause.DOCUMENT_ERASED, Cause.SUBJECT_ERASED) for each in causes)
 
 
 def passes(one: Registered, bounds: Bounds) -> bool:
