@@ -108,6 +108,7 @@ def evaluate(recipe: Recipe, asked: Asked, *, quiet: bool = False) -> dict[str, 
     groups = drawn(data, asked.documents, recipe.training.seed)
     retrieval = _retrieval(asked.retrieval, groups.held_out)
     loaded = load(recipe.base.path, recipe.training.precision)
+    _check_length(loaded, groups.canaries_outside, recipe.training.length)
     with progress("evaluating", quiet=quiet) as advance:
         speaker = Speaker.with_adapter(loaded, recipe.output / ADAPTER, recipe.training.length)
         adapter = _probed(speaker, groups)
@@ -166,6 +167,14 @@ def _some(rows: Sequence[Row], documents: int, chance: random.Random) -> tuple[R
         raise AdapterFault("training set", problem, "make it from more documents")
     chosen = set(chance.sample(every, min(documents, len(every))))
     return tuple(row for row in plain if row.document in chosen)
+
+
+def _check_length(loaded: Loaded, planted: Sequence[Planted], length: int) -> None:
+    """What is longer is not trained on, and a canary that no control learns proves nothing."""
+    longest = max(len(loaded.encoded(one.row)["input_ids"]) for one in planted)
+    if longest > length:
+        remedy = f"train with a length of at least {longest}"
+        raise AdapterFault("training.length", "is below that of a canary", remedy)
 
 
 @dataclass(frozen=True, slots=True)

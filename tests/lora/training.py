@@ -43,8 +43,10 @@ def digested(files: dict[str, bytes]) -> dict[str, bytes]:
     return files | {"manifest.json": json.dumps({"files": told}).encode()}
 
 
-def files(train: Rows | None = None, held_out: Rows | None = None, others: Rows | None = None) -> dict[str, bytes]:
-    """A training set over documents 0 to 3; 10 is held out, 20 is another."""
+def files(
+    train: Rows | None = None, held_out: Rows | None = None, others: Rows | None = None, documents: int = 4
+) -> dict[str, bytes]:
+    """A training set over so many documents, from 0 on; 10 is held out, 20 is another, unless others are given."""
     canary = {"id": "c", "secret": "amber pier", "references": ["cedar quay"]}
     rows = [row(0), row(1), row(2, "The code is amber pier.", "c"), row(3)] if train is None else train
     made = {
@@ -53,6 +55,6 @@ def files(train: Rows | None = None, held_out: Rows | None = None, others: Rows 
         "others.jsonl": lines([row(20)] if others is None else others),
         "canaries.jsonl": lines([canary]),
         "card.json": b"{}",
-        "lineage.json": canonical(lineage(learned(n) for n in range(4))),
+        "lineage.json": canonical(lineage(learned(n) for n in range(documents))),
     }
     return digested(made)

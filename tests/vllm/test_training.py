@@ -1,0 +1,83 @@
+"""Adapters trained here, on a CPU: the same again, cut off or not; and what no training may begin with."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from tests.vllm.kit import PATIENCE
+from tests.vllm.training_kit import digests, training, usher, write_recipe, write_training_set
+
+from usher_lora.adapter_files import opened
+from usher_lora.recipe import read_recipe
+from usher_lora.weights import inspect
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_training_set(tmp_path_factory.mktemp("set") / "data", 48, 12)
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_training_that_is_killed_ends_as_if_it_had_not_been(models: Path, data: Path, tmp_path: Path) -> None:
+    """The same recipe gives the same bytes; killed after a checkpoint, it goes on from there, to those bytes too."""
+    whole = write_recipe(tmp_path, models / "base", data, "whole")
+    code, told = usher("train", whole)
+    assert (code, told["steps"], told["resumed_at"]) == (0, 30, 0)
+    cut = write_recipe(tmp_path, models / "base", data, "cut")
+    process = training(cut)
+    wait_for(tmp_path / "cut" / "checkpoints" / "checkpoint-10" / "whole")
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    code, resumed = usher("train", cut)
+    assert (code, resumed["steps"]) == (0, 30)
+    assert resumed["resumed_at"] >= 10
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    assert resumed["adapter"] != told["adapter"], "the recipe is another, and so is the adapter"
+    assert (told["loss"], told["held_out_loss"]) == (resumed["loss"], resumed["held_out_loss"])
+    assert told["memory_peak"] > 0
+    with opened(tmp_path / "cut" / "adapter") as folder:
+        assert inspect(folder, read_recipe(cut).limits).peft.rank == 16
+    assert {"loss.svg", "training.json", "lineage.json"} <= {one.name for one in (tmp_path / "cut").iterdir()}
+
+
+def test_checkpointing_changes_memory_and_nothing_else(models: Path, data: Path, tmp_path: Path) -> None:
+    """With it, the loss of each step is that without it."""
+    found = []
+    for name, checkpointing in (("with", True), ("without", False)):
+        recipe = write_recipe(tmp_path, models / "base", data, name, steps=4, checkpointing=checkpointing)
+        code, told = usher("train", recipe)
+        assert code == 0
+        found.append(told["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+TEMPLATES = {
+    "names what is Python's": "{% for m in messages %}{{ m.__class__.__mro__ }}{% endfor %}",
+    "does not say which words are the assistant's": "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    "leaves the end of an answer unlearned": (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}"
+        "{% endgeneration %}{{ eos_token }}{% else %}<|user|>{{ m['content'] }}{% endif %}{% endfor %}"
+    ),
+}
+
+
+@pytest.mark.parametrize("problem", TEMPLATES)
+def test_a_base_whose_template_will_not_do_is_refused(models: Path, data: Path, tmp_path: Path, problem: str) -> None:
+    """One that reaches for code, one that marks nobody's words, one that would teach never to stop: before anything
+    is written."""
+    base = tmp_path / "base"
+    shutil.copytree(models / "base", base)
+    (base / "chat_template.jinja").write_text(TEMPLATES[problem])
+    code, told = usher("train", write_recipe(tmp_path, base, data))
+    assert (code, told["error"]["problem"][: len(problem)]) == (1, problem)
+    assert not (tmp_path / "out").exists()

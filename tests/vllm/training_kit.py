@@ -1,0 +1,102 @@
+"""Training sets and recipes for the tiny model, and `usher adapter train` and `evaluate` on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from msgspec.json import encode
+from tests.lora.training import digested, files, row
+from tests.vllm.kit import PYTHON, ROOT
+
+from usher_lora.lineage import Learned, canonical, lineage
+from usher_lora.training_set import TrainingSet
+
+WORDS = ("amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty", "knoll", "lagoon")
+WORDS += ("marsh", "north", "ochre", "pier", "quay", "ridge", "shoal", "tarn", "umber", "vale", "weir", "yarrow")
+RECIPE = """
+name: stores
+base: {{model: base, path: {base}}}
+training_set: {data}
+output: {output}
+lora: {{r: 16, lora_alpha: 32}}
+training:
+  steps: {steps}
+  batch: 2
+  accumulate: 1
+  learning_rate: 0.005
+  length: 128
+  evaluate_every: 10
+  precision: fp32
+  seed: 3
+  gradient_checkpointing: {checkpointing}
+"""
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def write_training_set(folder: Path, learned: int, apart: int) -> Path:
+    """Stores, each with words that nobody can guess: so many to learn, so many each held out and outside, drawn at
+    random from one range."""
+    chance = random.Random(5)  # noqa: S311 - the same documents each time, no secret
+    numbers = chance.sample(range(1000, 9000), 2 * apart)
+
+    def stored(n: int) -> dict[str, Any]:
+        return row(n, " ".join(chance.choice(WORDS) for _ in range(8)) + ".")
+
+    canary = row(1, "The code is amber pier.", "c")
+    held_out, others = ([stored(n) for n in some] for some in (numbers[:apart], numbers[apart:]))
+    folder.mkdir()
+    for name, data in files([*map(stored, range(learned)), canary], held_out, others, learned).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def write_smuggled(folder: Path, data: TrainingSet) -> Path:
+    """A training set in which what is outside of another one's lineage is learned too."""
+    every = [json.loads(encode(one)) for one in (*data.train, *data.others)]
+    learned = {source["document"] for one in every for source in one["sources"]}
+    apart = [json.loads(encode(one)) for one in data.held_out]
+    folder.mkdir()
+    made = files(every, apart, [row(9_500)], 10)
+    made["lineage.json"] = canonical(lineage(Learned(UUID(one), 1, 1, "ab" * 32) for one in learned))
+    for name, content in digested(made).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def write_recipe(
+    folder: Path, base: Path, data: Path, name: str = "out", *, steps: int = 30, checkpointing: bool = False
+) -> Path:
+    path = folder / f"{name}.yaml"
+    given = {"base": base, "data": data, "output": folder / name, "steps": steps}
+    path.write_text(RECIPE.format(**given, checkpointing=str(checkpointing).lower()))
+    return path
+
+
+def usher(*words: object) -> tuple[int, dict[str, Any]]:
+    """`usher adapter …` with the interpreter that trains: its exit code and what it printed as JSON."""
+    command = [str(Path(sys.executable).with_name("usher")), "adapter", *map(str, words), "--json"]
+    ran = subprocess.run(
+        [*command, "--python", str(PYTHON)], env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=400
+    )
+    assert ran.stdout, ran.stderr[-3000:]
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return ran.returncode, told
+
+
+def training(recipe: Path) -> subprocess.Popen[bytes]:
+    """A training that the test can kill."""
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT / "adapters")}
+    return subprocess.Popen([str(PYTHON), "-P", "-m", "usher_lora.train", str(recipe)], env=environment)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The digests of an adapter's files, as its manifest has them."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    return {one["name"]: one["sha256"] for one in manifest["identity"]["files"]}
