@@ -10,6 +10,7 @@ import typer
 
 from usher.cli_output import Json, bullets, dump, say, table
 from usher.cli_road import ask_operator, key_of, run
+from usher.errors import UserError
 from usher.settings import read_settings
 
 adapter = typer.Typer(help="LoRA adapters: who takes them on, which are served, what stops them.", no_args_is_help=True)
@@ -57,6 +58,26 @@ def show(adapter: Named, key: Key = None, json: Json = False) -> None:
     learned = found["lineage"]
     say(f"learned {learned['documents']} document(s) of the access classes {learned['access_classes']}")
     bullets(f"from {parent}" for parent in learned["parents"])
+
+
+@adapter.command("gate")
+def gate(
+    adapter: Named,
+    file: Annotated[Path, typer.Argument(metavar="GATE.json", help="What `usher adapter evaluate` wrote.")],
+    json: Json = False,
+) -> None:
+    """Hand in what an evaluation found. What passed waits for somebody else's approval; what did not is exit code 1."""
+    import msgspec
+
+    try:
+        found = msgspec.json.decode(file.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(
+            "GATE.json", f"cannot be read ({type(error).__name__})", "name the gate.json of a run"
+        ) from None
+    shown = run(ask_operator(read_settings(), "POST", f"/operator/adapters/{adapter}/evaluated", body={"gate": found}))
+    _tell(shown, json)
+    raise typer.Exit(0 if shown["state"] == "evaluated" else 1)
 
 
 @adapter.command("approve")

@@ -11,13 +11,14 @@ from typing import Any, cast
 import httpx
 import pytest
 from litestar import Litestar
-from tests.web.registry_kit import company, evaluated, fresh, handbook, published, trained
+from tests.web.registry_kit import company, fresh, gate_of, handbook, published, trained
 from tests.web.world import World
 from typer.testing import CliRunner, Result
 
 from usher import cli_adapter, cli_road
 from usher.app import create_operator_app
 from usher.cli import app
+from usher_lora.canonical import encode
 
 Run = Callable[..., Result]
 
@@ -67,11 +68,12 @@ def test_an_adapter_on_its_way_by_the_command_line(usher: World, command: Run, t
     assert one["author"] == usher.run(usher.services.ledger.pseudonym("alice"))
     kept = usher.run(usher.services.adapters.store.get(one["id"]))
     assert kept is not None
-    ready = usher.run(evaluated(usher, kept))
-    assert f"approve {one['name']} --digest {ready.digest}" in command("show", one["name"]).output
-    own = command("approve", one["name"], "--digest", ready.digest or "", key="alice")
+    (tmp_path / "gate.json").write_bytes(encode(gate_of(kept)))
+    ready = shown(command("gate", one["name"], str(tmp_path / "gate.json"), "--json"))
+    assert f"approve {one['name']} --digest {ready['digest']}" in command("show", one["name"]).output
+    own = command("approve", one["name"], "--digest", ready["digest"], key="alice")
     assert isinstance(own.exception, cli_road.Refused)
-    told = command("approve", one["name"], "--digest", ready.digest or "", key="carol")
+    told = command("approve", one["name"], "--digest", ready["digest"], key="carol")
     assert f"usher adapter publish {one['name']}" in told.output
     assert shown(command("publish", one["name"], "--json"))["serves"] is True
     assert one["name"] in published(usher)

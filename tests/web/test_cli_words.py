@@ -24,7 +24,15 @@ COMMANDS = (
     *("policy check", "policy apply", "policy explain"),
     "route explain",
     *("policy who", "policy what", "policy matrix", "policy replay"),
-    *("adapter register", "adapter list", "adapter show", "adapter approve", "adapter publish", "adapter retire"),
+    *(
+        "adapter register",
+        "adapter list",
+        "adapter show",
+        "adapter gate",
+        "adapter approve",
+        "adapter publish",
+        "adapter retire",
+    ),
     *("adapter quarantine", "adapter reopen", "adapter check", "adapter servers", "adapter serve-config"),
     *("audit verify", "audit events", "audit proof", "audit consistency", "audit check-proof"),
 )
