@@ -2,9 +2,11 @@
 
     make bench-gateway    (options: --rounds N, --litellm FOLDER)
 
-A model server in a process of its own streams fifty tokens to each question. It is asked bare, through Usher (policy,
-ledger on disk, everything recorded before it is shown) and through LiteLLM's proxy (no database), by turns. The last
-line is `RESULT {json}` with every figure by name.
+A model server in a process of its own streams fifty tokens to each question, one every ten milliseconds. It is asked
+bare, through Usher (policy, ledger on disk, everything recorded before it is shown, answered by an adapter) and through
+LiteLLM's proxy (no database), by turns. `burst_…`: all fifty tokens at once; `retrieve_…`: Usher answers by retrieval;
+`…_one_…`: one request at a time; `…_leading_space_…`: tokens begin with their space, so that Usher holds the first word
+back until the second token ends it. The last line is `RESULT {json}` with every figure by name.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import gateway_eligibility
+import gateway_quarantine
 import gateway_servers as servers
 from gateway_load import Seen, Target, asked
 from gateway_upstream import PACE
 
 IN_FLIGHT = 16
-REQUESTS = {"upstream": 160, "usher": 160, "litellm": 64}
+REQUESTS = {"upstream": 160, "usher": 160, "usher_retrieve": 160, "litellm": 64}
 """In one round of one server."""
 WARM = 24
 """Requests of each server before any is counted: LiteLLM's first ten take up to two seconds."""
@@ -40,6 +43,7 @@ def main() -> None:
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         figures |= told(streams(Path(folder), given.litellm, given.rounds))
+        figures |= told(gateway_quarantine.figures(Path(folder) / "quarantine"))
     figures |= told(gateway_eligibility.figures())
     print("RESULT " + json.dumps(figures))
 
@@ -54,13 +58,17 @@ def streams(folder: Path, environment: Path, rounds: int) -> Figures:
     """What each server adds to the first token, and how many streamed answers it gives for a second of one core."""
     with ExitStack() as stack:
         model = stack.enter_context(servers.upstream())
-        usher = stack.enter_context(servers.usher(folder / "usher", model))
+        usher = stack.enter_context(servers.usher(folder / "usher", model, adapter=True))
+        retrieve = stack.enter_context(servers.usher(folder / "retrieve", model, adapter=False))
         lite = stack.enter_context(servers.litellm(environment, folder / "litellm", model))
         every = (model, usher, lite)
         many = by_turns(every, IN_FLIGHT, rounds, REQUESTS)
         one = by_turns(every, 1, rounds, dict.fromkeys(REQUESTS, 12))
+        passages = by_turns((model, retrieve), IN_FLIGHT, 1, REQUESTS)
         servers.set_pace(model, PACE, leading=True)
-        leading = by_turns((model, usher), IN_FLIGHT, 2, REQUESTS)
+        leading = by_turns((model, usher), IN_FLIGHT, 1, REQUESTS)
+        servers.set_pace(model, 0.0, leading=True)
+        burst = by_turns((usher, lite), IN_FLIGHT, 1, REQUESTS)
     return {
         **added("added_ttft", many["usher"], many["upstream"]),
         **added("added_ttft_one", one["usher"], one["upstream"]),
@@ -71,6 +79,11 @@ def streams(folder: Path, environment: Path, rounds: int) -> Figures:
         "litellm_requests_per_core": round(many["litellm"].per_core, 1),
         "upstream_requests_per_core": round(many["upstream"].per_core, 1),
         "vs_litellm_requests_per_core": round(many["usher"].per_core / many["litellm"].per_core, 2),
+        "burst_usher_requests_per_core": round(burst["usher"].per_core, 1),
+        "burst_litellm_requests_per_core": round(burst["litellm"].per_core, 1),
+        "burst_vs_litellm_requests_per_core": round(burst["usher"].per_core / burst["litellm"].per_core, 2),
+        "retrieve_requests_per_core": round(passages["usher_retrieve"].per_core, 1),
+        **added("retrieve_added_ttft", passages["usher_retrieve"], passages["upstream"]),
         "usher_requests_per_second": round(many["usher"].requests / many["usher"].seconds, 1),
         "litellm_requests_per_second": round(many["litellm"].requests / many["litellm"].seconds, 1),
     }

@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gateway_adapter
 import httpx
 from gateway_load import Target
 from revocations import operator
@@ -28,6 +29,7 @@ p, role:staff, sys:chat, chat.ask, allow, always
 p, role:staff, coll:docs, document.read, allow, always
 g, group:staff, role:staff
 """
+TOKEN = "bench-" + "t" * 32
 
 
 @contextmanager
@@ -45,17 +47,24 @@ def set_pace(model: Target, seconds: float, *, leading: bool) -> None:
 
 
 @contextmanager
-def usher(folder: Path, model: Target) -> Iterator[Target]:
-    """`usher serve` as it is, with its policy, its ledger on disk and a person for each client."""
+def usher(folder: Path, model: Target, *more: Target, adapter: bool) -> Iterator[Target]:
+    """`usher serve` as it is, with its policy, its ledger on disk and a person for each client. With `adapter` every
+    question is answered by one, which all of the model servers load; else by the base model from passages that were
+    retrieved."""
     (folder / "docs").mkdir(parents=True)
     (folder / "docs" / "budget.md").write_text("# Budget\n\nThe budget of the year is four million euros.\n")
-    (folder / "policy.csv").write_text(RULES)
+    (folder / "policy").mkdir()
+    (folder / "policy" / "policy.csv").write_text(RULES + gateway_adapter.RULES)
+    if adapter:
+        (folder / "policy" / "routing.yaml").write_text(gateway_adapter.ROUTING)
     own = {
         "HOME": str(folder / "home"),
-        "POLICY": str(folder / "policy.csv"),
+        "POLICY": str(folder / "policy"),
         "PORT": "0",
         "MODEL_URL": f"http://127.0.0.1:{model.port}/v1",
-        "MODEL": "base",
+        "MODEL": gateway_adapter.BASE,
+        "MODEL_LOAD_TOKEN": TOKEN,
+        "MODEL_SERVERS": ",".join(f"http://127.0.0.1:{one.port}/v1" for one in (model, *more)),
     }
     environment = {**os.environ, **{f"USHER_{name}": value for name, value in own.items()}}
 
@@ -73,7 +82,11 @@ def usher(folder: Path, model: Target) -> Iterator[Target]:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
         keys = asyncio.run(_people(folder))
-        yield Target("usher", int(url.rpartition(":")[2]), "assistant", keys, [process.pid])
+        if adapter:
+            asyncio.run(new_adapter(folder, url, (model, *more)))
+        yield Target(
+            "usher" if adapter else "usher_retrieve", int(url.rpartition(":")[2]), "assistant", keys, [process.pid]
+        )
 
 
 async def _people(folder: Path) -> list[str]:
@@ -86,13 +99,41 @@ async def _people(folder: Path) -> list[str]:
     return keys
 
 
+async def new_adapter(folder: Path, url: str, models: Sequence[Target]) -> tuple[str, str]:
+    """One is published, and loaded by the model servers: its id and its served name."""
+    async with operator(folder) as ask, httpx.AsyncClient() as client:
+        await ask("/operator/person", {"user": "lead", "groups": []})
+        key = (await ask("/operator/key", {"user": "lead"}))["key"]
+
+        async def approve(ident: str, digest: str) -> None:
+            headers = {"authorization": f"Bearer {key}"}
+            path = f"{url}/api/adapters/{ident}/approve"
+            (await client.post(path, json={"digest": digest}, headers=headers)).raise_for_status()
+
+        ident, name = await gateway_adapter.published(folder, ask, approve)
+        for _ in range(1_000):
+            if all([name in await loaded(client, model) for model in models]):
+                return ident, name
+            await asyncio.sleep(0.01)
+    raise SystemExit("the adapter was not loaded within ten seconds")
+
+
+async def loaded(client: httpx.AsyncClient, model: Target) -> set[str]:
+    """The names that a model server has."""
+    return {one["id"] for one in (await client.get(f"http://127.0.0.1:{model.port}/v1/models")).json()["data"]}
+
+
 @contextmanager
 def litellm(environment: Path, folder: Path, model: Target) -> Iterator[Target]:
     """LiteLLM's proxy with one worker, no database and a key, in an environment of its own."""
     _installed(environment)
     folder.mkdir()
     key, port = "sk-" + secrets.token_hex(32), _free_port()
-    where = {"model": "openai/base", "api_base": f"http://127.0.0.1:{model.port}/v1", "api_key": "none"}
+    where = {
+        "model": f"openai/{gateway_adapter.BASE}",
+        "api_base": f"http://127.0.0.1:{model.port}/v1",
+        "api_key": "none",
+    }
     config = {
         "model_list": [{"model_name": "assistant", "litellm_params": where}],
         "litellm_settings": {"telemetry": False},

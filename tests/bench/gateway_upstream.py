@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import uvloop
 
+BASE = "tiny-llama"
 TOKENS = 50
 PACE = 0.01
 """Seconds between two tokens: a hundred tokens a second for each stream."""
@@ -41,12 +42,13 @@ class Model:
         self.tokens = [_chunk({"index": 0, "delta": {"content": text}, "finish_reason": None}) for text in texts]
 
     def models(self) -> dict[str, Any]:
-        names = ["base", *self.loaded]
-        return {"object": "list", "data": [{"id": name, "object": "model", "root": name} for name in names]}
+        base = {"id": BASE, "object": "model", "root": BASE, "parent": None}
+        more = [{"id": name, "object": "model", "root": root, "parent": BASE} for name, root in self.loaded.items()]
+        return {"object": "list", "data": [base, *more]}
 
 
 def _chunk(choice: dict[str, Any] | None, **more: Any) -> bytes:
-    event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "base"}
+    event = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": BASE}
     return _event(json.dumps({**event, "choices": [] if choice is None else [choice], **more}).encode())
 
 

@@ -1,0 +1,61 @@
+"""An adapter on its way to being served by a real Usher: made of small random weights, and taken on by two people.
+
+Its gate's figures are made up, as its weights are: nothing here says anything of what an adapter remembers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from tests.lora.adapters import LIMITS
+from tests.lora.made import MEASURED
+from tests.web.registry_kit import trained
+
+from usher_lora.gates import Bounds, judge
+from usher_lora.lineage import Learned, lineage
+from usher_lora.manifest import Gate
+
+BASE = LIMITS.base_model
+NAME = "support"
+RULES = f"""\
+p, role:staff, adapter:{NAME}, adapter.use, allow, always
+p, role:lead, adapter:{NAME}, adapter.approve, allow, always
+p, role:lead, adapter:{NAME}, adapter.publish, allow, always
+g, user:lead, role:lead
+"""
+ROUTING = f"rules:\n  - {{name: support, route: adapter, adapters: [{NAME}]}}\n"
+
+_CURRENT = """\
+SELECT d.id, d.version, d.access_class, v.digest FROM document d
+JOIN document_version v ON v.document = d.id AND v.version = d.version"""
+
+Operator = Callable[[str, Any], Awaitable[Any]]
+Approve = Callable[[str, str], Awaitable[None]]
+
+
+async def published(folder: Path, operator: Operator, approve: Approve) -> tuple[str, str]:
+    """Its id and its served name. `folder` has the data folder `home`; `approve` is given id and digest, as the
+    lead."""
+    made = str(uuid4())
+    run = trained(folder / made, lineage(_learned(folder / "home")), name=NAME, made=made)
+    draft = await operator("/operator/adapters", {"folder": str(run)})
+    gate = Gate(draft["name"], MEASURED, Bounds(), judge(Bounds(), MEASURED))
+    ready = await operator(f"/operator/adapters/{draft['id']}/evaluated", {"gate": msgspec.to_builtins(gate)})
+    await approve(draft["id"], ready["digest"])
+    done = await operator(f"/operator/adapters/{draft['id']}/publish", {"digest": ready["digest"]})
+    if not done["serves"]:
+        raise SystemExit(f"the adapter is not served: {done}")
+    return done["id"], done["name"]
+
+
+def _learned(home: Path) -> list[Learned]:
+    """Every document of the data folder, as it is now."""
+    with closing(sqlite3.connect(home / "usher.sqlite")) as connection:
+        rows = connection.execute(_CURRENT).fetchall()
+    return [Learned(UUID(ident), *rest) for ident, *rest in rows]
