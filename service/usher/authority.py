@@ -29,8 +29,9 @@ Clock = Callable[[], datetime]
 
 MAX_STEPS: Final = 16
 """Versions that are made one from another before compiling anew is the shorter way."""
-_ASKED_AGAIN = 0.02
-"""Seconds between two looks for a version that somebody waits for."""
+_ASKED_AGAIN = (0.02, 0.5)
+"""Seconds between the first two looks for a version that somebody waits for, and the most of them: it doubles, for who
+waits for one that never comes must not keep the database busy."""
 
 
 def utc_now() -> datetime:
@@ -190,12 +191,13 @@ class Authority:
     async def reached(self, version: int, bound: float) -> bool:
         """True once that policy version, or a later one, is in force for whatever is asked after this; False if it is
         not within `bound` seconds."""
-        until = time.monotonic() + bound
+        until, (pause, longest) = time.monotonic() + bound, _ASKED_AGAIN
         while (await self._policies.versions()).policy < version:
             left = until - time.monotonic()
             if left <= 0:
                 return False
-            await asyncio.sleep(min(_ASKED_AGAIN, left))
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, longest)
         return True
 
     async def documents(self) -> tuple[Versions, PolicyDocuments]:
