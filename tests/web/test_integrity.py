@@ -102,12 +102,14 @@ def test_whatever_is_written_is_seen_at_the_next_look(usher: World, act: object)
     assert (usher.events()[-1]["act"], usher.events()[-1]["adapter"]) == ("quarantined", one.name)
 
 
-def test_what_only_looks_different_goes_on(usher: World) -> None:
-    """Its files are read, and found to be what they were."""
+def test_what_only_looks_different_goes_on(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are read once, and found to be what they were."""
     one = usher.run(with_weights(usher))
     watch = watching(usher)
     usher.run(watch.look())
     os.utime(weights(usher, one))
+    assert usher.run(watch.look()) == []
+    monkeypatch.setattr(Upkeep, "problem", _away)
     assert usher.run(watch.look()) == []
     assert stands(usher, one) == (State.PUBLISHED, None)
 
