@@ -133,6 +133,36 @@ def test_a_connection_that_the_server_closed_while_idle_fails_no_request() -> No
     run(test)
 
 
+def test_a_kept_connection_that_is_reset_before_the_first_byte_is_asked_anew_once() -> None:
+    """As a server closes what waited too long, just when it is used again: no pause, and nothing against the server.
+    A new connection that is reset is a failure as any."""
+
+    async def test() -> None:
+        breaker = Breaker(failures=1)
+        async with serving([GOOD], ["close"], [GOOD], ["close"], ["close"]) as server:
+            model = model_at(server.url, breaker=breaker, retries=0)
+            assert [await answered(model) for _ in range(2)] == [GOOD_DELTAS, GOOD_DELTAS]
+            assert (len(server.requests), server.connections, breaker.open) == (3, 2, False)
+            await failed(model)
+            assert (len(server.requests), server.connections, breaker.open) == (5, 3, True)
+            assert not model.up
+
+    run(test)
+
+
+def test_a_kept_connection_that_breaks_after_the_first_byte_is_not_asked_anew() -> None:
+    """The server has begun to answer: that this connection was old is no reason."""
+
+    async def test() -> None:
+        async with serving([GOOD], [HEAD[:20], 0.05, "close"], [GOOD]) as server:
+            model = model_at(server.url, retries=0)
+            assert await answered(model) == GOOD_DELTAS
+            await failed(model)
+            assert len(server.requests) == 2
+
+    run(test)
+
+
 @pytest.mark.slow  # waits
 def test_the_circuit_opens_turns_away_at_once_and_closes_after_a_good_probe() -> None:
     """A dead server costs its callers nothing, and comes back by itself."""

@@ -56,7 +56,7 @@ def test_no_model_is_asked_as_an_adapter_that_one_may_not_use(usher: World, acts
 
 
 @pytest.mark.crash
-@settings(ANY, max_examples=40)
+@settings(ANY, max_examples=12)
 @given(st.lists(steps, min_size=3, max_size=8))
 def test_in_many_long_stories_neither(usher: World, acts: list[tuple[object, ...]]) -> None:
     """The same, at length."""

@@ -27,6 +27,8 @@ _Fields = list[tuple[bytes, bytes]]
 class LineTransport(httpx.AsyncBaseTransport):
     """Connections that are kept for `idle` seconds after a whole response, at most `most_idle` for each server.
 
+    One that its server has closed meanwhile, which shows by its end before anything of a response, costs no request: it
+    is made once more, over a new connection.
     Raises httpx's errors. Bounds no waiting but that for a connection: whoever calls does, and cancels.
     """
 
@@ -38,7 +40,17 @@ class LineTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         message = _message(request, await request.aread())
         origin = _origin(request.url)
-        line = self._taken(origin) or await self._opened(origin, request.extensions.get("timeout", {}).get("connect"))
+        kept = self._taken(origin)
+        if kept is not None:
+            try:
+                return await self._asked(origin, kept, message)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                if kept.heard:
+                    raise
+        line = await self._opened(origin, request.extensions.get("timeout", {}).get("connect"))
+        return await self._asked(origin, line, message)
+
+    async def _asked(self, origin: _Origin, line: _Line, message: bytes) -> httpx.Response:
         try:
             line.ask(message)
             status, fields = await line.head()
@@ -116,6 +128,7 @@ class _Line(asyncio.Protocol):
     def _begin(self) -> None:
         self._fields: _Fields = []
         self._size = 0
+        self.heard = False
         self._headed = self._whole = self._lasting = self._paused = False
         self._parts: deque[bytes] = deque()
         self._error: httpx.TransportError | None = None
@@ -180,6 +193,7 @@ class _Line(asyncio.Protocol):
         if self._parser is None or self._whole:
             self.abort()
             return
+        self.heard = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
