@@ -61,7 +61,7 @@ PLAIN = st.lists(
 """Rights without conditions: random worlds have few of them, and only these are learned by."""
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(worlds(), PLAIN, st.sets(st.sampled_from(COLLECTIONS), min_size=4), st.sampled_from(CONTEXTS))
 def test_casbin_lets_everybody_with_the_role_read_all_of_it(
     world: World, more: list[Permission], collections: set[str], now: Context

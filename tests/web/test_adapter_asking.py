@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.web.world import world
 
 from usher.adapters.asking import AT_ONCE, Asking
+from usher.adapters.datasets import Ready
+from usher.adapters.deciders import Caller
+from usher.adapters.material import Wanted
 from usher.backends.model_extractive import ExtractiveModel
 from usher.errors import UserError
 from usher.ports import Delta, ModelRequest, ModelUnavailable
@@ -18,6 +23,9 @@ TEXT = "# Travel\n\n" + "\n\n".join(
     f"## City {n}\n\nIn city {n} a hotel may cost at most {n}40 euros for one night, and breakfast is extra everywhere."
     for n in range(1, 10)
 )
+
+
+NARROWED = "p, role:employee, coll:handbook, document.read, deny, always\n"
 
 
 class Writing:
@@ -79,3 +87,26 @@ def test_an_answerer_that_only_quotes_is_refused() -> None:
     with pytest.raises(UserError, match="needs a model that writes"):
         Asking(ExtractiveModel(None)).check()
     Asking(Writing()).check()
+
+
+def test_what_the_model_is_shown_is_recorded_before(tmp_path: Path) -> None:
+    """And judged before each document: what is withdrawn meanwhile is not shown to it any more."""
+    papers = {f"handbook/town{n}.md": f"# Town {n}\n\n{text}\n" for n, text in enumerate(TEXT.split("## City ")[1:])}
+    model, shown = Writing(), list[int]()
+    with world(tmp_path, documents=papers, model=model) as usher:
+        wanted = Wanted("role:employee", ("coll:handbook",), frozenset({"model"}))
+
+        async def made() -> Ready:
+            async for step in usher.services.learning.datasets.steps(wanted, Caller(None, "operator:uid:0")):
+                if isinstance(step, Ready):
+                    return step
+                if step.done == 4:
+                    shown.append(len(model.prompts))
+                    await usher.apply(NARROWED)
+                (asked,) = [event for event in usher.events() if event.get("act") == "dataset_asked"]
+                assert (len(asked["documents"]), asked["model"]) == (9, "writing")
+            raise AssertionError("it never ended")
+
+        with pytest.raises(UserError, match="empty"):
+            usher.run(made())
+    assert shown == [len(model.prompts)] == [4]

@@ -21,6 +21,11 @@ class Asking:
     def __init__(self, model: Model) -> None:
         self._model = model
 
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self._model.name
+
     def check(self) -> None:
         """Raises `UserError` where there is no model that does what it is told."""
         if not self._model.generative:

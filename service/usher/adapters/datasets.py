@@ -1,11 +1,13 @@
 """Data sets for adapters: made of what every reader of the adapter may read, recorded before they leave.
 
 1. whoever asks is judged; what the role opens at any time, to everybody who has it, is worked out
-2. the texts are read one by one, each from the query that finds it standing as it was judged; pairs are made of them
-3. policy, labels, directory and each document are judged again: what has changed meanwhile is left out, and the set is
+2. where a model makes pairs, that it will be shown these documents stands in the record before it is asked
+3. the texts are read one by one, each from the query that finds it standing as it was judged; pairs are made of them.
+   Before each that a model is shown, policy, labels and whoever asks are judged again
+4. policy, labels, directory and each document are judged again: what has changed meanwhile is left out, and the set is
    put together from the rest
-4. that it is made stands in the record, by digests, ids and counts
-5. all is judged once more, and only what still holds as a whole leaves; else 3
+5. that it is made stands in the record, by digests, ids and counts
+6. all is judged once more, and only what still holds as a whole leaves; else 4
 """
 
 from __future__ import annotations
@@ -84,16 +86,33 @@ class DataSets:
         material = await self._materials.judged(wanted, by.grant)
         if not material.documents:
             raise nothing(wanted)
+        listed = sorted(material.documents.items())
+        if MODEL in wanted.makers:
+            await self._record_asking(acting, material)
         read: list[tuple[Text, tuple[Pair, ...]]] = []
         not_believed = 0
-        for done, (document, standing) in enumerate(sorted(material.documents.items()), 1):
-            text = await self._documents.text(document, standing)
+        for done, (document, standing) in enumerate(listed, 1):
+            if MODEL in wanted.makers:
+                material = await self._again(wanted, by, material)
+            text = await self._text(document, standing, material)
             if text is not None:
                 made, more = await self._pairs(text, wanted)
                 read.append((text, made))
                 not_believed += more
-            yield Progress(done, len(material.documents))
+            yield Progress(done, len(listed))
         yield await self._ready(wanted, by, acting, read, not_believed)
+
+    async def _again(self, wanted: Wanted, by: Caller, material: Material) -> Material:
+        """What may be learned now: the same object while nothing that it hangs on has changed."""
+        await self._judged(wanted, by)
+        if await self._materials.hold(material):
+            return material
+        return await self._materials.judged(wanted, by.grant)
+
+    async def _text(self, document: UUID, standing: Standing, material: Material) -> Text | None:
+        if material.documents.get(document) != standing:
+            return None
+        return await self._documents.text(document, standing)
 
     async def _pairs(self, text: Text, wanted: Wanted) -> tuple[tuple[Pair, ...], int]:
         made = await asyncio.to_thread(pairs, text.title, text.text) if STRUCTURE in wanted.makers else []
@@ -114,7 +133,7 @@ class DataSets:
             material = await self._materials.judged(wanted, by.grant)
             talks = await self._talks(wanted, material)
             made = await self._assembled(wanted, material, read, talks, not_believed)
-            await self._record(made, acting, material, by)
+            await self._record(made, acting, material)
             acting = await self._judged(wanted, by)
             now = await self._materials.judged(wanted, by.grant)
             if _holds(made, now) and await self._talks(wanted, now) == talks:
@@ -160,11 +179,19 @@ class DataSets:
             raise UserError("name", "is missing", "name the adapter that you have the right to train")
         return await self._deciders.judged(by, f"adapter:{wanted.name}", Action.ADAPTER_TRAIN)
 
-    async def _record(self, made: Made, acting: Acting, material: Material, by: Caller) -> None:
-        """Which documents leave in it, in as many events as it takes. The set's digest binds them."""
-        listed = [[str(document), version] for document, (version, _) in sorted(made.documents.items())]
+    async def _record(self, made: Made, acting: Acting, material: Material) -> None:
+        """Which documents leave in it. The set's digest binds the events, where there are several."""
+        listed = {document: version for document, (version, _) in made.documents.items()}
+        await self._append(_body(made, acting, material), listed)
+
+    async def _record_asking(self, acting: Acting, material: Material) -> None:
+        """Which documents the model will be shown."""
+        body = _acting("dataset_asked", acting, material) | {"model": self._asking.name}
+        await self._append(body, {document: one.version for document, one in material.documents.items()})
+
+    async def _append(self, body: Mapping[str, Any], documents: Mapping[UUID, int]) -> None:
+        listed = [[str(document), version] for document, version in sorted(documents.items())]
         parts = [listed[at : at + IN_ONE_EVENT] for at in range(0, len(listed), IN_ONE_EVENT)]
-        body = _body(made, acting, material)
         await self._ledger.append(
             [
                 Entry(EventType.ADAPTER, body={**body, "part": number, "parts": len(parts), "documents": part})
@@ -206,16 +233,21 @@ def _stands(document: UUID, version: int, classes: Mapping[UUID, int], now: Mate
     return classes.get(document, standing.access_class) == standing.access_class
 
 
-def _body(made: Made, acting: Acting, material: Material) -> dict[str, Any]:
+def _acting(act: str, acting: Acting, material: Material) -> dict[str, Any]:
     return {
-        "act": "dataset",
+        "act": act,
         "by": acting.name,
         "rules": list(acting.rules),
+        "policy_version": material.versions.policy,
+        "label_version": material.versions.label,
+    }
+
+
+def _body(made: Made, acting: Acting, material: Material) -> dict[str, Any]:
+    return _acting("dataset", acting, material) | {
         "digest": made.digest,
         "files": {name: sha256(data) for name, data in sorted(made.files.items())},
         "lineage": made.lineage.digest,
-        "policy_version": material.versions.policy,
-        "label_version": material.versions.label,
         "examples": {
             part: counts.rows
             for part, counts in (

@@ -71,9 +71,13 @@ class Materials:
         or a collection that is none."""
         for _ in range(ATTEMPTS):
             found = await self._at_once(wanted, grant)
-            if (await self._authority.every())[0] == found.versions:
+            if await self.hold(found):
                 return found
         raise Changing("policy", "is changing all the time", "make the data set in a while")
+
+    async def hold(self, material: Material) -> bool:
+        """Whether policy, labels and directory are still those that it was judged by."""
+        return (await self._authority.every())[0] == material.versions
 
     async def _at_once(self, wanted: Wanted, grant: Grant | None) -> Material:
         versions, snapshots = await self._authority.every()
