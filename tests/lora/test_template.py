@@ -28,6 +28,7 @@ def test_an_ordinary_one_passes() -> None:
         "{{ messages['__class__'] }}",
         "{{ messages['_' ~ '_class__'] }}",
         "{{ messages|attr('\\x5f\\x5fclass__') }}",
+        "{{ messages|attr('_' ~ '_class_' ~ '_') }}",
         "{{ messages|map(attribute='__class__')|list }}",
         "{{ lipsum.__globals__['os'].popen('id').read() }}",
         "{{ cycler.next }}",

@@ -61,7 +61,7 @@ def test_the_groups_share_no_document() -> None:
         ([], "has 0 examples"),
         ([row(0)], "has 1 example:"),
         ([row(0)] * 9, "only duplicates"),
-        ([row(n, "The same  answer.") for n in range(4)], "only duplicates"),
+        ([row(n, ("The same  answer.", "the SAME answer.")[n % 2]) for n in range(4)], "only duplicates"),
     ],
 )
 def test_too_little_is_refused(rows: list[dict[str, object]], told: str) -> None:
