@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 VLLM := .venv-vllm
 
-.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway
+.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway bench-gpu
 
 setup: $(STAMP)
 
@@ -74,3 +74,7 @@ bench-conversations: $(STAMP)
 # Makes LiteLLM's proxy an environment of its own (.venv-litellm) the first time.
 bench-gateway: $(STAMP)
 	$(BIN)/python tests/bench/gateway.py
+
+# Needs vLLM running on a GPU: tests/bench/gpu/README.md.
+bench-gpu: $(STAMP)
+	$(BIN)/python tests/bench/gpu/serving.py --port "$(SERVER)" --model "$(MODEL)"

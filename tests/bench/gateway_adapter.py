@@ -6,7 +6,7 @@ Its gate's figures are made up, as its weights are: nothing here says anything o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ Operator = Callable[[str, Any], Awaitable[Any]]
 Approve = Callable[[str, str], Awaitable[None]]
 
 
-async def published(folder: Path, operator: Operator, approve: Approve) -> tuple[str, str]:
+async def published(
+    folder: Path, operator: Operator, approve: Approve, files: Mapping[str, bytes] | None = None
+) -> tuple[str, str]:
     """Its id and its served name. `folder` has the data folder `home`; `approve` is given id and digest, as the
-    lead."""
+    lead; `files` are the adapter's, else they are small."""
     made = str(uuid4())
-    run = trained(folder / made, lineage(_learned(folder / "home")), name=NAME, made=made)
+    run = trained(folder / made, lineage(_learned(folder / "home")), held=files, name=NAME, made=made)
     draft = await operator("/operator/adapters", {"folder": str(run)})
     gate = Gate(draft["name"], MEASURED, Bounds(), judge(Bounds(), MEASURED))
     ready = await operator(f"/operator/adapters/{draft['id']}/evaluated", {"gate": msgspec.to_builtins(gate)})

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ def set_pace(model: Target, seconds: float, *, leading: bool) -> None:
 
 
 @contextmanager
-def usher(folder: Path, model: Target, *more: Target, adapter: bool) -> Iterator[Target]:
+def usher(
+    folder: Path, model: Target, *more: Target, adapter: bool, files: Mapping[str, bytes] | None = None
+) -> Iterator[Target]:
     """`usher serve` as it is, with its policy, its ledger on disk and a person for each client. With `adapter` every
     question is answered by one, which all of the model servers load; else by the base model from passages that were
     retrieved."""
@@ -83,7 +85,7 @@ def usher(folder: Path, model: Target, *more: Target, adapter: bool) -> Iterator
         url = json.loads(process.stdout.readline())["url"]
         keys = asyncio.run(_people(folder))
         if adapter:
-            asyncio.run(new_adapter(folder, url, (model, *more)))
+            asyncio.run(new_adapter(folder, url, (model, *more), files))
         yield Target(
             "usher" if adapter else "usher_retrieve", int(url.rpartition(":")[2]), "assistant", keys, [process.pid]
         )
@@ -99,7 +101,9 @@ async def _people(folder: Path) -> list[str]:
     return keys
 
 
-async def new_adapter(folder: Path, url: str, models: Sequence[Target]) -> tuple[str, str]:
+async def new_adapter(
+    folder: Path, url: str, models: Sequence[Target], files: Mapping[str, bytes] | None = None
+) -> tuple[str, str]:
     """One is published, and loaded by the model servers: its id and its served name."""
     async with operator(folder) as ask, httpx.AsyncClient() as client:
         await ask("/operator/person", {"user": "lead", "groups": []})
@@ -110,7 +114,7 @@ async def new_adapter(folder: Path, url: str, models: Sequence[Target]) -> tuple
             path = f"{url}/api/adapters/{ident}/approve"
             (await client.post(path, json={"digest": digest}, headers=headers)).raise_for_status()
 
-        ident, name = await gateway_adapter.published(folder, ask, approve)
+        ident, name = await gateway_adapter.published(folder, ask, approve, files)
         for _ in range(1_000):
             if all([name in await loaded(client, model) for model in models]):
                 return ident, name
