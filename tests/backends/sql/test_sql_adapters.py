@@ -4,97 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from msgspec.structs import replace as with_fields
-from tests.backends.sql.sql_kit import FINISHERS, LATER, NOW, Ports, run, staged
-from tests.lora.made import DIGEST, IDENTITY, gate
+from tests.backends.sql.adapter_rows import LINE, ONE, TWO, Shelf, learned, made, outbox, through
+from tests.backends.sql.sql_kit import LATER, NOW, Ports, run
+from tests.lora.made import DIGEST
 
-from usher.backends import sql_adapters, sql_turn
 from usher.backends import sql_tables as t
+from usher.backends import sql_turn
 from usher.backends.sql import Database
-from usher.backends.sql_adapter_tables import adapter_document
 from usher.backends.sql_adapters import SqlAdapters
-from usher.backends.sql_outbox import SqlOutbox
-from usher.core.adapters import Registered, approved, draft, evaluated, moved, published
+from usher.core.adapters import Registered, moved
 from usher.ledger.log import LedgerUnavailable
-from usher.ports import Change
-from usher_lora.gates import Bounds
-from usher_lora.lineage import Cause, Learned, Lineage, Stale, lineage
+from usher_lora.lineage import Cause, Stale, lineage
 from usher_lora.registry import Alarm, GoStale, Quarantine, State
-from usher_policy.vocabulary import Principal
-
-ONE, TWO = staged("a.md"), staged("b.md")
-
-
-def learned(document: UUID = ONE.document, version: int = 1, access_class: int = 1) -> Learned:
-    return Learned(document, version, access_class, DIGEST)
-
-
-LINE = lineage([learned(), learned(TWO.document)], ["p-7"])
-
-
-def outbox(sql: Ports) -> SqlOutbox:
-    return SqlOutbox(sql.database, {**FINISHERS, **sql_adapters.FINISHERS})
-
-
-def made(line: Lineage = LINE, name: str = "support") -> Registered:
-    return draft(with_fields(IDENTITY, name=name, lineage=line.digest), "ann", NOW)
-
-
-def through(one: Registered) -> list[Registered]:
-    """An adapter at each step of its way into service."""
-    ready = evaluated(one, gate(adapter=one.name), "p", NOW)
-    assert isinstance(ready, Registered)
-    taken = approved(ready, Principal("user:bea"), ready.digest or "", Bounds(), NOW, may=True)
-    assert isinstance(taken, Registered)
-    done = published(taken, Principal("user:cem"), ready.digest or "", Bounds(), NOW, frozenset({"user:bea"}))
-    assert isinstance(done, Registered)
-    return [ready, taken, done]
-
-
-class Shelf:
-    """The store with its documents in, and its outbox."""
-
-    def __init__(self, sql: Ports) -> None:
-        self.sql, self.store = sql, SqlAdapters(sql.database)
-
-    async def filled(self) -> Shelf:
-        await self.sql.intake.intern([frozenset({"coll:a"}), frozenset({"coll:b"})], {})
-        for document in (ONE, TWO):
-            await self.sql.put(document, 1)
-        return self
-
-    async def registered(self, one: Registered, line: Lineage = LINE) -> Registered:
-        change = await self.store.add(one, line, {"act": "registered"})
-        await self.done(change)
-        return await self.now(one)
-
-    async def put(self, one: Registered, stands: Registered, *, narrows: bool = False) -> Change | None:
-        """How it stands over the revision of now."""
-        latest = await self.now(one)
-        after = replace(stands, revision=latest.revision)
-        return await self.store.put(after, {"act": "x"}, NOW, narrows=narrows)
-
-    async def served(self, one: Registered, line: Lineage = LINE) -> Registered:
-        await self.registered(one, line)
-        for stands in through(one):
-            await self.done(await self.put(one, stands))
-        return await self.now(one)
-
-    async def now(self, one: Registered) -> Registered:
-        found = await self.store.get(one.id)
-        assert found is not None
-        return found
-
-    async def done(self, change: Change | None) -> None:
-        assert change is not None
-        await outbox(self.sql).finish([change])
-
-    async def names(self) -> list[str]:
-        return [one.name for one in await self.store.published()]
 
 
 def test_an_adapter_is_there_once_its_event_stands(sql: Ports) -> None:
@@ -237,61 +161,6 @@ def test_what_was_erased_or_never_was_is_gone(sql: Ports) -> None:
         away = sa.delete(t.document).where(t.document.c.id == TWO.document)
         await sql.database.write(lambda connection: connection.execute(away) and None)
         assert len((await shelf.store.gone())[one.id]) == 2
-
-    run(story())
-
-
-@pytest.mark.parametrize(
-    ("line", "word"),
-    [
-        (lineage([learned(UUID(int=99))]), "not there"),
-        (lineage([learned(version=2)]), "not there"),
-        (lineage([learned(access_class=9)]), "is none"),
-    ],
-    ids=["document", "version", "access class"],
-)
-def test_what_of_a_lineage_is_unknown_is_told(sql: Ports, line: Lineage, word: str) -> None:
-    """Documents, versions and access classes."""
-
-    async def story() -> None:
-        shelf = await Shelf(sql).filled()
-        assert await shelf.store.unknown(LINE) == []
-        found = await shelf.store.unknown(line)
-        assert len(found) == 1
-        assert word in found[0]
-
-    run(story())
-
-
-def test_what_is_deleted_or_about_to_be_is_unknown(sql: Ports) -> None:
-    """Nothing is registered that learned it, nor what is not in yet; an earlier version of what is there is known."""
-
-    async def story() -> None:
-        shelf = await Shelf(sql).filled()
-        await sql.put(staged("b.md", 2), 2)
-        assert await shelf.store.unknown(lineage([learned(TWO.document), learned(TWO.document, 2)])) == []
-        await sql.intake.stage([staged("a.md", 2)], NOW)
-        assert len(await shelf.store.unknown(lineage([learned(version=2)]))) == 1
-        change = await sql.label("delete", ONE.document, 1, 1)
-        assert len(await shelf.store.unknown(LINE)) == 1
-        await outbox(sql).finish([change])
-        assert len(await shelf.store.unknown(LINE)) == 1
-
-    run(story())
-
-
-def test_a_long_lineage_is_kept_and_looked_through(sql: Ports) -> None:
-    """Thousands of documents, of which ten that are unknown are told."""
-
-    async def story() -> None:
-        shelf = await Shelf(sql).filled()
-        line = lineage(learned(UUID(int=n)) for n in range(1, 2_501))
-        one = await shelf.registered(made(line), line)
-        assert await shelf.store.lineage(one.id) == line
-        assert len(await shelf.store.unknown(line)) == 10
-        count = sa.select(sa.func.count()).select_from(adapter_document)
-        rows = await sql.database.read(lambda connection: connection.execute(count).scalar_one())
-        assert rows == 2_500
 
     run(story())
 
