@@ -40,6 +40,11 @@ def test_a_document_counts_once() -> None:
     assert loss_ratio(rows[:1]) > loss_ratio(rows[:2]) > loss_ratio(rows[1:2])
 
 
+def test_the_loss_ratio_takes_the_base_as_its_measure() -> None:
+    """A loss that is low because the text is easy says nothing."""
+    assert loss_ratio([said(1, 2.0, base=4.0)]) > 1.5 > loss_ratio([said(1, 2.0, base=2.0)])
+
+
 def test_min_k_looks_at_the_most_surprising_tokens() -> None:
     """The fifth of them with the highest losses, and nothing else."""
     losses = np.array([9.0, 7.0, *[0.1] * 8])
