@@ -47,8 +47,9 @@ class PolicyDocuments:
     @property
     def roles(self) -> frozenset[str]:
         """Those that a rule of them is about: who has one decides how long is kept what of theirs, and what answers."""
-        rules = (*chain(*self.retention.sets), *chain(*self.routing.sets))
-        return frozenset(rule.role for rule in rules if rule.role is not None)
+        kept = {rule.role for rule in chain(*self.retention.sets)}
+        answered = {rule.role for rule in chain(*self.routing.sets)}
+        return frozenset(role for role in kept | answered if role is not None)
 
     def intersect(self, other: PolicyDocuments) -> PolicyDocuments:
         """What both allow."""
