@@ -68,7 +68,7 @@ from usher.policy.shadow import Shadow
 from usher.policy_admin import PolicyAdmin
 from usher.ports import Converter, Embedder, Model, Store
 from usher.retrieve import Retrieve
-from usher.services import CHECKPOINT_SINK, SHADOW_CHECK, AdapterServices, Audit, Services
+from usher.services import CHECKPOINT_SINK, MODEL_SERVERS, SHADOW_CHECK, AdapterServices, Audit, Services
 from usher.settings import Settings
 from usher.threads import Threads
 from usher.tickets import TicketOffice
@@ -181,6 +181,7 @@ async def _wired(
     edits = open_policies(database, ring, ledger, authority, courier, policy, audit, retrieve, embedder, shadow, roads)
     await edits.activation.recover()
     await _first_policy(settings, policies, policy)
+    feedback = Feedback(authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters))
     return Services(
         settings=settings,
         ledger=ledger,
@@ -200,13 +201,11 @@ async def _wired(
         live=Live(chat, Replay(authority, ledger, conversations, threads), limits),
         tickets=TicketOffice(SqlTickets(database), authority),
         watch=watch,
-        conversations=Conversations(conversations, threads, ledger, authority, courier, limits),
-        feedback=Feedback(
-            authority, ledger, conversations, threads, SqlFeedback(database), courier, took_back(adapters)
-        ),
+        conversations=Conversations(conversations, threads, ledger, authority, courier, limits, feedback),
+        feedback=feedback,
         audit=audit,
         limits=limits,
-        ready=lambda: _ready(ledger, store, policies, sinks, shadow),
+        ready=lambda: _ready(ledger, store, policies, sinks, shadow, adapters),
     )
 
 
@@ -248,12 +247,14 @@ async def _ready(
     policies: sql_policy.SqlPolicies,
     sinks: Sequence[CheckpointSink],
     shadow: Shadow,
+    adapters: AdapterServices,
 ) -> dict[str, str]:
     return {
         "ledger": ledger.healthy() or "ok",
         "database": await _state(policies.revision(), DATABASE_S),
         "store": await _state(store.count()),
         SHADOW_CHECK: shadow.state(),
+        MODEL_SERVERS: adapters.serving.state(),
         CHECKPOINT_SINK: next((state for sink in sinks if (state := sink.state()) != "ok"), "ok"),
     }
 

@@ -53,7 +53,8 @@ from usher.watch import Watch
 
 CHECKPOINT_SINK = "checkpoint sink"
 SHADOW_CHECK = "shadow check"
-BESIDE = frozenset({CHECKPOINT_SINK, SHADOW_CHECK})
+MODEL_SERVERS = "model servers"
+BESIDE = frozenset({CHECKPOINT_SINK, MODEL_SERVERS, SHADOW_CHECK})
 """Parts that nothing waits for: where one fails, or is off, all is recorded and answered as before."""
 
 

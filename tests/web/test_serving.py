@@ -236,6 +236,14 @@ def test_a_server_without_the_token_is_only_looked_at(room: Room) -> None:
     assert room.first.told == []
 
 
+def test_a_server_that_is_to_have_nothing_is_not_asked(room: Room) -> None:
+    """It may be anybody's, and know nothing of adapters."""
+    room.first.hangs = True
+    made = room.serving(loads=False)
+    assert room.look(made) == frozenset()
+    assert (made.state(), made.up()) == ("ok", True)
+
+
 def test_one_that_hangs_holds_up_no_other(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is looked after by itself."""
     monkeypatch.setattr(serving_module, "EVERY", 0.02)

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from usher.adapters.upkeep import Upkeep
-from usher.core.loading import Steps, everywhere, steps
+from usher.core.loading import NOTHING, Steps, everywhere, steps
 from usher.ledger.log import LedgerUnavailable
 from usher.ports.adapter_server import AdapterServer, Loaded, ServerFailed
 from usher.ports.adapters import AdapterStore, Served, Weights
@@ -97,7 +97,7 @@ class Serving:
         return everywhere([kept.steps.ready for kept in self._kept if kept.steps is not None])
 
     def up(self) -> bool:
-        """Whether a model server answers."""
+        """Whether a model server answers, or is not asked."""
         return any(kept.steps is not None for kept in self._kept)
 
     def state(self) -> str:
@@ -144,7 +144,13 @@ class Serving:
             kept.steps = None
 
     async def _converge(self, kept: _Kept) -> None:
-        """1. what is published, and what the server has  2. what to do  3. unload, load  4. what it has then"""
+        """1. what is published, and what the server has  2. what to do  3. unload, load  4. what it has then
+
+        A server that was started without adapters, and is to have none, is not asked: it may be anybody's.
+        """
+        if not self._loads and not await self._store.published():
+            kept.steps, kept.problem = NOTHING, ""
+            return
         told = await kept.server.loaded()
         if self._base is not None and self._base not in told.base:
             raise ServerFailed("serves another base model than USHER_MODEL")

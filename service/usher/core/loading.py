@@ -19,6 +19,9 @@ class Steps:
     spoiled: frozenset[str]
 
 
+NOTHING = Steps((), (), frozenset(), frozenset(), frozenset())
+
+
 def steps(
     published: Mapping[str, str], has: Mapping[str, str], drained: Collection[str], stopped: Collection[str]
 ) -> Steps:
