@@ -1,18 +1,17 @@
 """`usher adapter train` and `usher adapter evaluate`: started in an environment that has the training libraries.
 
-The server's environment has none, and this command imports none: it starts another process and passes on what that
-prints. Both work on folders alone; no server needs to run.
+The server's environment has none, and this command imports none: it becomes another process. Both work on folders
+alone; no server needs to run.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -62,8 +61,8 @@ def add_to(group: typer.Typer) -> None:
     group.command("evaluate")(evaluate)
 
 
-def _started(module: str, arguments: Sequence[str], python: Path | None, json: bool) -> None:
-    """Run it to its end; its exit code is this command's. Raises `UserError`."""
+def _started(module: str, arguments: Sequence[str], python: Path | None, json: bool) -> NoReturn:
+    """Become it: what ends this command ends it, and its exit code is this command's. Raises `UserError`."""
     if python is None and find_spec("torch") is None:
         problem = "are not in this environment"
         remedy = (
@@ -75,10 +74,9 @@ def _started(module: str, arguments: Sequence[str], python: Path | None, json: b
     room = Path(usher_lora.__file__).parents[1]
     own = {} if room.name.endswith("-packages") else {"PYTHONPATH": str(room)}
     command = [str(python or sys.executable), "-P", "-m", module, *arguments, *(["--json"] if json else [])]
+    sys.stdout.flush()
     try:
-        ended = subprocess.run(command, env={**os.environ, **own}, check=False)  # noqa: S603 - our own module
+        os.execve(command[0], command, {**os.environ, **own})  # noqa: S606 - our own module, and no shell
     except OSError as error:
         problem = f"cannot be started ({type(error).__name__})"
         raise UserError("--python", problem, "name an interpreter, such as .venv-vllm/bin/python") from None
-    if ended.returncode:
-        raise typer.Exit(1)
