@@ -74,7 +74,14 @@ def test_a_curve_goes_up_from_corner_to_corner(members: list[int], others: list[
 
 @pytest.mark.parametrize(
     ("tokens", "meant", "share"),
-    [([1, 2, 3], [1, 2, 3], 1), ([1, 2, 9, 3], [1, 2, 3, 4], 0.5), ([], [1], 0), ([1], [], 0), ([1, 2], [1], 1)],
+    [
+        ([1, 2, 3], [1, 2, 3], 1),
+        ([1, 9, 3, 4], [1, 2, 3, 4], 0.25),
+        ([1, 2, 9, 3], [1, 2, 3, 4], 0.5),
+        ([], [1], 0),
+        ([1], [], 0),
+        ([1, 2], [1], 1),
+    ],
 )
 def test_only_what_is_said_word_for_word_counts(tokens: list[int], meant: list[int], share: float) -> None:
     """From the first word on, up to the first other one."""
