@@ -34,6 +34,7 @@ def latest(index: sqlite3.Connection, limit: int) -> list[str]:
     """The audit ids of the last that have ended."""
     return [row["audit_id"] for row in index.execute(_LATEST, (limit,))]
 
+
 _BY_ROLE = """
 SELECT r.value AS role, count(*) AS count FROM entries e, json_each(e.roles) r
 WHERE e.time >= ? AND e.kind = 'chat' GROUP BY 1
