@@ -21,6 +21,7 @@ from usher.core.place import cursor_of, place_of
 from usher.core.titles import TITLE, checked_title
 from usher.core.transcript import clean_now, nearest_visible, page_before, shown
 from usher.errors import UserError
+from usher.feedback import Feedback
 from usher.ledger.content import Subject
 from usher.ledger.record import Entry, EventType, uuid7
 from usher.ledger.sequencer import Ledger
@@ -95,6 +96,7 @@ class Conversations:
         authority: Authority,
         courier: Courier,
         limits: Limits,
+        feedback: Feedback,
         clock: Clock = utc_now,
     ) -> None:
         self._index = index
@@ -103,6 +105,7 @@ class Conversations:
         self._authority = authority
         self._courier = courier
         self._limits = limits
+        self._feedback = feedback
         self._clock = clock
         self._search = OwnSearch(threads)
 
@@ -167,12 +170,18 @@ class Conversations:
 
     async def delete(self, grant: Grant, conversation: UUID) -> None:
         """Gone at once, and recorded when this returns; what the ledger holds of it stays, for as long as its own rules
-        say. Raises `ChangePending`: it is gone, and will be recorded."""
+        say. What adapters learned from it by its person's leave is theirs no more. Raises `ChangePending`: it is gone,
+        and will be recorded."""
         grant = await self._now(grant)
+        learned = await self._feedback.lets_learn(grant.credential.user, conversation)
         change = await self._index.delete(grant.credential.user, conversation, self._clock())
         if change is None:
             raise NoSuchExchange(CONVERSATION)
-        await self._courier.carry([change])
+        try:
+            await self._courier.carry([change])
+        finally:
+            if learned is not None:
+                await self._feedback.taken_back(learned)
 
     async def search(self, grant: Grant, query: str, limit: int) -> Found:
         """The exchanges whose question and answer together hold all words, newest first. There is no index of words:

@@ -114,6 +114,16 @@ class Feedback:
             await self._withdrew(subject.pseudonym)
         return row
 
+    async def lets_learn(self, user: str, conversation: UUID) -> str | None:
+        """The person's pseudonym, where adapters may learn from some exchange of the conversation."""
+        given = await self._store.within(user, conversation)
+        subject = await self._ledger.subject(user)
+        return subject.pseudonym if any(_gave(subject, one) for one in given) else None
+
+    async def taken_back(self, pseudonym: str) -> None:
+        """What learned from exchanges of this person is told that it may not know them any more."""
+        await self._withdrew(pseudonym)
+
     async def own(self, grant: Grant, exchange: UUID) -> Read:
         """One's own. Recorded as a view before it is given; an exchange without feedback is not found.
 

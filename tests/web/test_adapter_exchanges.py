@@ -117,8 +117,18 @@ def test_a_leave_can_be_taken_back(usher: World, monkeypatch: pytest.MonkeyPatch
     assert "ocelot" not in learned(usher)[0]
 
 
-def test_what_is_deleted_or_erased_is_not_learned(usher: World) -> None:
-    """The conversation goes, and its exchanges with it; the leave is recorded, and that it was taken."""
+def test_what_is_deleted_is_not_learned_any_more(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The conversation goes, and its exchanges with it; what learned from its person is told. The leave is recorded."""
+    told: list[str] = []
+
+    async def withdrew(subject: str) -> None:
+        told.append(subject)
+
+    monkeypatch.setattr(usher.services.feedback, "_withdrew", withdrew)
+    asked(usher, "numbat", "alice")
+    other = usher.ask("GET", "/api/conversations", "alice").json()["conversations"][0]
+    assert usher.ask("DELETE", f"/api/conversations/{other['id']}", "alice").status_code == 204
+    assert told == []
     exchange = asked(usher, "tapir")
     give(usher, exchange)
     event = usher.events()[-1]
@@ -126,6 +136,7 @@ def test_what_is_deleted_or_erased_is_not_learned(usher: World) -> None:
     talk = usher.ask("GET", "/api/conversations", "bob").json()["conversations"][0]
     assert usher.ask("DELETE", f"/api/conversations/{talk['id']}", "bob").status_code == 204
     assert "tapir" not in learned(usher)[0]
+    assert told == [usher.run(usher.services.ledger.pseudonym("bob"))]
 
 
 def test_a_document_that_widens_later_does_not_bring_old_answers(usher: World) -> None:

@@ -56,6 +56,10 @@ class SqlFeedback:
         found = await self._given(_GIVEN.where(_F.exchange == exchange, _F.user == user, _X.user == user))
         return found[0] if found else None
 
+    async def within(self, user: str, conversation: UUID) -> list[Given]:
+        own = (_F.user == user) & (_X.user == user) & (_C.user == user)
+        return await self._given(_GIVEN.where(own, _X.conversation == conversation))
+
     async def page(self, before: UUID | None, limit: int) -> list[Given]:
         statement = _GIVEN.order_by(_F.id.desc()).limit(limit)
         return await self._given(statement if before is None else statement.where(_F.id < before))

@@ -47,5 +47,8 @@ class FeedbackStore(Protocol):
 
     async def own(self, user: str, exchange: UUID) -> Given | None: ...
 
+    async def within(self, user: str, conversation: UUID) -> list[Given]:
+        """What this person gave on the exchanges of a conversation of theirs."""
+
     async def page(self, before: UUID | None, limit: int) -> list[Given]:
         """Everybody's, newest first; `before` is the id of the last one of the page before."""

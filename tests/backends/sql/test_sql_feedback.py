@@ -60,6 +60,7 @@ def test_it_waits_for_the_ledger(sql: Ports) -> None:
                 "exchange": str(row.exchange),
                 "verdict": "down",
                 "commitment": "c" * 64,
+                "train": False,
                 "user": "alice",
             },
         )
