@@ -21,6 +21,7 @@ from usher_lora.recipe import Training
 from usher_lora.run_folder import mark_whole, write
 from usher_lora.template import check_template
 from usher_lora.training_set import Message, Row
+from usher_lora.words import SYSTEM
 
 IGNORED: Final = -100
 """The label of a token that nothing is learned from."""
@@ -67,7 +68,9 @@ class Fitted:
 
 
 def chat(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+    """As an adapter is asked in service: after the system message, unless the row has one of its own."""
+    told = [{"role": message.role, "content": message.content} for message in messages]
+    return told if told[0]["role"] == "system" else [{"role": "system", "content": SYSTEM}, *told]
 
 
 def device_of(precision: str) -> tuple[str, bool]:

@@ -31,7 +31,7 @@ training:
   batch: 2
   accumulate: 1
   learning_rate: 0.005
-  length: 128
+  length: 256
   evaluate_every: 10
   precision: fp32
   seed: 3
