@@ -22,10 +22,10 @@ from usher.backends.adapter_folder import AdapterWeights, BaseModel
 from usher.backends.keyring import KeyRing
 from usher.backends.sql import Database
 from usher.backends.sql_adapters import SqlAdapters
-from usher.backends.sql_learned_texts import SqlLearnedTexts
 from usher.backends.sql_conversations import SqlConversations
 from usher.backends.sql_datasets import SqlTrainingDocuments
 from usher.backends.sql_feedback import SqlFeedback
+from usher.backends.sql_learned_texts import SqlLearnedTexts
 from usher.backends.sql_people import SqlDirectory
 from usher.feedback import Withdrew
 from usher.ledger.sequencer import Ledger
