@@ -42,7 +42,7 @@ def test_the_commitment_is_to_the_words(usher: World) -> None:
     conversation, _ = usher.opened(exchange)
     text = conversation.open_label(f"feedback {ident}", rows[0][0])
     blind, words = bytes.fromhex(text[:64]), text[64:]
-    assert json.loads(words) == {"reason": REASON, "correction": None}
+    assert json.loads(words) == {"reason": REASON, "correction": None, "train": False}
     assert usher.events()[-1]["commitment"] == hmac.digest(blind, words.encode(), hashlib.sha256).hex()
 
 

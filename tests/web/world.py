@@ -159,7 +159,7 @@ class World:
         """The world's policy with lines added."""
         await self.apply(POLICY + "".join(f"{line}\n" for line in lines))
 
-    async def ingest(self, documents: Mapping[str, str] = DOCUMENTS, labels: str = RULES) -> dict[str, Any]:
+    async def ingest(self, documents: Mapping[str, str] = DOCUMENTS, labels: str | None = None) -> dict[str, Any]:
         """Bring the source to exactly these documents, labelled by these rules."""
         root = self.folder / "documents"
         root.mkdir(exist_ok=True)
@@ -170,7 +170,7 @@ class World:
             if str(file.relative_to(root)) not in documents:
                 file.unlink()
         rules, acl = self.folder / "rules.yaml", self.folder / "acl.jsonl"
-        rules.write_text(labels)
+        rules.write_text(RULES if labels is None else labels)
         acl.write_text(ACL)
         options = IngestOptions(root, "shelf", True, None, rules, acl, allow_mass_delete=True)
         return [event async for event in self.services.ingest.run(options, OPERATOR)][-1]
