@@ -33,7 +33,8 @@ test: $(STAMP)
 test-unit: $(STAMP)
 	$(BIN)/pytest -m "not slow" tests/policy tests/core tests/lora
 
-# What `make test` does at length: more kills, failures at every call, more random questions. N=5 is five times as many.
+# What `make test` does at length: more kills, failures at every call, more random questions, and what needs whole
+# servers for long, such as the README's tours. N=5 is five times as many.
 N ?= 1
 test-crash: $(STAMP)
 	N=$(N) $(BIN)/pytest $(TWO) -m crash $(TESTS)

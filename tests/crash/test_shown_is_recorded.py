@@ -166,6 +166,7 @@ def cut_off_by_kills(folder: Path, times: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.crash
 def test_five_kills(tmp_path: Path) -> None:
     """Shown is a prefix of recorded; the next start ends each answer, and the record verifies."""
     assert cut_off_by_kills(tmp_path, 5) >= 2, "most kills must fall into the middle of an answer"

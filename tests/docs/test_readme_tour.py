@@ -55,6 +55,7 @@ def _matches(expected: list[str], printed: list[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.loopback
+@pytest.mark.crash
 def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
     """Commands and output are the README's, but for the port and the folder."""
     commands = _commands()

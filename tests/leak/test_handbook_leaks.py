@@ -51,6 +51,7 @@ def _part(folder: Path) -> tuple[dict[str, set[str]], list[str]]:
     return {path: oracle[path] for path in chosen}, asked
 
 
+@pytest.mark.crash
 def test_no_role_is_shown_what_its_access_list_denies(graph: Path, tmp_path: Path) -> None:
     """Search, citations, lists and recorded retrievals of twelve roles stay within the access list."""
     asyncio.run(_ask_everything(graph, tmp_path))

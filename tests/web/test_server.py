@@ -94,6 +94,7 @@ def test_a_server_from_start_to_end(house: House, tmp_path: Path) -> None:
     assert house.told("audit", "verify")["ok"]
 
 
+@pytest.mark.crash
 def test_what_is_owned_or_taken_is_refused(house: House, tmp_path: Path) -> None:
     """A second server names the process that owns the data folder, and ends with 1; one on a port that is taken names
     the address with the remedy, ends with 2, and leaves nothing behind. The first goes on.
@@ -111,6 +112,7 @@ def test_what_is_owned_or_taken_is_refused(house: House, tmp_path: Path) -> None
     assert not is_held(other.home)
 
 
+@pytest.mark.crash
 def test_a_killed_server_leaves_nothing_behind(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
     """After SIGKILL its children end, the lock is free, the next one starts with all that was taken in, and the record
     is whole.
@@ -169,6 +171,7 @@ def test_an_answer_outlives_its_connection(alices: tuple[House, str], graph: Pat
     assert newest(house)["outcome"] == "cancelled"
 
 
+@pytest.mark.crash
 def test_commands_without_a_server(graph: Path, tmp_path: Path) -> None:
     """Each opens the data folder itself, also where the socket's path is longer than an address; refusals are 1."""
     house = House(tmp_path, home=tmp_path / ("deep" * 30) / "home")

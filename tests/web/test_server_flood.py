@@ -68,6 +68,7 @@ def head(path: str, key: str, length: int) -> bytes:
     return "\r\n".join([*lines, f"content-length: {length}", "", ""]).encode()
 
 
+@pytest.mark.crash
 def test_a_crowd_that_says_nothing(tmp_path: Path) -> None:
     """More connections than strangers may have, with nothing or half a head: they cost little and stop nobody. The
     oldest make room, each other ends after its time, and so does a body that stalls, whoever sends it."""
