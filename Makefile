@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 VLLM := .venv-vllm
 
-.PHONY: setup run test test-unit test-crash test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway bench-gpu
+.PHONY: setup run test test-unit test-crash test-replicas test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway bench-gpu
 
 setup: $(STAMP)
 
@@ -23,7 +23,7 @@ run: $(STAMP)
 	@exec $(BIN)/python sample/run.py
 
 # Folders with tests. Two processes: one that is done early takes tests from the other.
-TESTS := $(filter-out tests/bench tests/vllm,$(patsubst %/,%,$(wildcard tests/*/)))
+TESTS := $(filter-out tests/bench tests/replicas tests/vllm,$(patsubst %/,%,$(wildcard tests/*/)))
 TWO := -n 2 --dist worksteal
 
 test: $(STAMP)
@@ -50,6 +50,10 @@ $(VLLM)/.installed: constraints-vllm.txt tests/vllm/environment.py
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/python tests/vllm/environment.py
 	touch $@
+
+# Three servers over one PostgreSQL and one shared index, stopped and killed in turn.
+test-replicas: $(STAMP)
+	$(BIN)/pytest -m crash tests/replicas
 
 test-vllm: $(STAMP) $(VLLM)/.installed
 	$(BIN)/pytest tests/vllm

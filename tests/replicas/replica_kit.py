@@ -56,7 +56,8 @@ class Replica:
         except httpx.HTTPError:
             return None
         parts = {name: state for name, state in told["parts"].items() if state != "ok"}
-        assert bool(parts) is (told["status"] != "ok")
+        if told["status"] == "ok":
+            return {}  # what nothing waits for may be told beside
         return parts
 
     async def operator(self, path: str, body: Any) -> Any:
