@@ -48,9 +48,9 @@ def diff(
         return
     import msgspec
 
-    from usher.core.plan_words import DiffWords, diff_lines
+    from usher.core.plan_words import Diff, diff_lines
 
-    for line in diff_lines(msgspec.convert(found["diff"], DiffWords)):
+    for line in diff_lines(msgspec.convert(found["diff"], Diff)):
         say(line)
 
 

@@ -13,10 +13,10 @@ from usher.core.impact_words import GroupWords, ImpactWords, Listed, Shelf, Shel
 from usher.core.plan_words import (
     MAX_LINES,
     MAX_MARKDOWN,
-    DiffWords,
+    Diff,
     FailedCase,
     Found,
-    MovedWords,
+    Moved,
     PlanWords,
     diff_lines,
     lines,
@@ -34,7 +34,7 @@ PLAN = PlanWords(
     may_come=True,
     needs_approval=True,
     cases=2,
-    diff=DiffWords(added=(RULE,), documents=("links.yaml",), cases=("people.yaml",)),
+    diff=Diff(added=(RULE,), documents=("links.yaml",), cases=("people.yaml",)),
     impact=ImpactWords((BOB,), gaining=1),
     gains=("user:bob: document.read on coll:hr",),
 )
@@ -55,9 +55,9 @@ def test_a_plan_is_told_line_by_line() -> None:
     ("change", "last"),
     [
         ({"needs_approval": False}, "It takes no approval: nobody gains."),
-        ({"diff": DiffWords()}, "Nothing changes."),
+        ({"diff": Diff()}, "Nothing changes."),
         ({"may_come": False, "refusals": ("it may not be",)}, "It cannot be activated."),
-        ({"may_come": False, "moved": MovedWords(4, DiffWords())}, "It cannot be activated."),
+        ({"may_come": False, "moved": Moved(4, Diff())}, "It cannot be activated."),
     ],
 )
 def test_the_last_line_says_what_comes_next(change: dict[str, Any], last: str) -> None:
@@ -88,7 +88,7 @@ def test_names_in_a_comment_are_no_markup() -> None:
     """No name ends a block, a code span, or mentions somebody."""
     nasty = "p, user:```@all, coll:hr, document.read, allow, always"
     found = Found(1, "'`@all` <b>' is of the wrong kind", "write `x`", "error")
-    text = markdown(replace(PLAN, diff=DiffWords(added=(nasty,)), findings=(found,)))
+    text = markdown(replace(PLAN, diff=Diff(added=(nasty,)), findings=(found,)))
     fence = re.search(r"^(`{3,})diff\n(.*?)^\1$", text, re.MULTILINE | re.DOTALL)
     assert fence is not None
     assert fence[2] == f"+ {nasty}\n"
@@ -100,7 +100,7 @@ def test_a_comment_has_a_bound() -> None:
     many = tuple(f"p, user:u{n}{'x' * 200}, coll:hr, document.read, allow, always" for n in range(5_000))
     findings = tuple(Found(n, "m" * 4_000, "r", "error") for n in range(500))
     failed = tuple(FailedCase("c" * 2_000, "user:a", "coll:b" * 300, "document.read", "deny") for _ in range(500))
-    diff = DiffWords(many, many, many, many)
+    diff = Diff(many, many, many, many)
     text = markdown(replace(PLAN, findings=findings, failed=failed, refusals=many, diff=diff))
     assert len(text) <= MAX_MARKDOWN
     assert re.search(r"and 49\d\d more", text)

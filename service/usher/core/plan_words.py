@@ -45,8 +45,8 @@ class FailedCase:
 
 
 @dataclass(frozen=True, slots=True)
-class DiffWords:
-    """Rules in their canonical form; names of the YAML documents and of the files of cases that are different."""
+class Diff:
+    """What is different: lines of rules in their canonical form, sorted; names of documents and of files of cases."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -59,11 +59,11 @@ class DiffWords:
 
 
 @dataclass(frozen=True, slots=True)
-class MovedWords:
-    """The version that has come into force meanwhile, and what it changed."""
+class Moved:
+    """The version that came into force instead of the one that a change was made against, and what it changed."""
 
     version: int
-    diff: DiffWords
+    diff: Diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class PlanWords:
     findings: tuple[Found, ...] = ()
     cases: int = 0
     failed: tuple[FailedCase, ...] = ()
-    diff: DiffWords = field(default_factory=DiffWords)
+    diff: Diff = field(default_factory=Diff)
     impact: ImpactWords = field(default_factory=ImpactWords)
     gains: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
-    moved: MovedWords | None = None
+    moved: Moved | None = None
 
 
 def lines(plan: PlanWords) -> list[str]:
@@ -109,14 +109,14 @@ def verdict(plan: PlanWords) -> str:
     return "It takes the approval of somebody else." if plan.needs_approval else "It takes no approval: nobody gains."
 
 
-def diff_lines(diff: DiffWords) -> list[str]:
+def diff_lines(diff: Diff) -> list[str]:
     """What is different, a line each; one alone if nothing is."""
     told = [*_capped(diff.removed, "- {}"), *_capped(diff.added, "+ {}")]
     told += [*_capped(diff.documents, "{} is changed"), *_capped(diff.cases, "cases/{} is changed")]
     return told or ["no rule, document or case is different"]
 
 
-def diff_markdown(diff: DiffWords) -> str:
+def diff_markdown(diff: Diff) -> str:
     """The rules in a block that platforms colour, the rest as a list."""
     rules = [*_capped(diff.removed, "- {}"), *_capped(diff.added, "+ {}")]
     block = [_fenced(rules)] if rules else []

@@ -13,12 +13,13 @@ from usher.authority import Authority, Clock, Grant
 from usher.core.approval import Denial, Proposal
 from usher.core.break_glass import BreakGlass
 from usher.core.changeset import POLICY, Changeset
+from usher.core.plan_words import Diff, Moved
 from usher.errors import UserError
 from usher.ledger.record import EventType
 from usher.ledger.sequencer import Ledger
 from usher.outbox import Courier
 from usher.policy.editors import Acting, Editor, Editors
-from usher.policy.plan import Diff, Moved, Outdated
+from usher.policy.plan import Outdated
 from usher.policy.planner import Planned, Planner
 from usher.ports import Change
 from usher.ports.changesets import ChangesetStore

@@ -18,12 +18,13 @@ from usher.core import approval
 from usher.core import changeset as decisions
 from usher.core.approval import Denial, Proposal
 from usher.core.changeset import POLICY, Changeset, parts_of
+from usher.core.plan_words import Diff, Moved
 from usher.core.policy_source import PolicySource
 from usher.errors import UserError
 from usher.ledger.record import uuid7
 from usher.policy.acts import LOOK, Acts, NoSuchChangeset, check, checked_comment, event
 from usher.policy.editors import Acting, Editor
-from usher.policy.plan import Diff, Moved, Outdated, Plan, Refused
+from usher.policy.plan import Outdated, Plan, Refused
 from usher.policy.planner import source_of
 from usher.ports import StoredPolicy
 from usher.viewing import Changing

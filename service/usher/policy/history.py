@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from usher.core.plan_words import Diff
 from usher.errors import UserError
 from usher.policy.acts import LOOK, Acts
 from usher.policy.changesets import MAX_LIMIT
 from usher.policy.editors import Editor
-from usher.policy.plan import Diff
 from usher.ports import StoredPolicy
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+from usher.core.plan_words import Diff, Moved
 from usher.errors import UserError
 from usher_policy.cases import CaseResult
 from usher_policy.catalog import Catalog
@@ -15,28 +16,6 @@ from usher_policy.lint import Finding
 
 MAX_WORDS: Final = 50
 """Lines of what is gained; the others are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """What is different: lines of rules in their canonical form, sorted; names of documents and of files of cases."""
-
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
-    cases: tuple[str, ...] = ()
-
-    @property
-    def nothing(self) -> bool:
-        return not (self.added or self.removed or self.documents or self.cases)
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """The version that came into force instead of the one that a change was made against, and what it changed."""
-
-    version: int
-    diff: Diff
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from usher.authority import Authority
 from usher.core.changeset import digest_of
+from usher.core.plan_words import Diff, Moved
 from usher.core.policy_documents import parse_documents
 from usher.core.policy_source import PolicySource, check_size
 from usher.core.standing import Versions
 from usher.policy.editors import Editors, Governs
-from usher.policy.plan import Diff, Moved, NoSuchVersion, Outdated, Plan, Refused, Unsound, capped, gains_of
+from usher.policy.plan import NoSuchVersion, Outdated, Plan, Refused, Unsound, capped, gains_of
 from usher.policy_admin import CheckReport, Examined, examined, summary, warnings_of
 from usher.ports import Policies, StoredPolicy
 from usher_policy.admins import loses_last_two

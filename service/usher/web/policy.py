@@ -12,7 +12,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
 from usher.authority import Grant, utc_now
-from usher.core.plan_words import DiffWords
+from usher.core.plan_words import Diff
 from usher.policy.editors import Editor
 from usher.policy.plan import NoSuchVersion
 from usher.ports import StoredPolicy
@@ -20,7 +20,6 @@ from usher.services import Services
 from usher.web.audit_questions import NO_STORE
 from usher.web.auth import KEY, OPERATOR, POLICY
 from usher.web.operator_act import OperatorRequest, operator_of
-from usher.web.policy_shown import diff_words
 from usher.web.policy_token import etag, newest
 from usher.web.schema import BY_KEY, PROBLEMS, problems
 
@@ -88,7 +87,7 @@ class DiffShown:
 
     before: int
     after: int
-    diff: DiffWords
+    diff: Diff
 
 
 @get("", responses=PROBLEMS, summary="The number of the policy in force")
@@ -127,7 +126,7 @@ async def diff(
 ) -> Response[DiffShown]:
     other = await newest(services) if after is None else after
     found = await services.policies.history.diff(before, other, by)
-    return Response(DiffShown(before, other, diff_words(found)), headers=NO_STORE)
+    return Response(DiffShown(before, other, found), headers=NO_STORE)
 
 
 def _number(text: str) -> int:

@@ -16,10 +16,10 @@ from usher.authority import utc_now
 from usher.core.approval import Proposal
 from usher.core.changeset import Changeset
 from usher.core.impact_words import Stock, impact_words
-from usher.core.plan_words import DiffWords, FailedCase, Found, MovedWords, PlanWords
+from usher.core.plan_words import FailedCase, Found, PlanWords
 from usher.errors import UserError
 from usher.policy.acts import NoSuchChangeset
-from usher.policy.plan import Diff, Moved, Outdated, Plan, Refused, Unsound
+from usher.policy.plan import Outdated, Plan, Refused, Unsound
 from usher.policy_admin import AppliedPolicy
 from usher.services import Services
 from usher.web import problems
@@ -132,11 +132,11 @@ def plan_words(plan: Plan, documents: Mapping[int, int]) -> PlanWords:
         findings=tuple(Found(one.line, one.message, one.remedy, one.severity) for one in plan.findings),
         cases=plan.cases,
         failed=tuple(map(_failed, plan.failed)),
-        diff=diff_words(plan.diff),
+        diff=plan.diff,
         impact=impact_words(plan.impact, Stock.of(plan.catalog, documents)),
         gains=plan.gains,
         refusals=plan.refusals,
-        moved=None if plan.moved is None else moved_words(plan.moved),
+        moved=plan.moved,
     )
 
 
@@ -145,17 +145,9 @@ def _failed(result: CaseResult) -> FailedCase:
     return FailedCase(case.name, case.user, case.object, case.action.value, case.expect.value)
 
 
-def diff_words(diff: Diff) -> DiffWords:
-    return DiffWords(diff.added, diff.removed, diff.documents, diff.cases)
-
-
-def moved_words(moved: Moved) -> MovedWords:
-    return MovedWords(moved.version, diff_words(moved.diff))
-
-
 def of_outdated(request: Request[Any, Any, Any], error: Outdated) -> Response[dict[str, Any]]:
     """With the version in force and what it changed."""
-    return _with(request, error, base=error.base, moved=moved_words(error.moved))
+    return _with(request, error, base=error.base, moved=error.moved)
 
 
 def of_unsound(request: Request[Any, Any, Any], error: Unsound) -> Response[dict[str, Any]]:
