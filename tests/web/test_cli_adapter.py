@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import httpx
 import pytest
 from litestar import Litestar
+from tests.web.cli_kit import road_to
 from tests.web.registry_kit import company, fresh, gate_of, handbook, published, trained
 from tests.web.world import World
 from typer.testing import CliRunner, Result
@@ -38,17 +37,11 @@ def operators(usher: World) -> Litestar:
 def command(usher: World, operators: Litestar, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line; its road leads to the world's operator app. `key`: as whom."""
 
-    @asynccontextmanager
-    async def road(settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.ASGITransport(cast(Any, operators))
-        async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
-            yield client
-
     def command(*words: str, key: str | None = None) -> Result:
         given = [] if key is None else ["--key", usher.keys[key]]
         return CliRunner().invoke(app, ["adapter", *words, *given])
 
-    monkeypatch.setattr(cli_road, "road", road)
+    monkeypatch.setattr(cli_road, "road", road_to(operators))
     monkeypatch.setattr(cli_adapter, "run", usher.run)
     return command
 

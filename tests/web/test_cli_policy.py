@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import httpx
 import pytest
 from litestar import Litestar
+from tests.web.cli_kit import road_to
 from tests.web.policy_kit import NARROWER, RULES, SOURCE, WIDER, company
 from tests.web.world import World
 from typer.testing import CliRunner, Result
@@ -42,18 +41,12 @@ def operators(usher: World) -> Litestar:
 def command(usher: World, operators: Litestar, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line; its road leads to the world's operator app. `key`: as whom."""
 
-    @asynccontextmanager
-    async def road(settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.ASGITransport(cast(Any, operators))
-        async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
-            yield client
-
     def command(*words: str, key: str | None = None) -> Result:
         given = [] if key is None else ["--key", usher.keys[key]]
         return CliRunner().invoke(policy, [*words, *given])
 
     monkeypatch.delenv("USHER_KEY", raising=False)
-    monkeypatch.setattr(cli_road, "road", road)
+    monkeypatch.setattr(cli_road, "road", road_to(operators))
     monkeypatch.setattr(cli_road, "run", usher.run)
     return command
 
