@@ -7,6 +7,10 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 VLLM := .venv-vllm
 
+# Some environments forbid Python to keep what it compiled. Tests start hundreds of processes, each of which would
+# compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup run test test-unit test-crash test-replicas test-vllm lint bench-spine bench-conversations bench-ledger bench-policy bench-gateway bench-gpu
 
 setup: $(STAMP)
@@ -31,7 +35,7 @@ test: $(STAMP)
 
 # Decisions only: seconds, no files, no processes.
 test-unit: $(STAMP)
-	$(BIN)/pytest -m "not slow" tests/policy tests/core tests/lora
+	$(BIN)/pytest $(TWO) -m "not slow" tests/policy tests/core tests/lora
 
 # What `make test` does at length: more kills, failures at every call, more random questions, and what needs whole
 # servers for long, such as the README's tours. N=5 is five times as many.

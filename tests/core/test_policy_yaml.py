@@ -10,7 +10,7 @@ from usher.core.policy_documents import PolicyDocumentError, parse_documents
 from usher.core.policy_source import CaseFileError, read_cases
 
 CASE = "- {user: 'user:a', object: 'coll:b', action: document.read, expect: deny"
-LONG = "1" + ":1" * 200_000
+LONG = "1" + ":1" * 60_000
 """A number in base 60: reading it costs the square of its length."""
 _MERGED = [f"m{n}: &m{n} {{x{n}: 1, <<: [{', '.join([f'*m{n - 1}'] * 9)}]}}" for n in range(1, 12)]
 MERGED = "\n  ".join(["m0: &m0 {x: 1}", *_MERGED])
@@ -23,7 +23,7 @@ HOSTILE = {
     "no time": "!!timestamp x",
     "no number": "!!int ''",
     "digits": f"hosts: {'9' * 5_000}",
-    "deep": "[" * 1_200,
+    "deep": "[" * 600,
 }
 
 

@@ -17,6 +17,8 @@ from usher_lora.faults import AdapterFault
 from usher_lora.lineage import parse
 from usher_lora.training_set import training_set
 
+pytestmark = pytest.mark.slow  # the library for near-duplicates takes long to import
+
 PARTS = ("train.jsonl", "held_out.jsonl", "others.jsonl")
 
 

@@ -12,7 +12,6 @@ from tests.web.world import World
 from typer.testing import CliRunner, Result
 
 from usher import cli_audit_proof
-from usher.app import create_operator_app
 from usher.backends.keyring import KeyRing
 from usher.cli import app
 
@@ -30,7 +29,7 @@ def public_key(usher: World) -> bytes:
 def commands(usher: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """The command line, on a machine without the data folder; its road leads to the world's operator app."""
 
-    operator = cast(Any, create_operator_app(usher.services))
+    operator = cast(Any, usher.operator_app())
 
     async def ask(settings: object, method: str, path: str, params: dict[str, str] | None = None) -> Any:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(operator), base_url="http://operator") as client:

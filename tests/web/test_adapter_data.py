@@ -17,7 +17,6 @@ from usher import cli, cli_adapter_data, cli_road
 from usher.adapters.datasets import DataSets, Ready
 from usher.adapters.deciders import Caller
 from usher.adapters.material import Wanted
-from usher.app import create_operator_app
 from usher.errors import UserError
 from usher_lora.training_set import training_set
 
@@ -38,7 +37,7 @@ BY = Caller(None, "operator:uid:0")
 @pytest.fixture(scope="module")
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("data"), documents={**DOCUMENTS, **PAPERS}) as made:
-        made.app = create_operator_app(made.services)
+        made.app = made.operator_app()
         made.run(made.apply(POLICY + TRAINER))
         yield made
 

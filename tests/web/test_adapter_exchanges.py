@@ -9,7 +9,6 @@ import pytest
 from tests.web.test_adapter_data import PAPERS, files
 from tests.web.world import DOCUMENTS, POLICY, World, world
 
-from usher.app import create_operator_app
 from usher_lora.lineage import Lineage, parse
 
 QUESTION = "Who signs for the green kettles on floor three, asks the {}?"
@@ -41,7 +40,7 @@ MANY = {
 def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The tests leave behind what they gave leave for, each with an animal of its own."""
     with world(tmp_path_factory.mktemp("data"), documents={**DOCUMENTS, **PAPERS, **MANY}) as made:
-        made.app = create_operator_app(made.services)
+        made.app = made.operator_app()
         yield made
 
 

@@ -27,7 +27,6 @@ from tests.web.registry_kit import (
 )
 from tests.web.world import World
 
-from usher.app import create_operator_app
 from usher.core.adapters import Registered
 from usher.core.standing import Actor
 from usher.errors import UserError
@@ -169,7 +168,7 @@ def test_registering_again_changes_nothing(usher: World, tmp_path: Path) -> None
 def test_a_gate_is_of_the_figures_that_were_found(usher: World, tmp_path: Path) -> None:
     """Of this adapter, with the verdict that they give; else nothing moves, and the field is named."""
     one, other = draft(usher, tmp_path / "a"), draft(usher, tmp_path / "b")
-    operators = create_operator_app(usher.services)
+    operators = usher.operator_app()
     bad = told(one)
     bad["gate"]["measured"]["outside"]["canaries_found"] = 3
     for body, status in ((told(other), 409), (bad, 409), ({"gate": {}}, 400), ({"gate": {"adapter": 1}}, 400)):

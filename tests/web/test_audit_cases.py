@@ -27,7 +27,6 @@ from tests.web.world import OPERATOR, World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_case
-from usher.app import create_operator_app
 from usher.cli import app as cli
 
 
@@ -227,7 +226,7 @@ def test_pages_of_cases_are_newest_first(usher: World) -> None:
 
 def test_the_commands_act_as_the_operator_or_as_a_keys_person(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """From opening to decision, which takes a person."""
-    operator = create_operator_app(usher.services)
+    operator = usher.operator_app()
 
     def through(
         _settings: object, method: str, path: str, body: Any = None, key: str | None = None, **more: Any

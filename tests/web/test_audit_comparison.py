@@ -15,7 +15,6 @@ from tests.web.ws_kit import Client, talk
 from typer.testing import CliRunner
 
 from usher import cli_audit, cli_audit_ask
-from usher.app import create_operator_app
 from usher.cli import app as cli
 from usher.errors import UserError
 from usher.ledger.record import Entry, EventType, Who, uuid7
@@ -162,7 +161,7 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def operator(usher: World) -> Iterator[CliRunner]:
     """The commands, over the operator's app in this process."""
-    app = create_operator_app(usher.services)
+    app = usher.operator_app()
 
     def through(_settings: object, method: str, path: str, **more: Any) -> Any:
         async def answer() -> Any:

@@ -14,7 +14,6 @@ from tests.web.world import POLICY, World, world
 from typer.testing import CliRunner
 
 from usher import cli_who_saw
-from usher.app import create_operator_app
 from usher.cli import app as cli
 
 IDENTIFY = POLICY + "p, role:privacy, sys:audit, audit.read, allow, always\n"
@@ -223,7 +222,7 @@ def test_the_index_holds_no_names_and_no_text(usher: World, seen: Seen) -> None:
 
 def test_the_command_asks_as_the_operator(usher: World, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table with names on demand, or JSON; bad usage has its own exit code."""
-    operator = create_operator_app(usher.services)
+    operator = usher.operator_app()
 
     def through(_settings: object, method: str, path: str, **more: Any) -> Any:
         async def asked() -> Any:

@@ -16,7 +16,6 @@ from tests.web.world import OPERATOR, POLICY, World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_replay
-from usher.app import create_operator_app
 from usher.cli import app as cli
 from usher.ledger.record import Entry, EventType, Who, uuid7
 
@@ -268,7 +267,7 @@ def test_the_command_tells_it_and_fails_where_the_record_is_contradicted(
     usher: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the operator; in words or as JSON."""
-    operator = create_operator_app(usher.services)
+    operator = usher.operator_app()
 
     def through(_settings: object, method: str, path: str, **more: Any) -> Any:
         async def asked() -> Any:

@@ -17,7 +17,6 @@ from tests.web.world import POLICY, World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_report
-from usher.app import create_operator_app
 from usher.cli import app as cli
 from usher.cli_road import Refused
 from usher.core.report import policy
@@ -247,7 +246,7 @@ def test_whoever_loses_the_right_meanwhile_gets_no_page(
 def on_the_road(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
     async def road(settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.ASGITransport(cast(Any, create_operator_app(usher.services)))
+        transport = httpx.ASGITransport(cast(Any, usher.operator_app()))
         async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
             yield client
 

@@ -31,7 +31,7 @@ async def _starts(app: Litestar) -> None:
 
 def test_every_route_of_both_apps_has_an_access_rule(usher: World) -> None:
     """The schema's and the framework's too."""
-    for app in (usher.app, create_operator_app(usher.services)):
+    for app in (usher.app, usher.operator_app()):
         usher.run(_starts(app))
         assert all(isinstance(access, Access) for _, _, access in routes(app))
 
@@ -43,7 +43,7 @@ def test_a_route_without_a_rule_stops_the_start(usher: World) -> None:
     def forgotten() -> str:
         return "secret"
 
-    app = create_operator_app(usher.services)
+    app = create_operator_app(usher.services)  # its own: it is changed
     app.register(forgotten)
     named = pytest.RaisesExc(ImproperlyConfiguredException, match="/forgotten")
     with pytest.RaisesGroup(named):

@@ -15,7 +15,6 @@ from tests.web.world import World
 from typer.testing import CliRunner, Result
 
 from usher import cli_adapter, cli_road
-from usher.app import create_operator_app
 from usher.cli import app
 from usher_lora.canonical import encode
 
@@ -30,7 +29,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def operators(usher: World) -> Litestar:
-    return create_operator_app(usher.services)
+    return usher.operator_app()
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.web.world import World, world
 from typer.testing import CliRunner, Result
 
 from usher import cli_audit_export
-from usher.app import create_operator_app
 from usher.audit.export_making import Export
 from usher.cli import app
 from usher.cli_road import Refused
@@ -34,7 +33,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def operator(usher: World) -> Litestar:
-    return create_operator_app(usher.services)
+    return usher.operator_app()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from tests.web.world import World
 from typer.testing import CliRunner, Result
 
 from usher import cli_audit_proposals, cli_road
-from usher.app import create_operator_app
 from usher.audit import erasing
 from usher.cli import app
 
@@ -31,7 +30,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def operators(usher: World) -> Litestar:
-    return create_operator_app(usher.services)
+    return usher.operator_app()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from tests.web.world import World
 from typer.testing import CliRunner, Result
 
 from usher import cli, cli_road
-from usher.app import create_operator_app
 from usher.backends.policy_files import write_source
 from usher.cli_road import Refused
 from usher.core.policy_source import PolicySource
@@ -34,7 +33,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def operators(usher: World) -> Litestar:
-    return create_operator_app(usher.services)
+    return usher.operator_app()
 
 
 @pytest.fixture

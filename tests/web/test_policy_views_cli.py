@@ -18,7 +18,6 @@ from tests.web.policy_kit import API, Keeping, company
 from typer.testing import CliRunner, Result
 
 from usher import cli_policy_ask, cli_policy_views, cli_road
-from usher.app import create_operator_app
 from usher.cli import app
 from usher.cli_road import Refused
 
@@ -42,7 +41,7 @@ def draft(keeping: Keeping) -> str:
 @pytest.fixture(scope="module")
 def cli(keeping: Keeping) -> Iterator[Cli]:
     """The commands, over the operator's app in this process."""
-    operator = create_operator_app(keeping.usher.services)
+    operator = keeping.usher.operator_app()
 
     @asynccontextmanager
     async def client(_server: str | None) -> AsyncIterator[httpx.AsyncClient]:

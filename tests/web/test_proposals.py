@@ -10,7 +10,6 @@ import pytest
 from tests.web.erasure_kit import ERASERS, OPERATOR, company, document_id, pseudonym, reviewer
 from tests.web.world import World
 
-from usher import app as wiring
 from usher.audit import erasing
 from usher.audit.erasure import Target
 from usher.errors import UserError
@@ -221,7 +220,7 @@ def test_a_review_of_what_was_done_alone_is_closed_by_somebody_else_later(usher:
 
 def test_the_operators_routes(usher: World) -> None:
     """Proposing, listing and withdrawing, over the operator's socket only."""
-    people, usher.app = usher.app, wiring.create_operator_app(usher.services)
+    people, usher.app = usher.app, usher.operator_app()
     try:
         body = {"user": "bob", "reason": REASON}
         made = usher.ask("POST", "/operator/audit/erase", None, json=body).json()

@@ -16,7 +16,6 @@ from tests.web.world import World, world
 from typer.testing import CliRunner
 
 from usher import cli_audit_hold
-from usher.app import create_operator_app
 from usher.audit import kept
 from usher.cli import app as cli
 from usher.core.retention import NO_LONGER_KEPT
@@ -244,7 +243,7 @@ def test_the_command_shows_what_would_go_and_lets_it_go(usher: World, monkeypatc
     """By rule, with a word on what a hold keeps; JSON too."""
     said = Said(usher)
     hold = held(usher, on="exchange", target=said.second)
-    operator = create_operator_app(usher.services)
+    operator = usher.operator_app()
 
     class Road:
         async def __aenter__(self) -> httpx.AsyncClient:

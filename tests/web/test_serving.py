@@ -265,9 +265,8 @@ def test_one_that_hangs_holds_up_no_other(room: Room, monkeypatch: pytest.Monkey
 
 def test_the_operator_sees_what_servers_lack_and_gets_their_flags(room: Room) -> None:
     """Without a model server there is nothing to be told."""
-    from usher.app import create_operator_app
 
-    outer, room.usher.app = room.usher.app, create_operator_app(room.usher.services)
+    outer, room.usher.app = room.usher.app, room.usher.operator_app()
     try:
         assert room.usher.ask("GET", "/operator/adapter-serving", None).json() == {"loads": False, "servers": []}
         refused = room.usher.ask("GET", "/operator/adapter-serving/config", None)

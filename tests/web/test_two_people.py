@@ -135,7 +135,7 @@ def test_every_route_has_a_hostile_try_or_a_reason_why_not(lives: House) -> None
     """Of both apps; and no try is about a route that has gone."""
     named = {*NAMED, *OWN, *RIGHTS, *NOTHING, *SOCKETS}
     assert routes_of(lives.world.app) == named
-    assert routes_of(create_operator_app(lives.world.services)) == named | OPERATORS
+    assert routes_of(lives.world.operator_app()) == named | OPERATORS
     keyed = {path for path, _, access in routes(lives.world.app) if isinstance(access, Access) and access.key}
     assert keyed == {path for _, path in KEYED}
 
@@ -264,7 +264,7 @@ def test_a_route_that_nobody_has_tried_is_seen(lives: House) -> None:
     @websocket("/forgotten/socket")
     async def socket(socket: WebSocket[Any, Any, Any]) -> None: ...
 
-    app = create_operator_app(lives.world.services)
+    app = create_operator_app(lives.world.services)  # its own: it is changed
     before = routes_of(app)
     app.register(forgotten)
     app.register(socket)

@@ -8,6 +8,7 @@ import functools
 import json
 import sqlite3
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from usher.policy_admin import PolicySource
 from usher.ports import Converted, Model, Store
 from usher.services import Services
 from usher.settings import read_settings
+from usher.web.app import build_app
 
 T = TypeVar("T")
 
@@ -91,6 +93,12 @@ class World:
     app: Litestar
     keys: dict[str, str] = field(default_factory=dict)
     key_ids: dict[str, str] = field(default_factory=dict)
+    lent: list[tuple[Any, Litestar]] = field(default_factory=list)
+
+    def operator_app(self) -> Litestar:
+        """What the operator's socket reaches."""
+        self.lent.append(_lend(self.services, operator_too=True))
+        return self.lent[-1][1]
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -194,6 +202,8 @@ def world(
             yield made
         finally:
             runner.run(stack.aclose())
+            for key, app in made.lent:
+                _idle[key].append(app)
 
 
 def _log(path: Path) -> SqlLog:
@@ -225,7 +235,19 @@ async def _open(
     watching = asyncio.create_task(services.watch.run())
     stack.push_async_callback(_ended, watching)
     stack.push_async_callback(_ended, asyncio.create_task(services.audit.questions.follower.run()))
-    return World(folder, runner, services, wiring.create_app(services))
+    lent = _lend(services, operator_too=False)
+    return World(folder, runner, services, lent[1], lent=[lent])
+
+
+_idle: defaultdict[Any, list[Litestar]] = defaultdict(list)
+"""Apps that no world uses now, by what decides how they are made: making one takes longer than most tests."""
+
+
+def _lend(services: Services, operator_too: bool) -> tuple[Any, Litestar]:
+    key = (operator_too, services.settings.max_file_size, services.settings.origins)
+    app = _idle[key].pop() if _idle[key] else build_app(services, operator_too)
+    app.state.services = services
+    return key, app
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

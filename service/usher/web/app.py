@@ -55,10 +55,6 @@ MAX_BODY = 1024 * 1024
 
 def build_app(services: Services, operator_too: bool) -> Litestar:
     """People's routes and, on the operator's socket, the operator's."""
-
-    def provide_services() -> Services:
-        return services
-
     shelves = documents.router(services.settings.max_file_size)
     handlers = [openai.router, search.router, me.router, shelves, conversations.router, feedback.router]
     handlers += [audit.router, audit_proof.router, audit_questions.router]
@@ -96,7 +92,7 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
         route_handlers=handlers,
         guards=[authorize],
         dependencies={
-            "services": Provide(provide_services, sync_to_thread=False),
+            "services": Provide(_provide_services, sync_to_thread=False),
             "grant": Provide(provide_grant, sync_to_thread=False),
         },
         exception_handlers={Exception: _error_response},
@@ -107,6 +103,11 @@ def build_app(services: Services, operator_too: bool) -> Litestar:
         openapi_config=openapi_config(),
         logging_config=None,
     )
+
+
+def _provide_services(state: State) -> Services:
+    services: Services = state.services
+    return services
 
 
 def _error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
