@@ -115,14 +115,14 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(convert: convert_files.Conv
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_zip_bomb_that_lies_about_its_size_is_not_unpacked(convert: convert_files.Convert) -> None:
     """A docx whose parts declare one byte is read as far as one byte, so it is damaged."""
     with pytest.raises(ConversionFailed, match="damaged"):
         convert(lying(convert_files.inflating_docx(310)), "bomb.docx")
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_file_that_needs_too_much_memory_or_time_fails_alone() -> None:
     """60 MiB of paragraphs are within the declared bounds, and still end at the limits of memory or time."""
     limits = Limits(seconds=4, memory_bytes=600 * 2**20)

@@ -144,7 +144,7 @@ def test_a_question_does_not_wait_for_a_batch(embedder: OnnxEmbedder) -> None:
         stuck.set()
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_damaged_graph_is_built_again(tmp_path: Path, embedder: OnnxEmbedder) -> None:
     """A graph whose bytes changed is not run: it is replaced by one from the checked weights."""
     forged = tmp_path / f"{embed_onnx._GRAPH}.{'0' * 64}.onnx"

@@ -124,15 +124,18 @@ CALLS, WRITES = 72, 34
 
 
 def _points() -> list[Any]:
-    """A kill after every call that writes, and each other way to fail here and there; one of them in the unit run.
+    """A kill after every third call that writes, each other way to fail here and there; one in the unit run.
 
     The others, a kill after every call whatever it does among them, are in the long run.
     """
     others = [how for how in How if how is not How.DEAD_AFTER]
     kills = [(at, How.DEAD_AFTER, True) for at in range(1, WRITES + 1)]
     ways = [(at, others[at // 3 % len(others)], False) for at in range(3, CALLS + 1, 3)]
-    short = [*kills, *ways[::2]]
-    long = [*ways[1::2], *((at, How.DEAD_AFTER, False) for at in range(1, CALLS + 1))]
+    short = [*kills[2::3], *ways[::4]]
+    long = [
+        *(point for point in (*kills, *ways) if point not in short),
+        *((at, How.DEAD_AFTER, False) for at in range(1, CALLS + 1)),
+    ]
     unit = kills[20]
     marks = {point: [] if point == unit else [pytest.mark.slow] for point in short}
     marks |= {point: [pytest.mark.slow, pytest.mark.crash] for point in long}
@@ -192,7 +195,7 @@ def test_every_step_of_commitment_is_among_the_calls(stage: Stage) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [How.DEAD_BEFORE, How.DEAD_AFTER])
-@pytest.mark.parametrize("at", range(1, 7))
+@pytest.mark.parametrize("at", [pytest.param(n, marks=[pytest.mark.crash] if n % 3 else []) for n in range(1, 7)])
 def test_a_recovery_that_is_itself_cut_off_is_made_good_by_the_next(
     stage: Stage, tmp_path: Path, at: int, how: How
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.ingest.edge_house import everything, rooms_of, take_in
 from tests.ingest.ingest_kit import House, Seen, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.crash
 
 
 def _lay_out(house: House, count: int, after: bool) -> None:
@@ -75,7 +75,7 @@ def _check_whole(seen: Seen, before: Seen, after: Seen) -> None:
             assert texts in [state.get(path) for state in possible], (user, path)
 
 
-@pytest.mark.parametrize(("count", "kills"), [(30, 2), pytest.param(150, 12, marks=pytest.mark.crash)])
+@pytest.mark.parametrize(("count", "kills"), [(30, 2), (150, 12)])
 def test_an_ingest_killed_again_and_again_ends_as_one_that_was_left_alone(
     settled: House, tmp_path: Path, count: int, kills: int
 ) -> None:

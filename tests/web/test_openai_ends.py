@@ -150,7 +150,7 @@ class Torrent(ScriptedModel):
     async def stream(self, request: ModelRequest) -> AsyncIterator[Delta]:
         self.began.set()
         for _ in range(100):
-            yield Delta("word " * 6_000)
+            yield Delta(("w" * 99 + " ") * 300)
             await asyncio.sleep(0.001)
 
 

@@ -130,7 +130,8 @@ def test_a_killed_server_leaves_nothing_behind(alices: tuple[House, str], graph:
     assert verify(house.home / "ledger.sqlite").ok
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.crash)])
+@pytest.mark.crash
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_streams_recorded(
     number: signal.Signals, alices: tuple[House, str], graph: Path, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_stop_ends_streams_recorded(
     assert verify(house.home / "ledger.sqlite").ok
 
 
+@pytest.mark.crash
 def test_an_answer_outlives_its_connection(alices: tuple[House, str], graph: Path, tmp_path: Path) -> None:
     """Lost and taken up again without a gap; a server that stops says so over its sockets, and ends clean."""
     settled, key = alices
