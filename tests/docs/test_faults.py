@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -19,8 +18,7 @@ def lines() -> list[list[str]]:
 
 
 def functions_in(*files: Path) -> set[str]:
-    found = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
-    return {node.name for node in found if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    return {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
 
 
 def named() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -109,11 +110,16 @@ def commands() -> Iterator[str]:
         yield from [first, *(f"usher policy {other}" for other in others)]
 
 
+@functools.cache
+def program() -> Any:
+    return typer.main.get_command(app)
+
+
 def exists(command: str) -> None:
     """A command of the program, with options that it has."""
     words = command.split()
     assert words.pop(0) == "usher", command
-    here: Any = typer.main.get_command(app)
+    here: Any = program()
     while hasattr(here, "commands"):
         assert words[0] in here.commands, command
         here = here.commands[words.pop(0)]

@@ -79,11 +79,15 @@ def write_recipe(
     return path
 
 
-def usher(*words: object) -> tuple[int, dict[str, Any]]:
+def usher(*words: object, patience: float = 400) -> tuple[int, dict[str, Any]]:
     """`usher adapter …` with the interpreter that trains: its exit code and what it printed as JSON."""
     command = [str(Path(sys.executable).with_name("usher")), "adapter", *map(str, words), "--json"]
     ran = subprocess.run(
-        [*command, "--python", str(PYTHON)], env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=400
+        [*command, "--python", str(PYTHON)],
+        env=os.environ | ONE_THREAD,
+        capture_output=True,
+        text=True,
+        timeout=patience,
     )
     assert ran.stdout, ran.stderr[-3000:]
     told: dict[str, Any] = json.loads(ran.stdout)
