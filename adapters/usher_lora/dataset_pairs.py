@@ -19,15 +19,16 @@ SHORTEST_SECTION: Final = 20
 MOST_WORDS: Final = 8
 """Of a term that is defined."""
 
-_HEADING: Final = re.compile(r"#{1,6}[ \t]+(.+?)[ \t#]*")
+_HEADING: Final = re.compile(r"#{1,6}[ \t]+(.+)")
 _FENCE: Final = re.compile(r"[ \t]*(```|~~~)")
-_ASKED: Final = re.compile(r"[-* \t]*\**(?:Q|Question|Frage|F)\**\s*[:.]\s*\**(.+?)\**", re.IGNORECASE)
+_ASKED: Final = re.compile(r"[-* \t]*\**(?:Q|Question|Frage|F)\**\s*[:.]\s*\**(.+)", re.IGNORECASE)
 _ANSWERED: Final = re.compile(r"[-* \t]*\**(?:A|Answer|Antwort)\**\s*[:.]\s*\**(.+)", re.IGNORECASE)
 _TERM: Final = re.compile(
     r"(?:[-*+][ \t]+)?(?:\*\*|__)(.{2,80}?)(?:(?:\*\*|__):|:(?:\*\*|__)|(?:\*\*|__)\s*[\u2013\u2014-])\s+(.+)"
 )
 _LISTED: Final = re.compile(r"[-*+][ \t]+([^:|*_`]{2,80}):\s+(.+)")
 _MEANT: Final = re.compile(r"(?:An?|The)?\s*[“\"]?([A-Z][\w /-]{1,60}?)[”\"]?\s+(?:means|refers to|is defined as)\s+.+")
+# What may stand at an end is cut off afterwards: a pattern that looks for it too takes the square of a line's length.
 _RULE: Final = re.compile(r"\|?[ \t]*:?-{2,}:?[ \t]*(\|[ \t]*:?-{2,}:?[ \t]*)*\|?")
 
 
@@ -87,7 +88,7 @@ def sections(title: str, text: str) -> list[Section]:
     heads = [(title, 0, 0)]
     for line in _lines(text):
         if not line.code and (found := _HEADING.fullmatch(line.text)):
-            heads.append((found[1].strip(), line.end, line.start))
+            heads.append((found[1].rstrip(" \t#").strip() or found[1].strip(), line.end, line.start))
     ends = [start for _, _, start in heads[1:]] + [len(text)]
     return [Section(heading, start, end) for (heading, start, _), end in zip(heads, ends, strict=True)]
 
@@ -131,7 +132,7 @@ def _asked(lines: list[_Line]) -> Iterator[Pair]:
     for one, other in pairwise(told):
         question, answer = _ASKED.fullmatch(one.text.strip()), _ANSWERED.fullmatch(other.text.strip())
         if question and answer:
-            yield _pair(question[1].strip(), answer[1], other, Maker.QUESTION)
+            yield _pair(question[1].rstrip("*").strip(), answer[1], other, Maker.QUESTION)
 
 
 def _definitions(title: str, lines: list[_Line]) -> Iterator[Pair]:
@@ -161,15 +162,15 @@ def _pair(question: str, answer: str, line: _Line, maker: Maker) -> Pair:
 def _tables(title: str, heading: str, lines: list[_Line]) -> Iterator[Pair]:
     """For each row of a table what each column says of what the row begins with."""
     where = f"“{title}”" if heading == title else f"“{heading}” of “{title}”"
-    for place in range(len(lines) - 2):
-        head, rule = lines[place], lines[place + 1]
-        if "|" not in head.text or not _RULE.fullmatch(rule.text.strip()):
-            continue
-        columns = _cells(head.text)
-        for row in lines[place + 2 :]:
-            if "|" not in row.text:
-                break
-            yield from _row(where, columns, row)
+    columns: list[str] | None = None
+    for before, line in pairwise(lines):
+        if columns is None:
+            if "|" in before.text and _RULE.fullmatch(line.text.strip()):
+                columns = _cells(before.text)
+        elif "|" in line.text:
+            yield from _row(where, columns, line)
+        else:
+            columns = None
 
 
 def _row(where: str, columns: list[str], line: _Line) -> Iterator[Pair]:
