@@ -11,7 +11,7 @@ What a model server has loaded is its own copy and is not looked at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -54,22 +54,33 @@ class Integrity:
             await asyncio.sleep(pause)
 
     async def look(self) -> list[str]:
-        """Read in full what looks different than at the last look; the adapters that were quarantined."""
+        """Read in full what looks different than at the last look; the adapters that were quarantined. Raises `OSError`
+        for what could not be read, once all others were."""
         published = [one.id for one in await self._store.published()]
         looks = await asyncio.to_thread(lambda: {ident: self._weights.looks(ident) for ident in published})
         self._seen = {ident: self._seen.get(ident, looks[ident]) for ident in published}
-        stopped = []
-        for ident in [ident for ident in published if looks[ident] != self._seen[ident]]:
-            if not await self._sound(ident, self._upkeep):
-                stopped.append(ident)
-            self._seen[ident] = looks[ident]  # only once it was read: what could not be is read at the next look
-        return stopped
+        differ = {ident: looks[ident] for ident in published if looks[ident] != self._seen[ident]}
+        return await self._read(differ, self._upkeep)
 
     async def read_all(self) -> list[str]:
-        """Read every published adapter in full, at the pace; the adapters that were quarantined."""
-        return [
-            one.id for one in await self._store.published() if not await self._sound(one.id, self._paced, paced=True)
-        ]
+        """Read every published adapter in full, at the pace; the adapters that were quarantined. Raises as `look`."""
+        return await self._read({one.id: None for one in await self._store.published()}, self._paced, paced=True)
+
+    async def _read(self, looks: Mapping[str, object], reader: Upkeep, *, paced: bool = False) -> list[str]:
+        stopped, failed = [], None
+        for ident, look in looks.items():
+            try:
+                sound = await self._sound(ident, reader, paced=paced)
+            except OSError as error:  # it keeps nobody from looking at the others
+                failed = error
+                continue
+            if not sound:
+                stopped.append(ident)
+            if not paced:
+                self._seen[ident] = look  # only once it was read: what could not be is read at the next look
+        if failed is not None:
+            raise failed
+        return stopped
 
     async def _sound(self, ident: str, reader: Upkeep, *, paced: bool = False) -> bool:
         one = await self._store.get(ident)

@@ -3,8 +3,9 @@
 A server is asked what it has, twice a second, and told what is missing: so a restart, a second server, a load that was
 cut off and an answer that was lost all end the same way. Nothing is remembered of a server but how often it failed.
 
-An adapter's files are read in full before a server reads them. What it has read is its own from then on: a file that
-changes later changes nothing there, and is found by `Integrity`, which quarantines the adapter everywhere.
+An adapter's files are read in full before a server reads them; were they touched meanwhile, what the server has of
+them is unloaded, and loaded again later. What it has read is its own from then on: a file that changes later changes
+nothing there, and is found by `Integrity`, which quarantines the adapter everywhere.
 """
 
 from __future__ import annotations
@@ -193,12 +194,21 @@ class Serving:
         one = await self._store.get(served.id)
         if one is None or not one.serves:
             return False
+        before = await self._looks(one.id)
         problem = await self._upkeep.problem(one)
         if problem is not None:
             _log.critical("adapter_not_loaded", adapter=one.name, problem=problem)
             await self._quarantine(one.id)
             return False
-        return await self._told(kept, served.name, "load", kept.server.load(served.name, self._weights.place(one.id)))
+        await self._told(kept, one.name, "load", kept.server.load(one.name, self._weights.place(one.id)))
+        if await self._looks(one.id) != before:  # what was read here need not be what the server read
+            _log.critical("adapter_touched_while_loaded", adapter=one.name, server=kept.server.name)
+            await self._told(kept, one.name, "unload", kept.server.unload(one.name))
+            kept.failures.setdefault(one.name, _Failures()).add(self._clock())
+        return True
+
+    async def _looks(self, ident: str) -> object:
+        return await asyncio.to_thread(self._weights.looks, ident, beside=False)
 
     async def _unload(self, kept: _Kept, name: str) -> bool:
         return not self._waits(kept, name) and await self._told(kept, name, "unload", kept.server.unload(name))

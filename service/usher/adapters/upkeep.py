@@ -163,25 +163,25 @@ class Upkeep:
 
     def _signed_here(self, ident: str) -> bool:
         """Whether this server began to keep it: the folder may be another one's too."""
-        data = self._acts.weights.manifest(ident)
         try:
+            data = self._acts.weights.manifest(ident)
             return data is not None and parse_signed(data, self._acts.public_key).identity.digest == ident
         except AdapterFault:
             return False
 
     def _older(self, one: Registered) -> bool:
         """Whether what stands beside the weights is this server's own, and says of the gate something else."""
-        data = self._acts.weights.manifest(one.id)
         try:
+            data = self._acts.weights.manifest(one.id)
             return data is not None and parse_signed(data, self._acts.public_key) != one.manifest
         except AdapterFault:
             return False
 
     def _beside(self, one: Registered) -> str | None:
-        data = self._acts.weights.manifest(one.id)
-        if data is None:
-            return "its manifest is not there"
         try:
+            data = self._acts.weights.manifest(one.id)
+            if data is None:
+                return "its manifest is not there"
             same = parse_signed(data, self._acts.public_key).identity == one.identity
         except AdapterFault as fault:
             return str(fault)

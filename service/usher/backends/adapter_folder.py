@@ -79,11 +79,7 @@ class AdapterWeights:
         self._write(f"{adapter}.manifest.json", manifest)
 
     def manifest(self, adapter: str) -> bytes | None:
-        try:
-            with (self._root / f"{adapter}.manifest.json").open("rb") as file:
-                return file.read(MOST_MANIFEST + 1)
-        except FileNotFoundError:
-            return None
+        return self._beside(f"{adapter}.manifest.json", MOST_MANIFEST + 1)
 
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         try:
@@ -94,16 +90,18 @@ class AdapterWeights:
         if problem is not None:
             return problem
         try:
-            same = sha256((self._root / f"{adapter}.training.json").read_bytes()) == training_set
-        except OSError:
+            told = self._beside(f"{adapter}.training.json", _MOST["training_set.json"] + 1)
+        except AdapterFault as fault:
+            return str(fault)
+        if told is None:
             return "the manifest of its training set is not there"
-        return None if same else "the manifest of its training set is another file"
+        return None if sha256(told) == training_set else "the manifest of its training set is another file"
 
-    def looks(self, adapter: str) -> object:
+    def looks(self, adapter: str, *, beside: bool = True) -> object:
         place = self.place(adapter)
         inner = (place, *(place / name for name in SERVED_FILES))
-        beside = (self._root / f"{adapter}.training.json", self._root / f"{adapter}.manifest.json")
-        return tuple(_looks_or_not(path) for path in (*inner, *beside))
+        outer = (self._root / f"{adapter}.training.json", self._root / f"{adapter}.manifest.json")
+        return tuple(_looks_or_not(path) for path in (*inner, *(outer if beside else ())))
 
     def kept(self) -> list[str]:
         names = {path.name.partition(".")[0] for path in self._listed()}
@@ -121,6 +119,18 @@ class AdapterWeights:
 
     def place(self, adapter: str) -> Path:
         return self._root / adapter
+
+    def _beside(self, name: str, most: int) -> bytes | None:
+        """A plain file of the folder, as far as `most` bytes; None where there is none. What stands in its place, such
+        as a pipe that nobody writes to, is told and never waited for."""
+        if not os.path.lexists(self._root / name):
+            return None
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with OpenFolder(descriptor).open(name) as file:
+                return file.read(most)
+        finally:
+            os.close(descriptor)
 
     def _listed(self) -> list[Path]:
         return list(self._root.iterdir()) if self._root.is_dir() else []

@@ -105,8 +105,9 @@ class Weights(Protocol):
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         """What is not as it was kept, in words; None if all is."""
 
-    def looks(self, adapter: str) -> object:
-        """What its files look like from outside, sizes and times: equal while nobody wrote to them. Cheap."""
+    def looks(self, adapter: str, *, beside: bool = True) -> object:
+        """What its files look like from outside, sizes and times: equal while nobody wrote to them. Cheap. Without
+        `beside`, those alone that a model server reads."""
 
     def kept(self) -> list[str]:
         """The adapters of which anything lies there."""
