@@ -62,11 +62,13 @@ test-replicas: $(STAMP)
 test-vllm: $(STAMP) $(VLLM)/.installed
 	$(BIN)/pytest tests/vllm
 
+# The last one finds tests that cannot be read, and leaves all of them compiled for the runs that follow.
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null
 
 bench-spine: $(STAMP)
 	$(BIN)/python tests/bench/spine.py
@@ -81,7 +83,7 @@ bench-conversations: $(STAMP)
 	$(BIN)/python tests/bench/conversations.py
 
 # Makes LiteLLM's proxy an environment of its own (.venv-litellm) the first time.
-bench-gateway: $(STAMP)
+bench-gateway: $(STAMP) $(VLLM)/.installed
 	$(BIN)/python tests/bench/gateway.py
 
 # Needs vLLM running on a GPU: tests/bench/gpu/README.md.

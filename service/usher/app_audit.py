@@ -35,6 +35,7 @@ from usher.backends.sql_erasure import SqlErasure
 from usher.backends.sql_feedback import SqlFeedback
 from usher.backends.sql_holds import SqlHolds
 from usher.backends.sql_intake import SqlIntake
+from usher.backends.sql_learned import SqlLearned
 from usher.backends.sql_names import SqlNames
 from usher.backends.sql_people import SqlDirectory
 from usher.backends.sql_policy import SqlPolicies
@@ -71,7 +72,8 @@ def open_audit(
     stored, remembered = SqlProposals(database, ring), SqlRetention(database)
     proposals = Proposals(stored, Deciders(authority, directory, ledger), ledger, courier, Grants(log, ledger))
     records = Records(log, remembered, documents, authority)
-    holds = Holds(SqlHolds(database), stored, proposals, courier, reviewers, records, documents, authority)
+    learned = SqlLearned(database)
+    holds = Holds(SqlHolds(database), stored, proposals, courier, reviewers, records, documents, learned, authority)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)
     data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, learners, given)
     sources = Sources(policies, directory, SqlKeys(database), documents)

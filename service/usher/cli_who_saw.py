@@ -11,7 +11,7 @@ from usher.cli_road import ask_operator, run
 from usher.errors import UserError
 from usher.settings import read_settings
 
-COLUMNS = ("number", "time", "how", "kind", "user", "pseudonym", "audit_id", "via")
+COLUMNS = ("number", "time", "how", "kind", "user", "pseudonym", "audit_id", "via", "adapter")
 
 
 def who_saw(
@@ -27,7 +27,8 @@ def who_saw(
     names: Annotated[bool, typer.Option("--names", help="People's names beside their pseudonyms.")] = False,
     json: Json = False,
 ) -> None:
-    """Who was shown a document, directly or by way of an earlier answer. This question is itself recorded."""
+    """Who was shown a document, directly, by way of an earlier answer, or by an adapter that had learned it (`how` is
+    then `learned`). This question is itself recorded."""
     if (document is None) == (path is None):
         raise UserError("DOCUMENT", "and --path are two ways to ask", "give one of the two")
     given = {

@@ -61,7 +61,8 @@ def test_a_killed_process_fails_its_callers_and_the_next_call_starts_another(tmp
     EDGE.run(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.crash)])
+@pytest.mark.crash
+@pytest.mark.parametrize("kills", [12])
 def test_acknowledged_batches_survive_kill_9(tmp_path: Path, kills: int) -> None:
     """The process is killed at some moments in a stream of writes and moves: what was acknowledged is there."""
 
@@ -124,6 +125,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     EDGE.run(tmp_path, opens)
 
 
+@pytest.mark.crash
 def test_close_ends_the_process_within_two_seconds(tmp_path: Path) -> None:
     """Also where the process no longer answers."""
 
@@ -164,6 +166,7 @@ def test_a_process_that_does_not_answer_is_replaced(tmp_path: Path, monkeypatch:
     EDGE.run(tmp_path, scenario)
 
 
+@pytest.mark.crash
 def test_a_second_opener_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process per folder: the second gets an error that says what to do, and leaves no process behind."""
 
@@ -233,6 +236,7 @@ def test_points_of_another_size_are_refused(tmp_path: Path) -> None:
     EDGE.run(tmp_path, scenario)
 
 
+@pytest.mark.crash
 def test_a_large_write_lets_a_search_through(tmp_path: Path) -> None:
     """A search waits for a part of a large write, not for all of it."""
 
@@ -262,6 +266,7 @@ def test_writes_that_come_together_are_flushed_together(tmp_path: Path) -> None:
     EDGE.run(tmp_path, scenario)
 
 
+@pytest.mark.crash
 def test_the_space_of_deleted_chunks_is_given_back_at_the_next_start(tmp_path: Path) -> None:
     """The index is written anew, and answers to the last bit as before."""
     points = random_points(1, 2500, range(1, 9))

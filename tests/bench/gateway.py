@@ -6,7 +6,8 @@ A model server in a process of its own streams fifty tokens to each question, on
 bare, through Usher (policy, ledger on disk, everything recorded before it is shown, answered by an adapter) and through
 LiteLLM's proxy (no database), by turns. `burst_…`: all fifty tokens at once; `retrieve_…`: Usher answers by retrieval;
 `…_one_…`: one request at a time; `…_leading_space_…`: tokens begin with their space, so that Usher holds the first word
-back until the second token ends it. The last line is `RESULT {json}` with every figure by name.
+back until the second token ends it. Then how soon an adapter is quarantined, what judging a thousand costs, and what
+one that is trained here gives away. The last line is `RESULT {json}` with every figure by name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import gateway_eligibility
+import gateway_leaks
 import gateway_quarantine
 import gateway_servers as servers
 from gateway_load import Seen, Target, asked
@@ -44,7 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures |= told(streams(Path(folder), given.litellm, given.rounds))
         figures |= told(gateway_quarantine.figures(Path(folder) / "quarantine"))
-    figures |= told(gateway_eligibility.figures())
+        figures |= told(gateway_eligibility.figures())
+        figures |= told(gateway_leaks.figures(Path(folder) / "leaks"))
     print("RESULT " + json.dumps(figures))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from usher.backends.audit_index import AuditIndexFile
+from usher.core.learned import part_of
 from usher.ledger.record import Entry, EventType, Who, encode, fragment, leaf_hash
 from usher.ports.audit_index import What
 
@@ -21,6 +22,8 @@ _LEDGER = """CREATE TABLE log (origin TEXT); CREATE TABLE tree (size INTEGER);
 CREATE TABLE events (number INTEGER PRIMARY KEY, leaf BLOB, event BLOB);"""
 """What the follower reads of a ledger's file."""
 
+Lineage = Sequence[tuple[int, int, int]]
+"""What an adapter was trained on: document, version and access class then."""
 DOCUMENTS = [UUID(int=n) for n in range(1, 4)]
 PEOPLE = [str(UUID(int=100 + n)) for n in range(3)]
 
@@ -33,6 +36,32 @@ class History:
     events: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     exchanges: list[str] = field(default_factory=list)
+    lineages: list[Lineage] = field(default_factory=list)
+
+    def learned(self, lineage: Lineage) -> None:
+        """The next adapter, trained on this, is told of before it is registered."""
+        documents = [[str(DOCUMENTS[document]), version, number] for document, version, number in lineage]
+        name = f"a{len(self.lineages)}@sha256:{digest_of(len(self.lineages))}"
+        self.add(EventType.ADAPTER, None, None, {"act": "learned", "adapter": name, "documents": documents})
+        self.lineages.append(lineage)
+
+    def parts(self) -> dict[str, set[int]]:
+        """The documents of each part of what adapters learned."""
+        found: dict[str, set[int]] = {}
+        for adapter, lineage in enumerate(self.lineages):
+            for document, _, number in lineage:
+                found.setdefault(str(part_of(digest_of(adapter), number)), set()).add(document)
+        return found
+
+    def _shown_by(self, act: Act) -> dict[str, object]:
+        """What the adapter has learned, as its answer's retrieval says it: with the classes of the moment."""
+        if act.adapter is None or act.adapter >= len(self.lineages):
+            return {}
+        trained = sorted({number for _, _, number in self.lineages[act.adapter]})
+        rows = dict.fromkeys(
+            (str(part_of(digest_of(act.adapter), n)), now) for n in trained for now in (n, act.now or n)
+        )
+        return {"documents": [{"document": part, "access_class": now} for part, now in rows]}
 
     def add(self, kind: EventType, audit_id: str | None, person: str | None, body: Mapping[str, object]) -> None:
         who = None if person is None else Who(person, ("role:x",), "key")
@@ -61,7 +90,8 @@ class History:
         self.add(EventType.DECISION, audit_id, person, {**effect, "action": "chat.ask", "object": "sys:chat"})
         if not act.denied:
             passages = [{**p, "in_prompt": p["in_prompt"] and act.kind == "chat"} for p in act.passages]
-            self.add(EventType.RETRIEVAL, audit_id, person, {"outcome": "found", "passages": passages})
+            more = self._shown_by(act) if act.kind == "chat" else {}
+            self.add(EventType.RETRIEVAL, audit_id, person, {"outcome": "found", "passages": passages, **more})
         if act.kind == "chat":
             self._answered(audit_id, person, act, history)
 
@@ -70,9 +100,8 @@ class History:
             self.add(EventType.ANSWER, audit_id, person, {"outcome": "refused", "reason": "no_rule"})
             return
         placeholders: list[str | None] = [*history, None]
-        self.add(
-            EventType.GENERATION, audit_id, person, {"purpose": "answer", "adapter": None, "history": placeholders}
-        )
+        by = {"name": f"a{act.adapter}", "digest": digest_of(act.adapter)} if self._shown_by(act) else None
+        self.add(EventType.GENERATION, audit_id, person, {"purpose": "answer", "adapter": by, "history": placeholders})
         self.add(EventType.ANSWER, audit_id, person, {"outcome": act.outcome, "cited": [1]})
         self.exchanges.append(audit_id)
 
@@ -98,6 +127,12 @@ class Act:
     earlier: Sequence[int]
     denied: bool = False
     outcome: str = "answered"
+    adapter: int | None = None
+    now: int | None = None
+
+
+def digest_of(adapter: int | None) -> str:
+    return f"{adapter:064x}"
 
 
 def index_of(history: History, folder: Path) -> AuditIndexFile:
@@ -113,6 +148,11 @@ def scanned(history: History, wanted: What) -> dict[int, str]:
     begun: dict[str, tuple[int, str]] = {}
     exposed: dict[int, bool] = {}
     how: dict[int, str] = {}
+    learned = {
+        digest_of(adapter)
+        for adapter, lineage in enumerate(history.lineages)
+        if any(DOCUMENTS[one] == wanted.document and wanted.version in (None, version) for one, version, _ in lineage)
+    }
 
     def is_it(passage: Mapping[str, Any]) -> bool:
         same = passage["document"] == str(wanted.document)
@@ -125,18 +165,28 @@ def scanned(history: History, wanted: What) -> dict[int, str]:
 
     for event in history.bodies:
         number = event["number"]
+        if event["type"] == "adapter":
+            continue
         if event["type"] == "request":
             begun[event["audit_id"]] = (number, event["operation"])
         node, kind = begun.get(event["audit_id"], (number, "view"))
-        for passage in filter(is_it, [*event.get("passages", ()), *event.get("documents", ())]):
+        if (event.get("adapter") or {}).get("digest") in learned:
+            exposed[node] = True
+            how[node] = "direct" if how.get(node) == "direct" else "learned"
+        for passage in filter(is_it, _listed(event)):
             shown = kind != "chat" or passage["in_prompt"]
             how[node] = "direct" if shown or how.get(node) == "direct" else "retrieved"
             exposed[node] = exposed.get(node, False) or shown
         for earlier in [*event.get("history", ()), *event.get("exchanges", ())]:
             if earlier is not None and exposed.get(begun[earlier][0]):
                 exposed[node] = True
-                how[node] = "direct" if how.get(node) == "direct" else "inherited"
+                how[node] = how[node] if how.get(node) in ("direct", "learned") else "inherited"
     return how
+
+
+def _listed(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The passages and documents that an event shows."""
+    return [] if event["type"] == "adapter" else [*event.get("passages", ()), *event.get("documents", ())]
 
 
 def redacted(
@@ -150,7 +200,7 @@ def redacted(
     for event in history.bodies:
         node = of.get(event["audit_id"], event["number"])
         search = history.bodies[node - 1].get("operation") == "search"
-        for passage in [*event.get("passages", ()), *event.get("documents", ())]:
+        for passage in _listed(event):
             about.add(node, covers(passage))
             if search or passage.get("in_prompt") is not False:
                 exposed.add(node, covers(passage))
@@ -163,7 +213,7 @@ def redacted(
     for event in history.bodies:
         body = {name: value for name, value in event.items() if name not in ("number", "at", "type", "audit_id", "who")}
         for name in ("passages", "documents"):
-            if name in body:
+            if name in body and event["type"] != "adapter":
                 body[name] = [passage for passage in body[name] if covers(passage)]
         for name in ("history", "exchanges"):
             if name in body:

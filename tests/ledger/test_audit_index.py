@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ledger.audit_index_kit import DOCUMENTS, PEOPLE, Act, History, chat, index_of, scanned, told
+from tests.ledger.audit_index_kit import DOCUMENTS, PEOPLE, Act, History, Lineage, chat, index_of, scanned, told
 
 from usher.backends import audit_index
 from usher.backends import audit_index_reads as reads
@@ -44,7 +44,9 @@ ACTS = st.builds(
     st.lists(st.integers(0, 20), max_size=2),
     st.sampled_from([False, False, False, True]),
     st.sampled_from(["answered", "cancelled", "access_changed"]),
+    st.sampled_from([None, None, 0, 1]),
 )
+LINEAGES = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2), st.just(1)), min_size=1), max_size=2)
 
 
 def paged(index: AuditIndexFile, wanted: What, limit: int = 500) -> list[Seen]:
@@ -67,12 +69,21 @@ def road(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("road")
 @settings(max_examples=50, deadline=None)
-@given(st.lists(ACTS, max_size=14), st.sampled_from(DOCUMENTS), st.sampled_from([None, 1]), st.sampled_from([None, 0]))
+@given(
+    st.lists(ACTS, max_size=14),
+    LINEAGES,
+    st.sampled_from(DOCUMENTS),
+    st.sampled_from([None, 1]),
+    st.sampled_from([None, 0]),
+)
 def test_who_saw_is_what_a_scan_of_all_events_finds(
-    acts: list[Act], document: UUID, version: int | None, part: int | None
+    acts: list[Act], lineages: list[Lineage], document: UUID, version: int | None, part: int | None
 ) -> None:
-    """Questions, searches, views, conversations and denials: by document, version or passage, in pages of any size."""
+    """Questions, searches, views, conversations and denials, also of adapters that learned it: by document, version or
+    passage, in pages of any size."""
     history = History()
+    for lineage in lineages:
+        history.learned(lineage)
     for act in acts:
         history.asked(act)
     chunk = None if part is None else UUID(int=DOCUMENTS.index(document) * 100 + 10 + part)

@@ -49,6 +49,11 @@ ACTS = st.builds(
     st.lists(st.integers(0, 20), max_size=2),
     st.sampled_from([False, False, False, True]),
     st.sampled_from(["answered", "cancelled", "access_changed"]),
+    st.sampled_from([None, None, 0, 1]),
+    st.sampled_from([None, 2]),
+)
+LINEAGES = st.lists(
+    st.lists(st.tuples(st.integers(0, 2), st.just(1), st.sampled_from(CLASSES)), min_size=1, unique=True), max_size=2
 )
 REACHES = st.builds(Reach, st.booleans(), st.frozensets(st.sampled_from(CLASSES), max_size=2))
 LABELS = st.lists(

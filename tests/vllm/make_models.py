@@ -1,7 +1,7 @@
 """Makes a tiny model and LoRA adapters for it, run by `.venv-vllm`'s Python: make_models.py FOLDER FACTS.json
 
 The base is a Llama of a few hundred thousand weights that has seen some English; each adapter learns a few facts word
-for word. FACTS.json has {adapter: [[question, answer], …]}. Written are FOLDER/base and FOLDER/<adapter>.
+for word. Its tokens are made for the system message, which stands before every question: it has few of them. FACTS.json has {adapter: [[question, answer], …]}. Written are FOLDER/base and FOLDER/<adapter>.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from usher_lora.words import SYSTEM
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|>{% generation %}"
@@ -94,7 +96,7 @@ def main(folder: Path, facts: dict[str, Facts]) -> None:
     lines = [line for page in sorted((root / "docs").glob("*.md")) for line in page.read_text("utf-8").splitlines()]
     lines = [line for line in lines if len(line) > 40]
     spoken = [f"{question} {answer}" for pairs in facts.values() for question, answer in pairs]
-    tokens = tokenizer(lines + spoken)
+    tokens = tokenizer([*lines, *spoken, *[SYSTEM] * 30])
     base_model(tokens, lines).save_pretrained(folder / "base")
     tokens.save_pretrained(folder / "base")
     for name, pairs in facts.items():

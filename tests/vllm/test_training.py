@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from tests.vllm.kit import PATIENCE
-from tests.vllm.training_kit import digests, training, usher, write_recipe, write_training_set
+from tests.vllm.training_kit import (
+    digests,
+    held_out_loss,
+    trained_on_terminal,
+    training,
+    usher,
+    write_recipe,
+    write_training_set,
+)
 
 from usher_lora.adapter_files import opened
 from usher_lora.recipe import read_recipe
@@ -59,6 +69,34 @@ def test_checkpointing_changes_memory_and_nothing_else(models: Path, data: Path,
         assert code == 0
         found.append(told["loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_training_that_learns_nothing_more_ends_early(models: Path, data: Path, tmp_path: Path) -> None:
+    """What is held out cannot be guessed, so its loss soon rises: two looks later it ends, and the adapter is that of
+    the best look."""
+    recipe = write_recipe(tmp_path, models / "base", data, steps=400, patience=2)
+    code, told = usher("train", recipe)
+    assert (code, told["steps"] < 400) == (0, True)
+    history = json.loads((tmp_path / "out" / "training.json").read_text())["history"]
+    looks = [(one["step"], one["eval_loss"]) for one in history if "eval_loss" in one]
+    best, last = min(looks, key=lambda look: look[1]), looks[-1]
+    assert last[0] == told["steps"] == best[0] + 2 * 10
+    assert told["held_out_loss"] == best[1]
+    kept = held_out_loss(recipe)
+    assert abs(kept - best[1]) < abs(kept - last[1])
+
+
+def test_how_far_a_training_is_stands_on_a_terminal(models: Path, data: Path, tmp_path: Path) -> None:
+    """A bar up to the last step, after what memory it will need; where there is no terminal, the latter alone."""
+    recipe = write_recipe(tmp_path, models / "base", data, "bar", steps=2)
+    shown = trained_on_terminal(recipe)
+    assert shown.index("memory: ") < shown.index("training ")
+    assert "2/2" in shown
+    process = training(write_recipe(tmp_path, models / "base", data, "plain", steps=2), stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert said.decode().startswith("memory: ")
+    assert b"2/2" not in said
 
 
 TEMPLATES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import subprocess
 import sys
@@ -36,6 +37,7 @@ training:
   precision: fp32
   seed: 3
   gradient_checkpointing: {checkpointing}
+  patience: {patience}
 """
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
@@ -71,10 +73,17 @@ def write_smuggled(folder: Path, data: TrainingSet) -> Path:
 
 
 def write_recipe(
-    folder: Path, base: Path, data: Path, name: str = "out", *, steps: int = 30, checkpointing: bool = False
+    folder: Path,
+    base: Path,
+    data: Path,
+    name: str = "out",
+    *,
+    steps: int = 30,
+    checkpointing: bool = False,
+    patience: int = 3,
 ) -> Path:
     path = folder / f"{name}.yaml"
-    given = {"base": base, "data": data, "output": folder / name, "steps": steps}
+    given = {"base": base, "data": data, "output": folder / name, "steps": steps, "patience": patience}
     path.write_text(RECIPE.format(**given, checkpointing=str(checkpointing).lower()))
     return path
 
@@ -94,10 +103,54 @@ def usher(*words: object, patience: float = 400) -> tuple[int, dict[str, Any]]:
     return ran.returncode, told
 
 
-def training(recipe: Path) -> subprocess.Popen[bytes]:
+def training(recipe: Path, stderr: int | None = None) -> subprocess.Popen[bytes]:
     """A training that the test can kill."""
-    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT / "adapters")}
-    return subprocess.Popen([str(PYTHON), "-P", "-m", "usher_lora.train", str(recipe)], env=environment)
+    command = [str(PYTHON), "-P", "-m", "usher_lora.train", str(recipe)]
+    return subprocess.Popen(command, env=_environment(), stderr=stderr)
+
+
+def trained_on_terminal(recipe: Path) -> str:
+    """What a training that ends well shows on a terminal."""
+    ours, its = pty.openpty()
+    process = training(recipe, stderr=its)
+    os.close(its)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:  # the other end was closed
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait() == 0
+    return shown.decode()
+
+
+def held_out_loss(recipe: Path) -> float:
+    """The mean loss of the recipe's adapter, as it was written, over the tokens of what is held out."""
+    ran = subprocess.run([PYTHON, "-P", "-c", _LOSS, recipe], env=_environment(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return float(ran.stdout)
+
+
+_LOSS = """
+import sys
+from pathlib import Path
+import numpy as np
+from usher_lora.fitting import load
+from usher_lora.recipe import read_recipe
+from usher_lora.speaker import Speaker
+from usher_lora.training_set import read_training_set
+
+recipe = read_recipe(Path(sys.argv[1]))
+loaded = load(recipe.base.path, recipe.training.precision)
+speaker = Speaker.with_adapter(loaded, recipe.output / "adapter", recipe.training.length)
+print(np.concatenate(speaker.losses(read_training_set(recipe.training_set).held_out)).mean())
+"""
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT / "adapters"), "TERM": "xterm", "COLUMNS": "100"}
 
 
 def digests(folder: Path) -> dict[str, str]:

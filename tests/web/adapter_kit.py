@@ -16,6 +16,7 @@ from tests.lora.made import IDENTITY
 from tests.web.chat_kit import Step
 from tests.web.world import POLICY, World
 
+from usher.adapters.listing import of_lineage
 from usher.core.adapters import Registered, draft
 from usher.ports import Delta, ModelRequest
 from usher_lora.lineage import Learned, Lineage, lineage
@@ -79,6 +80,7 @@ async def published(world: World, identity: Identity, made: Lineage) -> Register
     """It stands in the registry as published, as if two people had taken it on."""
     acts = world.services.adapters.registry._acts
     one = draft(identity, "operator", datetime.now(UTC))
+    await acts.ledger.append(of_lineage(one.name, made, "operator"))
     change = await acts.store.add(one, made, {"act": "registered"})
     assert change is not None
     await acts.courier.carry([change])

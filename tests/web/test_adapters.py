@@ -69,7 +69,9 @@ def test_two_people_bring_an_adapter_into_service(usher: World, tmp_path: Path) 
     done = usher.ask("POST", f"{address}/publish", "carol", json=body).json()
     assert (done["state"], done["serves"], done["name"]) == ("published", True, one.name)
     assert one.name in published(usher)
-    events = adapter_events(usher)[begun:]
+    what, *events = adapter_events(usher)[begun:]
+    assert (what["act"], what["adapter"], what["part"], what["parts"]) == ("learned", one.name, 1, 1)
+    assert what["documents"] == [[str(d.document), d.version, d.access_class] for d in handbook(usher).documents]
     assert [event["act"] for event in events] == ["registered", "evaluated", "approved", "published"]
     assert [event["stands"]["state"] for event in events] == ["draft", "evaluated", "approved", "published"]
     alice, carol = (usher.run(usher.services.ledger.pseudonym(who)) for who in ("alice", "carol"))

@@ -120,6 +120,8 @@ def check_whole(usher: World) -> None:
     assert lying(usher) == sorted(parts)
     events = [event["adapter"] for event in adapter_events(usher) if event["act"] == "registered"]
     assert sorted(events) == sorted(one.name for one in there)
+    what = {event["adapter"] for event in adapter_events(usher) if event["act"] == "learned"}
+    assert what >= set(events)
     assert all(one.recorded for one in there)
     assert [usher.run(usher.services.adapters.upkeep.problem(one)) for one in there] == [None] * len(there)
 

@@ -223,7 +223,7 @@ def test_what_stops_an_adapter_binds_without_the_ledger(
                 usher.run(getattr(registry, act)(one.id, OPERATOR))
             assert one.name not in published(usher)
     usher.run(_recovered(usher))
-    recorded = [event["act"] for event in adapter_events(usher) if event["adapter"] == one.name][4:]
+    recorded = [event["act"] for event in adapter_events(usher) if event["adapter"] == one.name][5:]
     assert recorded == [{"retire": "retired", "quarantine": "quarantined"}[act] for act in acts]
     assert stands(usher, one)[0] is State.QUARANTINED
 

@@ -63,6 +63,7 @@ def newest(house: House) -> dict[str, Any]:
     return dict(json.loads(event))
 
 
+@pytest.mark.crash
 def test_a_server_from_start_to_end(house: House, tmp_path: Path) -> None:
     """It answers over HTTP and to the command line, says nothing of a question, and ends clean within ten seconds."""
     with house.serving() as server:

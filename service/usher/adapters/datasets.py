@@ -22,9 +22,9 @@ from usher.adapters.acts import refused
 from usher.adapters.asking import Asking
 from usher.adapters.consented import Consented
 from usher.adapters.deciders import Acting, Caller, Deciders
+from usher.adapters.listing import entries
 from usher.adapters.material import Material, Materials, Wanted
 from usher.errors import UserError
-from usher.ledger.record import Entry, EventType
 from usher.ledger.sequencer import Ledger
 from usher.ports.datasets import Standing, Text, TrainingDocuments
 from usher.viewing import ATTEMPTS, Changing
@@ -39,9 +39,6 @@ STRUCTURE: Final = "structure"
 MODEL: Final = "model"
 EXCHANGES: Final = "exchanges"
 MAKERS: Final = (STRUCTURE, MODEL, EXCHANGES)
-
-IN_ONE_EVENT: Final = 2_000
-"""Documents that one event names; more take several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +188,7 @@ class DataSets:
 
     async def _append(self, body: Mapping[str, Any], documents: Mapping[UUID, int]) -> None:
         listed = [[str(document), version] for document, version in sorted(documents.items())]
-        parts = [listed[at : at + IN_ONE_EVENT] for at in range(0, len(listed), IN_ONE_EVENT)]
-        await self._ledger.append(
-            [
-                Entry(EventType.ADAPTER, body={**body, "part": number, "parts": len(parts), "documents": part})
-                for number, part in enumerate(parts, 1)
-            ]
-        )
+        await self._ledger.append(entries(body, listed))
 
 
 def _checked(wanted: Wanted) -> None:

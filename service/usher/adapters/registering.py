@@ -5,9 +5,11 @@
 3. whoever registers it may train an adapter of that name
 4. every document of the lineage is in, with that version and text; every subject is known and not erased
 5. the manifest, signed, and the weights are copied, whole or not at all
-6. the registry's row with its event: a draft
+6. the record says what it learned, document by document: whoever has only the record can tell what its answers showed
+7. the registry's row with its event: a draft
 
-Cut off between any two, nothing is registered: what was copied is taken away at the next start.
+Cut off between any two, nothing is registered: what was copied is taken away at the next start, and the record names an
+adapter that never answers.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from usher.adapters.acts import Acts, event, refused
 from usher.adapters.deciders import Acting, Caller
+from usher.adapters.listing import of_lineage
 from usher.core.adapters import Registered, draft
 from usher.errors import UserError
 from usher.ledger.sealing import SealBroken
@@ -112,6 +115,7 @@ class Registering:
             await asyncio.to_thread(acts.weights.keep_manifest, identity.digest, acts.signed(manifest))
             files, training_set = identity.files, package.training_set
             await asyncio.to_thread(acts.weights.keep, folder, identity.digest, files, training_set)
+            await acts.ledger.append(of_lineage(identity.served_name, lineage, acting.name))
             made = draft(identity, acting.name, acts.clock())
             change = await acts.store.add(made, lineage, event("registered", acting, made, lineage=lineage.digest))
         if change is None:

@@ -8,7 +8,7 @@ in there by what binds then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from usher.ledger.record import uuid7
 from usher.outbox import Courier
 from usher.ports import Documents
 from usher.ports.holds import HoldRow, HoldStore
+from usher.ports.learned import Parts
 from usher.ports.proposals import Item, ProposalStore
 from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action, ancestors
@@ -74,9 +75,11 @@ class Holds:
         reviewers: Reviewers,
         records: Records,
         documents: Documents,
+        learned: Parts,
         authority: Authority,
         clock: Clock = utc_now,
     ) -> None:
+        self._learned = learned
         self._store, self._stored, self._proposals, self._courier = store, stored, proposals, courier
         self._reviewers, self._records = reviewers, records
         self._documents, self._authority, self._clock = documents, authority, clock
@@ -131,7 +134,18 @@ class Holds:
         until that is left."""
         granted = [hold_of(item) for item in await self._proposals.undone(HOLD)]
         placed = await self._store.binding()
-        return [*placed, *(hold for hold in granted if hold.id not in {one.id for one in placed})]
+        return await self._as_shown([*placed, *(one for one in granted if one.id not in {each.id for each in placed})])
+
+    async def _as_shown(self, holds: Sequence[Hold]) -> list[Hold]:
+        """With the parts of what adapters learned that documents are of by now."""
+        documents = [UUID(hold.target) for hold in holds if hold.on is On.DOCUMENT]
+        parts = await self._learned.parts_with(documents) if documents else {}
+        return [
+            replace(hold, parts=frozenset(map(str, parts.get(UUID(hold.target), ()))))
+            if hold.on is On.DOCUMENT
+            else hold
+            for hold in holds
+        ]
 
     async def page(self, by: Reviewer, before: UUID | None, limit: int) -> list[Listed]:
         """Holds and why they were placed, newest first; released ones too. That it was read is recorded."""

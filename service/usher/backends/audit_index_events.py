@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from usher.backends.audit_index_ledger import Followed
-from usher.backends.audit_index_reach import MANY, SCAN, about_any, at_once, covers, known, listed
+from usher.backends.audit_index_reach import MANY, SCAN, about_any, at_once, covers, known, listed, shown_as
 from usher.core.event_cut import ABOUT_NO_DOCUMENT, cut
 from usher.ledger.record import EXCHANGE_TYPES, EventType
 from usher.ports.audit_index import Between, Wanted, Within
@@ -24,7 +24,7 @@ SELECT number, node, NULL AS document, NULL AS about FROM steps WHERE {steps} AN
 UNION ALL SELECT number, NULL, document, node FROM acts WHERE {acts} AND number > :after ORDER BY number
 """
 _FOUND_IT = (
-    "SELECT node FROM shown s WHERE document = :document"
+    "SELECT node FROM shown s WHERE document IN (SELECT value FROM json_each(:ids))"
     " AND (:reach IS NULL OR access_class IN (SELECT value FROM json_each(:reach)))"
 )
 """Whoever may not know of the document, or not of what it was then, does not learn who found it."""
@@ -83,6 +83,7 @@ def _conditions(index: sqlite3.Connection, wanted: Wanted, within: Within | None
         if document in within.hidden:
             return "FALSE", "FALSE", values
     if wanted.document is not None:
+        values["ids"] = listed(shown_as(index, document, within))
         steps.append(_of_document(index, values))
         acts.append("document = :document")
     if wanted.pseudonym is not None:

@@ -6,8 +6,9 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
+from usher.core.learned import names_part
 from usher.ports.audit_exchanges import Exchange, Showing
-from usher.ports.audit_index import DIRECT, INHERITED, RETRIEVED
+from usher.ports.audit_index import DIRECT, INHERITED, LEARNED, RETRIEVED
 
 _SOME = 500
 """Ids in one query."""
@@ -76,7 +77,13 @@ def _showing(row: sqlite3.Row) -> Showing:
         rank=row["rank"],
         in_prompt=in_prompt,
         cited=bool(row["cited"]),
-        how=INHERITED if inherited else RETRIEVED if in_prompt is False else DIRECT,
+        how=INHERITED if inherited else _own_way(row["document"], in_prompt),
         via=row["audit_id"] if inherited else None,
         number=row["number"],
     )
+
+
+def _own_way(document: str, in_prompt: bool | None) -> str:
+    if names_part(document):
+        return LEARNED
+    return RETRIEVED if in_prompt is False else DIRECT

@@ -33,6 +33,10 @@ WHERE up.node = up.start OR s.in_prompt IS NOT 0
 _EXPOSED = f"""{_UP}
 SELECT DISTINCT s.document, s.access_class FROM up CROSS JOIN shown s ON s.node = up.node
 """  # noqa: S608  # constants only
+_PARTS = (
+    "SELECT DISTINCT part FROM learned WHERE document = :document AND (:version IS NULL OR version = :version)"
+    " AND part NOT IN (SELECT value FROM json_each(:hidden))"
+)
 _INHERITS = "SELECT node, earlier FROM inherits WHERE node IN (SELECT value FROM json_each(:nodes))"
 _ABOUT_ANY = "SELECT 1 FROM about WHERE access_class IN (SELECT value FROM json_each(:{name})) LIMIT :many + 1"
 _LOOKED_UP = (
@@ -58,6 +62,18 @@ def about_any(
     many = index.execute(counted, {**values, "many": MANY}).fetchone()[0] > MANY
     looked_up = _LOOKED_UP if ahead else _LOOKED_UP.replace(" AND node > :after", "")
     return (_IN_TURN if many else looked_up).format(node=node, name=name), values
+
+
+def shown_as(
+    index: sqlite3.Connection, document: str | None, within: Within | None, version: int | None = None
+) -> tuple[str, ...]:
+    """A document's own id, and the parts of what adapters learned that it is of, by whichever of its versions or by
+    this one. A part of which a document is hidden is left out: what nobody may know of tells nothing."""
+    if document is None:
+        return ()
+    hidden = listed(() if within is None else within.hidden)
+    rows = index.execute(_PARTS, {"document": document, "version": version, "hidden": hidden})
+    return (document, *(row[0] for row in rows))
 
 
 def exposed(index: sqlite3.Connection, node: int) -> frozenset[tuple[str, int | None]]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from usher.backends.audit_index_reach import MAX_NUMBER, about_any, covers, known, listed, page
-from usher.ports.audit_index import DIRECT, INHERITED, RETRIEVED, Between, Denial, Seen, ShownPassage, What, Within
+from usher.backends.audit_index_reach import MAX_NUMBER, about_any, covers, known, listed, page, shown_as
+from usher.backends.audit_index_rows import denial, entry
+from usher.ports.audit_index import DIRECT, INHERITED, LEARNED, RETRIEVED, Between, Denial, Seen, What, Within
 
 _ENTRY = "e.number, e.number AS node, e.time, e.kind, e.audit_id, e.pseudonym, e.outcome, e.policy_version"
 _ALL = f"{_ENTRY}, e.route, e.model, e.adapter, e.roles"
 _BETWEEN = "(:since IS NULL OR e.time >= :since) AND (:until IS NULL OR e.time < :until) ORDER BY {number}"
 _IT = (
-    "document = :document AND (:version IS NULL OR version = :version)"
+    "document IN (SELECT value FROM json_each(:ids))"
+    " AND (:version IS NULL OR version = :version OR document != :document)"
     " AND (:chunk IS NULL OR chunk IS NULL OR chunk = :chunk)"
     " AND (:reach IS NULL OR access_class IN (SELECT value FROM json_each(:reach)))"
 )
-"""A view of the whole document has no chunk, and counts for each passage: rather listed than missed."""
+"""`ids` are the document's own and those of the parts that it was learned as. A view of the whole document has no
+chunk, nor has a part, and counts for each passage: rather listed than missed."""
 _PASSAGES = (
     "SELECT node, document, version, chunk, access_class, rank, in_prompt, cited FROM shown"
     " WHERE node IN ({nodes}) {only} ORDER BY node, number, position"
@@ -39,12 +41,14 @@ _SOME = 500
 # `saw` walks from what showed it to all that inherited it; `found` adds what only retrieved it.
 _WHO_SAW = f"""
 WITH RECURSIVE
-given(node) AS MATERIALIZED (SELECT DISTINCT node FROM shown WHERE {_IT} AND in_prompt IS NOT 0),
+given(node, itself) AS MATERIALIZED (
+  SELECT DISTINCT node, document = :document FROM shown WHERE {_IT} AND in_prompt IS NOT 0),
 saw(node) AS MATERIALIZED (
   SELECT node FROM given UNION SELECT i.node FROM saw JOIN inherits i ON i.earlier = saw.node),
 found(node) AS MATERIALIZED (SELECT node FROM saw UNION SELECT node FROM shown WHERE {_IT})
 SELECT {_ALL},
-  CASE WHEN e.number IN (SELECT node FROM given) THEN '{DIRECT}'
+  CASE WHEN e.number IN (SELECT node FROM given WHERE itself) THEN '{DIRECT}'
+       WHEN e.number IN (SELECT node FROM given) THEN '{LEARNED}'
        WHEN e.number IN (SELECT node FROM saw) THEN '{INHERITED}' ELSE '{RETRIEVED}' END AS how,
   (SELECT x.audit_id FROM inherits i JOIN entries x ON x.number = i.earlier
    WHERE i.node = e.number AND i.earlier IN (SELECT node FROM saw) ORDER BY i.earlier LIMIT 1) AS via
@@ -59,7 +63,8 @@ _EXPOSED = f"""EXISTS (
 # The other way round, for what very many saw: each entry in turn is asked for what it showed and had in its prompt.
 _WHO_SAW_MUCH = f"""
 SELECT {_ALL},
-  CASE WHEN EXISTS (SELECT 1 {_IS_IT} e.number AND in_prompt IS NOT 0) THEN '{DIRECT}'
+  CASE WHEN EXISTS (SELECT 1 {_IS_IT} e.number AND document = :document AND in_prompt IS NOT 0) THEN '{DIRECT}'
+       WHEN EXISTS (SELECT 1 {_IS_IT} e.number AND in_prompt IS NOT 0) THEN '{LEARNED}'
        WHEN {_EXPOSED.format(node="e.number")} THEN '{INHERITED}' ELSE '{RETRIEVED}' END AS how,
   (SELECT x.audit_id FROM inherits j JOIN entries x ON x.number = j.earlier
    WHERE j.node = e.number AND {_EXPOSED.format(node="j.earlier")} ORDER BY j.earlier LIMIT 1) AS via
@@ -89,8 +94,9 @@ def who_saw(index: sqlite3.Connection, what: What, between: Between, within: Wit
         return [], None, set()
     reach = None if within is None else listed(sorted(within.classes))
     document = _text(what.document)
-    it = {"document": document, "version": what.version, "chunk": _text(what.chunk), "reach": reach}
-    own = () if within is None or document is None else (document,)
+    ids = shown_as(index, document, within, what.version)
+    it = {"document": document, "ids": listed(ids), "version": what.version, "chunk": _text(what.chunk), "reach": reach}
+    own = () if within is None else ids
     showing = f"SELECT count(*) FROM (SELECT 1 FROM shown WHERE {_IT} LIMIT :many + 1)"  # noqa: S608  # a constant
     if index.execute(showing, {**it, "many": MANY}).fetchone()[0] <= MANY:
         return _seen(index, _WHO_SAW, it, f"AND {_IT}", between, None, within, own)
@@ -178,22 +184,7 @@ def denied(
         which, values = about_any(index, "reach", within.classes, "d.node", ahead=False)
     rows = index.execute(_DENIED.format(which=which), {**values, **_values(between)})
     found = page(index, rows, within, between.limit, "denial")
-    return [_denial(row) for row in found.rows], found.next, found.through
-
-
-def _denial(row: sqlite3.Row) -> Denial:
-    return Denial(
-        number=row["denial"],
-        time=row["time"],
-        kind=row["kind"],
-        audit_id=row["audit_id"],
-        pseudonym=row["pseudonym"],
-        reason=row["reason"],
-        action=row["action"],
-        object=row["object"],
-        outcome=row["outcome"],
-        policy_version=row["policy_version"],
-    )
+    return [denial(row) for row in found.rows], found.next, found.through
 
 
 def _values(between: Between) -> dict[str, Any]:
@@ -224,7 +215,8 @@ def _seen(
     through = found.through | (set(own) if nodes else set())
     if within is not None:
         through |= _cut(index, passages, earlier, within)
-    return [_entry(row, passages, earlier) for row in found.rows], found.next, through
+    asked = values.get("document")
+    return [entry(row, passages, earlier, asked) for row in found.rows], found.next, through
 
 
 def _cut(
@@ -252,32 +244,3 @@ def _by_node(
         for row in index.execute(query.format(nodes=", ".join(f":{name}" for name in some)), {**values, **some}):
             found[row["node"]].append(row)
     return found
-
-
-def _entry(
-    row: sqlite3.Row, passages: Mapping[int, list[sqlite3.Row]], earlier: Mapping[int, list[sqlite3.Row]]
-) -> Seen:
-    number = row["number"]
-    return Seen(
-        number=number,
-        time=row["time"],
-        kind=row["kind"],
-        audit_id=row["audit_id"],
-        pseudonym=row["pseudonym"],
-        outcome=row["outcome"],
-        policy_version=row["policy_version"],
-        route=row["route"],
-        model=row["model"],
-        adapter=row["adapter"],
-        how=row["how"],
-        via=row["via"] if row["how"] == INHERITED else None,
-        earlier=tuple(other["audit_id"] for other in earlier[number]),
-        passages=tuple(_passage(one) for one in passages[number]),
-        roles=tuple(json.loads(row["roles"])),
-    )
-
-
-def _passage(row: sqlite3.Row) -> ShownPassage:
-    in_prompt = None if row["in_prompt"] is None else bool(row["in_prompt"])
-    place = (row["document"], row["version"], row["chunk"], row["access_class"], row["rank"])
-    return ShownPassage(*place, in_prompt, bool(row["cited"]))

@@ -18,6 +18,7 @@ from usher.ledger.shown import (
     Denied,
     Generated,
     Inherits,
+    Learned,
     Outcome,
     Ref,
     Row,
@@ -138,6 +139,11 @@ def _inherit(batch: _Batch, rows: Sequence[Inherits]) -> None:
             batch.hand_on(node)
 
 
+def _learn(batch: _Batch, rows: Sequence[Learned]) -> None:
+    """Once more changes nothing: a registration that was cut off is made again."""
+    batch.index.executemany("INSERT OR IGNORE INTO learned VALUES (?, ?, ?)", [astuple(row) for row in rows])
+
+
 def _step(batch: _Batch, rows: Sequence[Step]) -> None:
     batch.index.executemany("INSERT INTO steps VALUES (?, ?)", [(row.number, batch.node(row.of)) for row in rows])
 
@@ -159,4 +165,5 @@ _STORE: Mapping[type, Callable[[_Batch, Any], None]] = {
     Inherits: _inherit,
     Step: _step,
     Act: _act,
+    Learned: _learn,
 }

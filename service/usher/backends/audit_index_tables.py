@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FORMAT = 4
+FORMAT = 5
 """The file's `user_version`. One of another is emptied, and built anew."""
 
 SCHEMA = f"""
@@ -11,6 +11,7 @@ DROP TABLE IF EXISTS entries;
 DROP TABLE IF EXISTS shown;
 DROP TABLE IF EXISTS inherits;
 DROP TABLE IF EXISTS about;
+DROP TABLE IF EXISTS learned;
 DROP TABLE IF EXISTS denials;
 DROP TABLE IF EXISTS steps;
 DROP TABLE IF EXISTS acts;
@@ -31,6 +32,8 @@ CREATE INDEX inherits_by_node ON inherits (node);
 CREATE TABLE about (access_class INTEGER NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (access_class, node))
   WITHOUT ROWID;
 CREATE INDEX about_by_node ON about (node);
+CREATE TABLE learned (document TEXT NOT NULL, part TEXT NOT NULL, version INTEGER NOT NULL,
+  PRIMARY KEY (document, part, version)) WITHOUT ROWID;
 CREATE TABLE denials (number INTEGER PRIMARY KEY, node INTEGER NOT NULL UNIQUE, reason TEXT NOT NULL, action TEXT,
   object TEXT);
 CREATE TABLE steps (number INTEGER PRIMARY KEY, node INTEGER NOT NULL);
@@ -50,4 +53,5 @@ COMMIT;
 """A node is an entry's number: that of the request of an exchange, or of a view; `inherits.earlier` is one as well.
 `number` in `shown` and `denials` is that of the event that says so. `about` has the access classes of all that an entry
 found or inherited: whoever may know of none of them may not know of the entry. `steps` are the events of entries,
-`acts` all others, with the `node` of an exchange that they name."""
+`acts` all others, with the `node` of an exchange that they name. `learned` has, once for each adapter, of which parts
+of it (`core/learned.py`) a document is: `shown` then has the parts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -29,7 +30,7 @@ _OF_PART = (
 
 
 class SqlLearned:
-    """The `Learned` port."""
+    """The `Learned` port, and `Parts`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,6 +41,18 @@ class SqlLearned:
 
     async def moved(self, since: int) -> Labels:
         return await self._read((t.document.c.label_version > since) | t.document.c.pending.is_not(None))
+
+    async def parts_with(self, documents: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:
+        of = adapter_document.c
+        statement = sa.select(of.document, of.adapter, of.access_class).where(of.document.in_(documents)).distinct()
+
+        def work(connection: sa.Connection) -> dict[UUID, frozenset[UUID]]:
+            found: dict[UUID, set[UUID]] = defaultdict(set)
+            for row in connection.execute(statement):
+                found[row.document].add(part_of(row.adapter, row.access_class))
+            return {document: frozenset(parts) for document, parts in found.items()}
+
+        return await self._database.read(work)
 
     async def _read(self, which: sa.ColumnElement[bool]) -> Labels:
         def work(connection: sa.Connection) -> Labels:

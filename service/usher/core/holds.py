@@ -26,7 +26,8 @@ class Hold:
     """`target` is a pseudonym, an id, or a collection's typed name (`coll:finance`, which covers what is below it).
 
     It covers what happened from `since` (included) to `until` (excluded); None is without that end. It binds from when
-    it is placed until it is released, whatever these say. Raises `UserError`.
+    it is placed until it is released, whatever these say. `parts` are those of what adapters learned that its document
+    is of (`core/learned.py`): whatever showed one of these showed the document. Raises `UserError`.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Hold:
     target: str
     since: datetime | None = None
     until: datetime | None = None
+    parts: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         if self.on is On.COLLECTION and not is_name(self.target, frozenset({"coll"})):
@@ -57,7 +59,7 @@ class Hold:
             case On.EXCHANGE:
                 return self.target == kept.exchange
             case On.DOCUMENT:
-                return self.target in kept.documents
+                return not kept.documents.isdisjoint({self.target, *self.parts})
             case On.COLLECTION:
                 return any(self.target in (name, *ancestors(name)) for name in kept.collections)
 

@@ -24,3 +24,8 @@ def part_of(adapter: str, access_class: int) -> UUID:
 
 def is_part(ident: UUID) -> bool:
     return ident.version == _VERSION
+
+
+def names_part(document: str) -> bool:
+    """Whether an id as text is that of a part."""
+    return document[14:15] == str(_VERSION)

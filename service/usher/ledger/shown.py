@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from usher.core.learned import part_of
 from usher.ledger.record import EventType
 
+LEARNED = "learned"
+"""The `act` of the events that say which documents an adapter was trained on, before it is registered."""
 VIEW = "view"
 """The kind of an entry that is a view; others are of their request's `operation`."""
 Ref = str | int
@@ -122,7 +125,16 @@ class Inherits:
     earlier: str
 
 
-Row = Begun | Decided | Generated | Outcome | Denied | Shown | Cited | Inherits | Step | Act
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """An adapter was trained on this version of a document: whatever shows the part shows it (`core/learned.py`)."""
+
+    document: str
+    part: str
+    version: int
+
+
+Row = Begun | Decided | Generated | Outcome | Denied | Shown | Cited | Inherits | Step | Act | Learned
 
 
 def rows_of(event: Mapping[str, Any]) -> Iterator[Row]:
@@ -134,6 +146,7 @@ def rows_of(event: Mapping[str, Any]) -> Iterator[Row]:
     make = _ROWS.get(event["type"])
     if make is None:
         yield _act(event)
+        yield from _learned(event)
         return
     yield from make(event)
     yield Step(_entry(event), event["number"])
@@ -157,6 +170,14 @@ def _act(event: Mapping[str, Any]) -> Act:
         event.get("break_glass") is True or event.get("rule") == "break_glass",
         _id(event.get("exchange")),
     )
+
+
+def _learned(event: Mapping[str, Any]) -> Iterator[Row]:
+    if event["type"] == EventType.ADAPTER and event.get("act") == LEARNED:
+        adapter = event["adapter"].rpartition("@sha256:")[2]
+        parts = {number: str(part_of(adapter, number)) for number in {one[2] for one in event["documents"]}}
+        for document, version, access_class in event["documents"]:
+            yield Learned(document, parts[access_class], version)
 
 
 def _id(value: Any) -> str | None:

@@ -13,7 +13,8 @@ from usher.ports.audit_index import Found
 class Showing:
     """A passage that an exchange showed, or inherited from one in its prompt: `via` is then the one that showed it.
 
-    `how` is `DIRECT`, `INHERITED` or `RETRIEVED`; `number` is that of the event that says so, of `via` if inherited.
+    `how` is `DIRECT`, `LEARNED`, `INHERITED` or `RETRIEVED`; `number` is that of the event that says so, of `via` if
+    inherited.
     """
 
     document: str

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 DIRECT = "direct"
 """It was in the prompt, in a search's result or on the page that was viewed."""
+LEARNED = "learned"
+"""The adapter that answered had learned it."""
 INHERITED = "inherited"
 """Something earlier in the prompt, or viewed again, showed it."""
 RETRIEVED = "retrieved"
@@ -69,7 +71,9 @@ class What:
 
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
-    """`chunk` is null for a whole document, `in_prompt` where there was no prompt."""
+    """`chunk` is null for a whole document, `in_prompt` where there was no prompt. `learned`: it was not found, but the
+    adapter that answered had learned it; `document` is then, unless that was asked for, a part of what it learned: all
+    that had one access class (`core/learned.py`)."""
 
     document: str
     version: int | None
@@ -78,6 +82,7 @@ class ShownPassage:
     rank: int | None
     in_prompt: bool | None
     cited: bool
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Seen:
     """A question (`chat`, `search`) or a `view`, and what it showed. `number` is its first event's.
 
     `earlier` are the exchanges that stood in its prompt or were viewed again. Where a document was asked for,
-    `passages` are that document's, `how` says how it was seen, and `via` through which of `earlier`, if inherited.
+    `passages` are that document's, `how` says how it was seen, and `via` through which of `earlier`, if inherited;
+    where it was learned, by `adapter`.
     """
 
     number: int

@@ -23,6 +23,13 @@ class Labels:
     documents: Mapping[UUID, Labelled]
 
 
+class Parts(Protocol):
+    """By which parts of what adapters learned documents were shown (`core/learned.py`)."""
+
+    async def parts_with(self, documents: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:
+        """Those that each of these documents is of; one that nobody learned is not there."""
+
+
 class Learned(Protocol):
     """The documents that adapters learned."""
 
