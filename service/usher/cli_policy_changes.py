@@ -225,7 +225,7 @@ def _told(done: dict[str, Any], key: str | None, server: str | None, json: bool)
 
 
 def _in_force(done: dict[str, Any]) -> None:
-    say(f"policy version {done['version']} is in force, digest {done['digest']}")
+    say(f"policy version {done['version']} is in force")
     if done.get("state") == "unreviewed":
         tell(done, needs_approval=False)
     bullets(f"warning: {warning}" for warning in done.get("warnings", ()))
