@@ -50,7 +50,8 @@ class Published:
     @classmethod
     def of(cls, served: Served, lineage: Lineage, since: datetime) -> Self:
         learned: dict[UUID, tuple[int, tuple[int, ...]]] = {}
-        for one in lineage.documents:  # sorted, so that a document's newest version comes last
+        kept = {(one.document, one.version): one for one in lineage.documents}  # each once, as the registry has them
+        for one in kept.values():  # sorted, so that a document's newest version comes last
             before = learned.get(one.document, (0, ()))[1]
             classes = before if one.access_class in before else (*before, one.access_class)
             learned[one.document] = (one.version, classes)

@@ -3,7 +3,8 @@
 1. the folder is read, and everything in it that can be wrong looked at
 2. the manifest says what the files, the lineage, the training set and the base are; each is compared
 3. whoever registers it may train an adapter of that name
-4. every document of the lineage is in, with that version and text; every subject is known and not erased
+4. every document of the lineage is in, with that version and text; every subject is known and not erased; the leave to
+   learn from each exchange of the training set stands; what it was built from, the base too, is inherited whole
 5. the manifest, signed, and the weights are copied, whole or not at all
 6. the record says what it learned, document by document: whoever has only the record can tell what its answers showed
 7. the registry's row with its event: a draft
@@ -15,7 +16,9 @@ adapter that never answers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
+from uuid import UUID
 
 from usher.adapters.acts import Acts, event, refused
 from usher.adapters.deciders import Acting, Caller
@@ -26,11 +29,12 @@ from usher.ledger.sealing import SealBroken
 from usher.ports.adapters import LearnedTexts, Package
 from usher_lora.canonical import sha256
 from usher_lora.faults import AdapterFault
-from usher_lora.lineage import Lineage, ParentKind
+from usher_lora.lineage import Lineage, Parent, ParentKind
 from usher_lora.lineage import parse as parse_lineage
 from usher_lora.manifest import Identity, Manifest, split_served_name
 from usher_lora.manifest import parse as parse_manifest
 from usher_lora.peft_config import ServerLimits
+from usher_lora.training_set import given
 from usher_policy.vocabulary import Action
 
 _ANEW = "train it anew: its manifest is written with it"
@@ -49,10 +53,10 @@ class Registering:
         limits = self._limits()
         try:
             package = await asyncio.to_thread(self._acts.weights.read, folder, limits)
-            manifest, lineage = opened(package)
+            manifest, lineage = await asyncio.to_thread(opened, package)
             await self.check_base(manifest.identity)
             acting = await self._acts.deciders.judged(by, manifest.identity.policy_object, Action.ADAPTER_TRAIN)
-            await self._check_lineage(lineage)
+            await self._check_lineage(lineage, given(package.training_set))
             return await self._kept(folder, manifest, lineage, package, acting)
         except AdapterFault as fault:
             raise refused(fault) from None
@@ -75,7 +79,7 @@ class Registering:
             raise UserError("USHER_MODEL", "is not set, so nothing serves adapters", "name the model server's base")
         return self._acts.limits
 
-    async def _check_lineage(self, lineage: Lineage) -> None:
+    async def _check_lineage(self, lineage: Lineage, exchanges: Collection[tuple[str, UUID]]) -> None:
         remedy = "make the data set anew from what is there now, and train on that"
         unknown = await self._acts.store.unknown(lineage)
         if unknown:
@@ -90,18 +94,38 @@ class Registering:
                 known = None
             if known is None:
                 raise AdapterFault("lineage.subjects", "name somebody who is not known, or was erased", remedy)
-        for parent in lineage.parents:
-            if parent.kind is ParentKind.ADAPTER:
-                await self._check_parent(parent.name, parent.lineage, lineage)
+        for subject, exchange in exchanges:
+            if not await self._acts.leaves.stands(subject, exchange):
+                problem = "has an exchange that its person lets nobody learn from any more"
+                raise AdapterFault("training_set", problem, remedy)
+        inherited = await self._inherited(lineage)
+        if set(lineage.subjects) != {subject for subject, _ in exchanges}.union(*(one.subjects for one in inherited)):
+            raise AdapterFault("training_set", "does not name the exchanges of all people of the lineage", remedy)
 
-    async def _check_parent(self, name: str, told: str, lineage: Lineage) -> None:
-        """What an adapter was built from is registered here, and all that it learned is inherited."""
-        split = split_served_name(name)
-        above = None if split is None else await self._acts.store.lineage(split[1])
-        if above is None or above.digest != told:
+    async def _inherited(self, lineage: Lineage) -> list[Lineage]:
+        """What the adapters and the base that it was built from have learned: all of it is in its lineage."""
+        above = [await self._parent(one) for one in lineage.parents if one.kind is ParentKind.ADAPTER]
+        base = await asyncio.to_thread(self._acts.base.lineage)
+        if base is not None:
+            if Parent(ParentKind.BASE, self._limits().base_model, base.digest) not in lineage.parents:
+                raise AdapterFault("lineage.parents", "leave out the base model, which learned documents itself", _ANEW)
+            above.append(base)
+        for one in above:
+            for field in ("documents", "subjects", "parents"):
+                if not set(getattr(one, field)) <= set(getattr(lineage, field)):
+                    raise AdapterFault(f"lineage.{field}", "leave out what a parent learned", _ANEW)
+        return above
+
+    async def _parent(self, parent: Parent) -> Lineage:
+        """It is registered here, and what it learned may still be known."""
+        split = split_served_name(parent.name)
+        one = None if split is None else await self._acts.store.get(split[1])
+        above = None if one is None else await self._acts.store.lineage(one.id)
+        if one is None or above is None or above.digest != parent.lineage:
             raise AdapterFault("lineage.parents", "name an adapter that is not registered so", "register that first")
-        if not set(above.documents) <= set(lineage.documents) or not set(above.subjects) <= set(lineage.subjects):
-            raise AdapterFault("lineage", "leaves out what a parent learned", _ANEW)
+        if one.entry.stale:
+            raise AdapterFault("lineage.parents", "name an adapter that learned what may no longer be known", _ANEW)
+        return above
 
     async def _kept(
         self, folder: Path, manifest: Manifest, lineage: Lineage, package: Package, acting: Acting
