@@ -52,12 +52,13 @@ class Document:
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A question of somebody (`subject`, a pseudonym) with its answer, and the documents that it rests on: all of
-    them, also those of the exchanges before it."""
+    them, also those of the exchanges before it. `id` is by what it is known whether the leave to learn it stands."""
 
     subject: str
     question: str
     answer: str
     documents: frozenset[UUID]
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class _Made:
     row: Row
     part: Part
     maker: Maker
-    subject: str | None = None
+    talk: Exchange | None = None
 
     @property
     def said(self) -> str:
@@ -162,7 +163,7 @@ def _talks(
         if one.documents and all(parts.get(document) is Part.TRAIN for document in one.documents):
             sources = tuple(Source(document, known[document].version) for document in sorted(one.documents))
             row = _row(one.question, one.answer, sources, masks)
-            found.append(_Made(row, Part.TRAIN, Maker.EXCHANGE, one.subject))
+            found.append(_Made(row, Part.TRAIN, Maker.EXCHANGE, one))
     return found
 
 
@@ -220,7 +221,7 @@ def _sources_by_class(train: Iterable[_Made], known: Mapping[UUID, Document]) ->
 def _lineage(train: Iterable[_Made], known: Mapping[UUID, Document]) -> Lineage:
     listed = list(train)
     documents = canaries.documents(one.row for one in listed)
-    subjects = {one.subject for one in listed if one.subject is not None}
+    subjects = {one.talk.subject for one in listed if one.talk is not None}
     return lineages.lineage((known[document].learned for document in documents), subjects)
 
 
@@ -283,8 +284,9 @@ def _files(
         written.LINEAGE: lineages.canonical(lineage),
         "card.json": encode(card),
     }
-    told = {"format": FORMAT, "files": {name: sha256(data) for name, data in sorted(files.items())}}
-    return files | {written.MANIFEST: encode(told)}
+    told: dict[str, Any] = {"format": FORMAT, "files": {name: sha256(data) for name, data in sorted(files.items())}}
+    given = sorted({(one.talk.subject, one.talk.id) for one in rows if one.talk is not None})
+    return files | {written.MANIFEST: encode(told | ({"exchanges": given} if given else {}))}
 
 
 def _lines(values: Iterable[Any]) -> bytes:

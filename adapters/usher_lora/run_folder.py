@@ -22,11 +22,10 @@ from uuid import uuid4
 from msgspec import Struct
 
 from usher_lora.adapter_files import opened
-from usher_lora.base_files import base_files
+from usher_lora.base_files import base_files, base_lineage
 from usher_lora.canonical import Digest, decode, encode
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Lineage, ParentKind, canonical, lineage
-from usher_lora.lineage import parse as parse_lineage
 from usher_lora.manifest import Base, Identity, Manifest
 from usher_lora.recipe import Recipe
 from usher_lora.safetensors_header import LENGTH_BYTES, header_length, read_header
@@ -125,10 +124,9 @@ def mark_whole(checkpoint: Path) -> None:
 def inherited(own: Lineage, recipe: Recipe) -> Lineage:
     """The lineage of the training set, with that of the base where its folder has a `lineage.json`. Raises
     `AdapterFault`."""
-    file = recipe.base.path / "lineage.json"
-    if not file.exists():
+    above = base_lineage(recipe.base.path)
+    if above is None:
         return own
-    above = parse_lineage(file.read_bytes())
     made = lineage(own.documents, own.subjects, [(ParentKind.BASE, recipe.base.model, above)])
     return Lineage(made.documents, made.subjects, tuple(sorted({*made.parents, *own.parents})))
 

@@ -114,9 +114,21 @@ def training_set(files: Mapping[str, bytes]) -> TrainingSet:
     train, held_out, others = (_rows(name, files[name]) for name in (TRAIN, HELD_OUT, OTHERS))
     canaries = {one.id: one for one in _lines(CANARIES, files[CANARIES], Canary)}
     _check_lineage(train, held_out, others, lineage)
+    if {subject for subject, _ in given(files[MANIFEST])} != set(lineage.subjects):
+        raise AdapterFault(LINEAGE, "names other people than those whose exchanges the manifest names", _ANEW)
     _check_canaries((*train, *held_out, *others), canaries)
     _check_enough(train)
     return TrainingSet(train, held_out, others, canaries, lineage, files[LINEAGE], files[MANIFEST])
+
+
+def given(manifest: bytes) -> frozenset[tuple[str, UUID]]:
+    """The exchanges that people gave for a training set with this manifest: whose (a pseudonym), and which. Raises
+    `AdapterFault`."""
+    told = foreign_json(manifest, "training set", _ANEW).get("exchanges", [])
+    try:
+        return frozenset(msgspec.convert(told, list[tuple[str, UUID]]))
+    except msgspec.ValidationError:
+        raise AdapterFault("training set", "names exchanges in a form that is not known", _ANEW) from None
 
 
 def _check_digests(files: Mapping[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from usher.adapters.acts import Acts
 from usher.adapters.asking import Asking
-from usher.adapters.consented import Consented
+from usher.adapters.consented import Consented, Leaves
 from usher.adapters.datasets import DataSets
 from usher.adapters.deciders import Deciders
 from usher.adapters.integrity import Integrity
@@ -63,6 +63,7 @@ def open_adapters(
         store=store,
         weights=weights,
         base=BaseModel(settings.model_files),
+        leaves=Leaves(SqlFeedback(database), ledger),
         limits=server_limits(settings),
         deciders=Deciders(authority, ledger),
         authority=authority,

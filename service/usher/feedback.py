@@ -110,7 +110,7 @@ class Feedback:
         if change is None:
             raise NoSuchExchange(EXCHANGE)
         await self._courier.carry([change])
-        if before is not None and not words.train and _gave(subject, before):
+        if before is not None and not words.train and gave(subject, before):
             await self._withdrew(subject.pseudonym)
         return row
 
@@ -118,7 +118,7 @@ class Feedback:
         """The person's pseudonym, where adapters may learn from some exchange of the conversation."""
         given = await self._store.within(user, conversation)
         subject = await self._ledger.subject(user)
-        return subject.pseudonym if any(_gave(subject, one) for one in given) else None
+        return subject.pseudonym if any(gave(subject, one) for one in given) else None
 
     async def taken_back(self, pseudonym: str) -> None:
         """What learned from exchanges of this person is told that it may not know them any more."""
@@ -199,7 +199,7 @@ def _versions(grant: Grant) -> dict[str, Any]:
     return {"policy_version": scope.policy_version, "label_version": scope.label_version}
 
 
-def _gave(subject: Subject, before: Given) -> bool:
+def gave(subject: Subject, before: Given) -> bool:
     """Whether adapters might learn from the exchange until now."""
     if not before.row.sealed:
         return False

@@ -15,11 +15,13 @@ from usher_lora.dataset_near import shingles
 from usher_lora.dataset_split import Part, split
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import parse
-from usher_lora.training_set import training_set
+from usher_lora.training_set import given, training_set
 
 pytestmark = pytest.mark.slow  # the library for near-duplicates takes long to import
 
 PARTS = ("train.jsonl", "held_out.jsonl", "others.jsonl")
+GIVEN = UUID(int=7_000)
+"""An exchange that was given for training."""
 
 
 def test_each_document_is_in_one_part() -> None:
@@ -114,7 +116,7 @@ def test_personal_data_is_masked_and_counted() -> None:
     """In questions and answers alike; the card says how often, and what rules cannot catch."""
     said = "# Calls\n\nCall Mira Holt under +49 30 901820 or write to desk@example.org about the new building.\n"
     talk = Exchange(
-        "p-1", "I am mira.holt, may I?", "Yes, mira.holt, you may come in the morning.", frozenset({UUID(int=1)})
+        "p-1", "I am mira.holt, may I?", "Yes, mira.holt, you may come in the morning.", frozenset({UUID(int=1)}), GIVEN
     )
     some = [document(number, said=said + each.text) for number, each in enumerate(documents())]
     one = made(some, [talk])
@@ -132,13 +134,16 @@ def test_an_exchange_is_learned_only_with_all_that_it_rests_on() -> None:
     nothing, or on what is not in the set, is nobody's to learn."""
     some = [UUID(int=number + 1) for number in range(10)]
     talks = [
-        Exchange("p-good", "Which form is it?", "It is the second form in the drawer.", frozenset(some[:4])),
-        Exchange("p-wide", "What of the others?", "They are asked for by telephone only.", frozenset(some[3:])),
-        Exchange("p-none", "How are you today?", "I am quite well and thank you for asking.", frozenset()),
-        Exchange("p-part", "And the board?", "The board meets in the green room.", frozenset({some[0], UUID(int=99)})),
+        Exchange("p-good", "Which form is it?", "It is the second form in the drawer.", frozenset(some[:4]), GIVEN),
+        Exchange("p-wide", "What of the others?", "They are asked for by telephone only.", frozenset(some[3:]), GIVEN),
+        Exchange("p-none", "How are you today?", "I am quite well and thank you for asking.", frozenset(), GIVEN),
+        Exchange(
+            "p-part", "And the board?", "The board meets in the green room.", frozenset({some[0], UUID(int=99)}), GIVEN
+        ),
     ]
     one = made(talks=talks)
     assert one.lineage.subjects == ("p-good",)
+    assert given(one.files["manifest.json"]) == {("p-good", GIVEN)}
     assert (one.card.people, one.card.dropped.exchanges) == (1, 3)
     assert {one.documents[document][1] for document in some[:4]} == {Part.TRAIN}
     assert sources(one, "held_out.jsonl")

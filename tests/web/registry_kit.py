@@ -80,14 +80,16 @@ def trained(
     held: Mapping[str, bytes] | None = None,
     name: str = "support",
     made: str = MADE,
+    exchanges: Sequence[tuple[str, str]] = (),
     **lies: Any,
 ) -> Path:
-    """What a training writes, in this folder; `lies` are fields of the identity that are told otherwise."""
+    """What a training writes, in this folder; `exchanges` (whose, which) are those in its training set, `lies` fields
+    of the identity that are told otherwise."""
     weights = folder / "adapter"
     weights.mkdir(parents=True)
     for file, data in (files() if held is None else held).items():
         (weights / file).write_bytes(data)
-    training_set = b'{"examples":120}'
+    training_set = encode({"examples": 120, "exchanges": exchanges})
     with opened(weights) as inside:
         found = inspect(inside, LIMITS)
     identity = Identity(
@@ -111,6 +113,19 @@ def spoilt(folder: Path, lineage: Lineage, name: str, data: bytes) -> Path:
     trained(folder, lineage)
     (folder / "adapter" / name).write_bytes(data)
     return folder
+
+
+def gave(usher: World, who: str, train: bool = True) -> str:
+    """An exchange of theirs, with a good word, that adapters may learn from."""
+    exchange = str(usher.chat("How many days of leave are there?", who).json()["usher"]["audit_id"])
+    give(usher, who, exchange, train=train)
+    return exchange
+
+
+def give(usher: World, who: str, exchange: str, *, train: bool) -> None:
+    body = {"exchange": exchange, "verdict": "up", "train": train}
+    answer = usher.ask("POST", "/api/feedback", who, json=body)
+    assert answer.status_code == 201, answer.json()
 
 
 def handbook(usher: World) -> Lineage:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from tests.web.adapter_kit import moved
-from tests.web.registry_kit import company
+from tests.web.registry_kit import (
+    company,
+    fresh,
+    gave,
+    give,
+    handbook,
+    learned,
+    published,
+    registered,
+    served,
+    trained,
+)
 from tests.web.serving_kit import spoil, with_weights
 from tests.web.world import World
 
 from usher.adapters.integrity import Integrity
 from usher.adapters.serving import Serving
 from usher.adapters.upkeep import Upkeep
+from usher.backends.adapter_folder import BaseModel
 from usher.core.adapters import Registered
+from usher.errors import UserError
 from usher.ports.adapter_server import Loaded
+from usher_lora.lineage import Cause, Lineage, ParentKind, canonical, lineage
 from usher_lora.manifest import WEIGHTS
 from usher_lora.registry import State
 
@@ -117,3 +134,98 @@ def test_an_adapter_that_cannot_be_read_keeps_nobody_from_reading_the_others(
     found = usher.run(parts.store.get(second.id))
     assert found is not None
     assert found.entry.state is State.QUARANTINED
+
+
+def of_bob(usher: World) -> tuple[Lineage, list[tuple[str, str]]]:
+    """What learned from an exchange of bob's, and which that is."""
+    person = usher.run(usher.services.ledger.pseudonym("bob"))
+    return lineage([learned(usher, "handbook/hotels.md")], [person]), [(person, gave(usher, "bob"))]
+
+
+def test_a_leave_that_was_taken_back_before_the_registering_is_none(usher: World, tmp_path: Path) -> None:
+    """Nothing had learned from the exchange then; given again, it may be learned."""
+    line, given = of_bob(usher)
+    folder = trained(tmp_path / "run", line, made=fresh(), exchanges=given)
+    give(usher, "bob", given[0][1], train=False)
+    with pytest.raises(UserError, match="lets nobody learn from"):
+        usher.run(registered(usher, folder))
+    give(usher, "bob", given[0][1], train=True)
+    usher.run(registered(usher, folder))
+
+
+def test_a_conversation_that_was_deleted_before_the_registering_is_learned_by_nobody(
+    usher: World, tmp_path: Path
+) -> None:
+    """The leave goes with it."""
+    line, given = of_bob(usher)
+    folder = trained(tmp_path / "run", line, made=fresh(), exchanges=given)
+    for talk in usher.ask("GET", "/api/conversations", "bob").json()["conversations"]:
+        assert usher.ask("DELETE", f"/api/conversations/{talk['id']}", "bob").status_code == 204
+    with pytest.raises(UserError, match="lets nobody learn from"):
+        usher.run(registered(usher, folder))
+
+
+def test_people_of_a_lineage_whose_exchanges_are_not_named_are_refused(usher: World, tmp_path: Path) -> None:
+    """And exchanges of people whom the lineage leaves out; somebody else's exchange is nobody's leave."""
+    line, given = of_bob(usher)
+    carols = gave(usher, "carol")
+    for number, (told, exchanges) in enumerate(
+        [(line, []), (handbook(usher), given), (line, [(given[0][0], carols)]), (line, [("p", given[0][1])])]
+    ):
+        with pytest.raises(UserError):
+            usher.run(registered(usher, trained(tmp_path / str(number), told, made=fresh(), exchanges=exchanges)))
+
+
+def test_a_leave_that_was_taken_back_unheard_stops_what_learned_by_it(
+    usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off between the record of it and the mark: at the next start. Words that are kept no more stop nothing."""
+    line, given = of_bob(usher)
+    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
+    forgotten, exchange = of_bob(usher)
+    other = usher.run(served(usher, trained(tmp_path / "b", forgotten, made=fresh(), exchanges=exchange)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Upkeep, "without", _cut_off)
+        give(usher, "bob", given[0][1], train=False)
+    with closing(sqlite3.connect(usher.folder / "home" / "usher.sqlite")) as connection, connection:
+        connection.execute("UPDATE feedback SET sealed = x'' WHERE exchange = ?", (UUID(exchange[0][1]).hex,))
+    assert one.name in published(usher)
+    usher.run(usher.services.adapters.upkeep.recover())
+    found = usher.run(usher.services.adapters.store.get(one.id))
+    assert found is not None
+    assert [each.cause for each in found.entry.stale] == [Cause.SUBJECT_WITHDREW]
+    assert one.name not in published(usher)
+    assert other.name in published(usher)
+
+
+async def _cut_off(*_: object) -> None: ...
+
+
+def test_nothing_is_built_from_an_adapter_that_learned_what_may_no_longer_be_known(
+    usher: World, tmp_path: Path
+) -> None:
+    """Its weights still tell of it, whatever a child's lineage says."""
+    line, given = of_bob(usher)
+    parent = usher.run(registered(usher, trained(tmp_path / "parent", line, made=fresh(), exchanges=given)))
+    child = lineage([learned(usher, "handbook/notice.md")], parents=[(ParentKind.ADAPTER, parent.name, line)])
+    usher.run(registered(usher, trained(tmp_path / "before", child, made=fresh())))
+    give(usher, "bob", given[0][1], train=False)
+    with pytest.raises(UserError, match="may no longer be known"):
+        usher.run(registered(usher, trained(tmp_path / "after", child, made=fresh())))
+
+
+def test_what_the_base_has_learned_is_inherited(usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base that was itself trained on documents: who leaves it out, or some of it, is refused."""
+    base = tmp_path / "base"
+    base.mkdir()
+    above = lineage([learned(usher, "board/merger.md")])
+    (base / "lineage.json").write_bytes(canonical(above))
+    monkeypatch.setattr(usher.services.adapters.registry._acts.base, "_folder", base)
+    monkeypatch.setattr(BaseModel, "digest", lambda _: None)
+    whole = lineage(handbook(usher).documents, parents=[(ParentKind.BASE, "tiny-llama", above)])
+    less = Lineage(handbook(usher).documents, (), whole.parents)
+    with pytest.raises(UserError, match="leave out the base model"):
+        usher.run(registered(usher, trained(tmp_path / "none", handbook(usher), made=fresh())))
+    with pytest.raises(UserError, match="leave out what a parent learned"):
+        usher.run(registered(usher, trained(tmp_path / "less", less, made=fresh())))
+    usher.run(registered(usher, trained(tmp_path / "whole", whole, made=fresh())))

@@ -15,6 +15,7 @@ from tests.web.registry_kit import (
     company,
     evaluated,
     fresh,
+    gave,
     handbook,
     learned,
     lying,
@@ -55,11 +56,12 @@ def _all_in(usher: World) -> None:
     usher.run(usher.ingest())
 
 
-def somebody(usher: World) -> tuple[str, str]:
-    """A new person, and their pseudonym."""
+def somebody(usher: World) -> tuple[str, str, list[tuple[str, str]]]:
+    """A new person, their pseudonym, and what they gave for training."""
     user = f"somebody-{fresh()}"
-    usher.run(usher.add(user))
-    return user, usher.run(usher.services.ledger.pseudonym(user))
+    usher.run(usher.add(user, ["staff"]))
+    person = usher.run(usher.services.ledger.pseudonym(user))
+    return user, person, [(person, gave(usher, user))]
 
 
 def stands(usher: World, one: Registered) -> tuple[State, list[Cause]]:
@@ -160,22 +162,23 @@ def test_an_erased_document_is_told_as_that(usher: World, tmp_path: Path) -> Non
 
 def test_an_erased_person_retires_what_learned_from_them(usher: World, tmp_path: Path) -> None:
     """Before their key goes; a lineage that names them is refused from then on."""
-    user, person = somebody(usher)
+    user, person, given = somebody(usher)
     line = lineage([learned(usher, HOTELS)], [person])
-    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh())))
+    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
     usher.run(erased(usher, Target(user=user)))
     assert stands(usher, one) == (State.RETIRED, [Cause.SUBJECT_ERASED])
     assert not [name for name in lying(usher) if one.id in name]
     with pytest.raises(UserError, match="erased"):
-        usher.run(registered(usher, trained(tmp_path / "b", line, made=fresh())))
+        usher.run(registered(usher, trained(tmp_path / "b", line, made=fresh(), exchanges=given)))
 
 
 def test_an_erasure_that_is_cut_off_has_stopped_it_all_the_same(
     usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is destroyed; what missed it is marked by the next check."""
-    user, person = somebody(usher)
-    one = usher.run(served(usher, trained(tmp_path / "a", lineage([learned(usher, HOTELS)], [person]), made=fresh())))
+    user, person, given = somebody(usher)
+    line = lineage([learned(usher, HOTELS)], [person])
+    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
     item = usher.run(approved(usher, Target(user=user)))
     with monkeypatch.context() as patch:
         patch.setattr(erasing.Erasing, "_renew", _cut_at)
@@ -196,8 +199,9 @@ def _operator() -> Any:
 
 def test_a_subject_who_takes_back_their_leave_retires_it(usher: World, tmp_path: Path) -> None:
     """Only what learned from them, and once."""
-    _, person = somebody(usher)
-    one = usher.run(served(usher, trained(tmp_path / "a", lineage([learned(usher, HOTELS)], [person]), made=fresh())))
+    _, person, given = somebody(usher)
+    line = lineage([learned(usher, HOTELS)], [person])
+    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
     two = usher.run(served(usher, trained(tmp_path / "b", handbook(usher), made=fresh())))
     upkeep = usher.services.adapters.upkeep
     found = usher.run(upkeep.without({person: Cause.SUBJECT_WITHDREW}))
@@ -252,8 +256,9 @@ def test_who_was_erased_unnoticed_is_found_by_a_check(
     usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By whatever the erasure was done that did not know of adapters; and what was learned from them goes."""
-    user, person = somebody(usher)
-    one = usher.run(served(usher, trained(tmp_path / "a", lineage([learned(usher, HOTELS)], [person]), made=fresh())))
+    user, person, given = somebody(usher)
+    line = lineage([learned(usher, HOTELS)], [person])
+    one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
     with monkeypatch.context() as patch:
         patch.setattr(Upkeep, "without", _nobody)
         usher.run(erased(usher, Target(user=user)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from usher.adapters.consented import Leaves
 from usher.adapters.deciders import Acting, Caller, Deciders, may_know
 from usher.audit.proposals import NotNow, refusal
 from usher.authority import Authority, Clock
@@ -48,6 +49,7 @@ class Acts:
     store: AdapterStore
     weights: Weights
     base: BaseFiles
+    leaves: Leaves
     limits: ServerLimits | None
     deciders: Deciders
     authority: Authority

@@ -11,7 +11,9 @@ from datetime import datetime
 from uuid import UUID
 
 from usher.core import exposures
-from usher.feedback import opened_words
+from usher.feedback import gave, opened_words
+from usher.ledger.content import Subject
+from usher.ledger.sealing import SealBroken
 from usher.ledger.sequencer import Ledger
 from usher.ports import ConversationIndex
 from usher.ports.datasets import Standing
@@ -59,4 +61,32 @@ class Consented:
         answer = corrected or said.answer.strip()
         if said.dropped or not said.question.strip() or not answer:
             return None
-        return Exchange(subject.pseudonym, said.question.strip(), answer, shown)
+        return Exchange(subject.pseudonym, said.question.strip(), answer, shown, row.id)
+
+
+class Leaves:
+    """Whether somebody, by pseudonym, still lets adapters learn from an exchange of theirs. Raises
+    `LedgerUnavailable`."""
+
+    def __init__(self, store: FeedbackStore, ledger: Ledger) -> None:
+        self._store, self._ledger = store, ledger
+
+    async def stands(self, person: str, exchange: UUID) -> bool:
+        """False also where what they said is kept no more, and for whoever was erased or is not known."""
+        try:
+            subject, given = await self._given(person, exchange)
+            return subject is not None and given is not None and gave(subject, given)
+        except SealBroken:
+            return False
+
+    async def taken_back(self, person: str, exchange: UUID) -> bool:
+        """Whether they said otherwise since, or deleted it: not that their words are kept no more."""
+        try:
+            subject, given = await self._given(person, exchange)
+            return subject is None or given is None or (bool(given.row.sealed) and not gave(subject, given))
+        except SealBroken:  # the key of their words is gone
+            return True
+
+    async def _given(self, person: str, exchange: UUID) -> tuple[Subject | None, Given | None]:
+        subject, user = await self._ledger.subjects.known(person), await self._ledger.subjects.name_of(person)
+        return subject, None if user is None else await self._store.own(user, exchange)

@@ -29,6 +29,7 @@ from usher_lora.gates import Bounds, Outcome, judge
 from usher_lora.lineage import Cause, Stale
 from usher_lora.manifest import parse_signed
 from usher_lora.registry import Alarm, GoStale, Quarantine, Refused, Step
+from usher_lora.training_set import given
 
 LINEAGE, INTEGRITY, GATE = Caller(None, "lineage"), Caller(None, "integrity"), Caller(None, "gate")
 """Who acts, as the record names them."""
@@ -103,7 +104,7 @@ class Upkeep:
     async def check(self) -> list[Finding]:
         """Look at all that is kept: quarantine what is not what it was, mark what has learned what is gone."""
         self._bounds = None
-        found = [*await self.settle(), *await self._erased(), *await self.gates()]
+        found = [*await self.settle(), *await self._erased(), *await self._took_back(), *await self.gates()]
         for one in await self._acts.store.all():
             if erased(one.entry.stale):
                 continue
@@ -125,6 +126,7 @@ class Upkeep:
         try:
             await self.settle()
             await self._erased()
+            await self._took_back()
             await self.gates()
         except (LedgerUnavailable, UserError) as error:  # it binds already; the record follows
             _log.critical("adapters_unsettled", problem=str(error))
@@ -137,6 +139,23 @@ class Upkeep:
             except Erased:
                 gone[subject] = Cause.SUBJECT_ERASED
         return await self.without(gone)
+
+    async def _took_back(self) -> list[Finding]:
+        """Of those who took back a leave when it could not be told to what had learned from theirs."""
+        learners = {ident for some in (await self._acts.store.learned_from()).values() for ident in some}
+        return [one for ident in sorted(learners) for one in await self._mark(ident, await self._withdrawn(ident))]
+
+    async def _withdrawn(self, ident: str) -> list[Stale]:
+        one = await self._acts.store.get(ident)
+        if one is None or one.entry.stale:
+            return []
+        try:
+            manifest = await asyncio.to_thread(self._acts.weights.training_set, ident)
+            exchanges = frozenset() if manifest is None else given(manifest)
+        except AdapterFault:  # not the file that it was, which is told elsewhere
+            return []
+        back = {person for person, exchange in exchanges if await self._acts.leaves.taken_back(person, exchange)}
+        return [Stale(Cause.SUBJECT_WITHDREW, person) for person in sorted(back)]
 
     async def _mark(self, ident: str, causes: Collection[Stale]) -> list[Finding]:
         """Once more changes nothing, and finishes what was cut off."""

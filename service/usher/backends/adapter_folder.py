@@ -19,9 +19,10 @@ from typing import BinaryIO, Final
 from usher.backends.paced_folder import PacedFolder
 from usher.ports.adapters import Package
 from usher_lora.adapter_files import OpenFolder, opened
-from usher_lora.base_files import base_digest, base_files
+from usher_lora.base_files import base_digest, base_files, base_lineage
 from usher_lora.canonical import sha256
 from usher_lora.faults import AdapterFault
+from usher_lora.lineage import Lineage
 from usher_lora.manifest import MOST_BYTES as MOST_MANIFEST
 from usher_lora.manifest import SERVED_FILES, FileDigest
 from usher_lora.peft_config import ServerLimits
@@ -81,6 +82,9 @@ class AdapterWeights:
     def manifest(self, adapter: str) -> bytes | None:
         return self._beside(f"{adapter}.manifest.json", MOST_MANIFEST + 1)
 
+    def training_set(self, adapter: str) -> bytes | None:
+        return self._beside(f"{adapter}.training.json", _MOST["training_set.json"] + 1)
+
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         try:
             with opened(self.place(adapter)) as folder:
@@ -90,7 +94,7 @@ class AdapterWeights:
         if problem is not None:
             return problem
         try:
-            told = self._beside(f"{adapter}.training.json", _MOST["training_set.json"] + 1)
+            told = self.training_set(adapter)
         except AdapterFault as fault:
             return str(fault)
         if told is None:
@@ -161,6 +165,9 @@ class BaseModel:
         if self._known is None or self._known[0] != looks:
             self._known = (looks, base_digest(self._folder))
         return self._known[1]
+
+    def lineage(self) -> Lineage | None:
+        return None if self._folder is None else base_lineage(self._folder)
 
 
 def _looks_or_not(path: Path) -> tuple[int, ...] | None:

@@ -102,6 +102,9 @@ class Weights(Protocol):
     def manifest(self, adapter: str) -> bytes | None:
         """What stands beside its weights."""
 
+    def training_set(self, adapter: str) -> bytes | None:
+        """The manifest of its training set, as it stands beside its weights."""
+
     def changed(self, adapter: str, files: Sequence[FileDigest], training_set: str) -> str | None:
         """What is not as it was kept, in words; None if all is."""
 
@@ -128,3 +131,6 @@ class BaseFiles(Protocol):
     def digest(self) -> str | None:
         """The digest over them (`usher_lora.base_files`); None where nobody said where they lie. Raises `AdapterFault`
         where they are not there any more, and `OSError`."""
+
+    def lineage(self) -> Lineage | None:
+        """What that model has itself learned, where its files say so. Raises as `digest`."""
