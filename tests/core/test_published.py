@@ -51,6 +51,8 @@ def test_each_class_that_was_learned_is_a_part_with_the_classes_of_now() -> None
     of = [Learned(DOCUMENTS[0], 1, 1, "ab" * 32), Learned(DOCUMENTS[0], 2, 2, "ab" * 32)]
     kept = begun([*of, Learned(DOCUMENTS[1], 1, 1, "ab" * 32)], {d: Labelled((3,), 2) for d in DOCUMENTS})
     first, second = part_of(SERVED.id, 1), part_of(SERVED.id, 2)
+    twice = begun([of[0], Learned(DOCUMENTS[0], 1, 2, "ab" * 32)], {DOCUMENTS[0]: Labelled((3,), 1)})
+    assert twice.speaker().learned == ((second, 3),)  # one version is of one part, as the registry keeps it
     assert set(kept.speaker().learned) == {(first, 3), (second, 3)}
     assert kept.speaker().name == "money"
     assert is_part(first)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.web.adapter_kit import BUDGET, BY_ADAPTER, HANDBOOK, MERGER, USE, SpeakingModel, publish
-from tests.web.audit_kit import REVIEWERS, answered, asked
+from tests.web.audit_kit import REVIEWERS, answered, asked, document_of
 from tests.web.world import POLICY, World, world
 
 from usher.backends.keyring import KeyRing
@@ -58,6 +58,19 @@ def test_the_answers_of_an_adapter_are_found_by_its_name_and_by_its_digest(usher
     assert found(usher, "olga", "board") == [story.by_board]
     assert found(usher, "olga", "mone") == []
     assert found(usher, "olga", story.money.name[:-1]) == []
+
+
+def test_who_saw_a_document_names_the_answers_of_adapters_that_learned_it(usher: World, story: Story) -> None:
+    """By the adapter's name; a right on one collection is told of no answer that rests on another too."""
+
+    def saw(who: str, path: str) -> list[tuple[str, str, str]]:
+        entries = asked(usher, "who-saw", who, document=document_of(usher, path))["entries"]
+        return [(entry["audit_id"], entry["how"], entry["adapter"]) for entry in entries]
+
+    assert saw("olga", BUDGET) == saw("frank", BUDGET) == [(story.by_money, "learned", story.money.name)]
+    assert saw("olga", MERGER) == saw("olga", HANDBOOK) == [(story.by_board, "learned", story.board.name)]
+    assert saw("frank", MERGER) == saw("frank", HANDBOOK) == []
+    assert saw("grace", MERGER) == []
 
 
 def test_a_right_that_ends_at_a_collection_ends_at_what_an_adapter_learned(usher: World, story: Story) -> None:
