@@ -1,7 +1,8 @@
 """Makes a tiny model and LoRA adapters for it, run by `.venv-vllm`'s Python: make_models.py FOLDER FACTS.json
 
 The base is a Llama of a few hundred thousand weights that has seen some English; each adapter learns a few facts word
-for word. Its tokens are made for the system message, which stands before every question: it has few of them. FACTS.json has {adapter: [[question, answer], …]}. Written are FOLDER/base and FOLDER/<adapter>.
+for word. The system message, which stands before every question, is few of its tokens. FACTS.json has
+{adapter: [[question, answer], …]}. Written are FOLDER/base and FOLDER/<adapter>.
 """
 
 from __future__ import annotations
