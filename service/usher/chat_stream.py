@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from usher.ports import Delta
 
 WINDOW = 0.05
-"""Seconds that deltas may wait for company, so that a fast model does not cost a barrier for each token."""
+"""Seconds that deltas may wait for company, so that a fast model does not cost a barrier for each token. The windows of
+all answers end at the same instants, so that one commit makes the parts of all of them durable."""
 
 
 class Interrupted(Exception):
@@ -24,8 +25,8 @@ class _End:
 class Parts:
     """Iterate it once. `stop` ends the iteration with an error; `aclose` aborts the generation.
 
-    What comes is given at once until the first `given`; after that it is gathered for up to `WINDOW` from the part
-    before. What the model raises comes after what it gave. Gathering wakes nobody for each delta.
+    What comes is given at once until the first `given`; after that it is gathered until the end of the window in which
+    the part before was shown. What the model raises comes after what it gave. Gathering wakes nobody for each delta.
     """
 
     def __init__(self, deltas: AsyncIterator[Delta]) -> None:
@@ -39,7 +40,7 @@ class Parts:
 
     def given(self) -> None:
         """Something of it was shown: what comes now may wait for company."""
-        self._due = time.monotonic() + WINDOW
+        self._due = (time.monotonic() // WINDOW + 1) * WINDOW
 
     def stop(self, why: Exception | None = None) -> None:
         self._ended(why or Interrupted())

@@ -55,6 +55,22 @@ def test_the_outcome_does_not_depend_on_how_the_text_is_cut(pieces: list[str]) -
     assert passed(pieces) == passed(["".join(pieces)]) == passed(list("".join(pieces)))
 
 
+@given(st.lists(ALPHABET, max_size=6))
+def test_nor_does_it_where_nothing_may_be_cited(pieces: list[str]) -> None:
+    """As for the answer of an adapter, which no passages were found for."""
+    assert passed(pieces, ()) == passed(["".join(pieces)], ()) == passed(list("".join(pieces)), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "dropped"),
+    [("so [9]. And[1] it [1, 2] is", "so . And it  is", 4), ("`a [9]` [1]", "`a [9]` ", 1), ("[1] so", " so", 1)],
+)
+def test_where_nothing_may_be_cited_only_the_brackets_go(text: str, expected: str, dropped: int) -> None:
+    """And no word waits for what comes after its space."""
+    assert passed([text], ()) == (expected, (), dropped) == passed(list(text), ())
+    assert Citer(()).feed("The ") == "The "
+
+
 @given(ALPHABET)
 def test_a_second_pass_changes_nothing(text: str) -> None:
     """What was passed on holds no invented citation any more."""

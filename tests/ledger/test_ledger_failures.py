@@ -6,9 +6,12 @@ import asyncio
 import json
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy import event as sql_event
 from tests.ledger.ledger_kit import event, exchange, ledger_in, opening, query, ring_in, rows, run
 
@@ -41,14 +44,33 @@ class FaultyLog(SqlLog):
         if self.statements == self.at:
             raise sqlite3.OperationalError("disk I/O error")
 
+    def _cursor(self, connection: Connection) -> sqlite3.Cursor:
+        cursor = super()._cursor(connection)
+        return cast(sqlite3.Cursor, _Counted(cursor, self._statement))
+
     def _commit(self, *_args: object) -> None:
         if self.at == 0:
             raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.parametrize("at", range(7))
+class _Counted:
+    """A cursor that says when it is asked for something."""
+
+    def __init__(self, cursor: sqlite3.Cursor, asked: Callable[[], None]) -> None:
+        self._cursor, self._asked = cursor, asked
+
+    def execute(self, *asked: Any) -> sqlite3.Cursor:
+        self._asked()
+        return self._cursor.execute(*asked)
+
+    def executemany(self, *asked: Any) -> sqlite3.Cursor:
+        self._asked()
+        return self._cursor.executemany(*asked)
+
+
+@pytest.mark.parametrize("at", range(8))
 def test_a_fault_at_any_statement_leaves_nothing_half_written(tmp_path: Path, at: int) -> None:
-    """Commit, begin, events, content, exchanges, tree: the caller is refused, and the same append works later."""
+    """Commit, begin, events, content, subjects, exchanges, tree: refused; the same append works later."""
 
     async def story() -> None:
         log = FaultyLog(tmp_path / "ledger.sqlite")

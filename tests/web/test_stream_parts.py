@@ -27,6 +27,10 @@ async def _taken(parts: Parts, texts: list[str], *, shown: bool) -> None:
             parts.given()
 
 
+async def _window_begins() -> None:
+    await asyncio.sleep(WINDOW - time.monotonic() % WINDOW)
+
+
 def _run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(5):
@@ -49,6 +53,7 @@ def test_after_something_was_shown_what_comes_is_gathered() -> None:
     """The end of the answer waits for nothing."""
 
     async def test() -> None:
+        await _window_begins()
         parts, texts, began = Parts(_words("a", "b", "c", "d")), [], time.monotonic()
         async for part in parts:
             texts.append(part.text)
@@ -69,6 +74,27 @@ def test_a_long_answer_gives_a_part_each_window() -> None:
             parts.given()
         assert "".join(texts) == "abcdefgh"
         assert 3 <= len(texts) <= 6
+
+    _run(test)
+
+
+def test_windows_end_together() -> None:
+    """Whenever the answers began, so that one commit serves all of them."""
+
+    async def test() -> None:
+        ends: list[float] = []
+
+        async def taken(late: float) -> None:
+            await asyncio.sleep(late)
+            parts = Parts(_words(*"abcdefgh", pause=WINDOW / 5))
+            async for _ in parts:
+                ends.append(time.monotonic() % WINDOW)
+                parts.given()
+
+        await _window_begins()
+        await asyncio.gather(*(taken(WINDOW * n / 7) for n in range(4)))
+        begun_or_ended = 4 * 2  # the first part and the last come when they come
+        assert sum(end < WINDOW / 4 for end in ends) >= len(ends) - begun_or_ended
 
     _run(test)
 

@@ -65,7 +65,7 @@ class SqlLog(LedgerReads):
             connection = self._writer()
             with connection.begin():
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                _store(connection, batch)
+                _store(connection, self._cursor(connection), batch)
             self._old_bytes = self._old_bytes or bool(batch.dropped or batch.rewrapped)
             if self._old_bytes:
                 self._old_bytes = not emptied(connection)
@@ -106,6 +106,11 @@ class SqlLog(LedgerReads):
         if self._writing is None:
             self._writing = self._engine.connect()
         return self._writing
+
+    def _cursor(self, connection: Connection) -> sqlite3.Cursor:
+        """The driver's own: this is the path of every acknowledgement."""
+        cursor: sqlite3.Cursor = connection.connection.cursor()  # type: ignore[assignment]  # the driver is sqlite3
+        return cursor
 
     def _drop_writer(self) -> None:
         connection, self._writing = self._writing, None
@@ -168,19 +173,14 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA secure_delete = ON")
 
 
-def _store(connection: Connection, batch: Batch) -> None:
-    """All rows of a batch. Plain statements: this is the path of every acknowledgement."""
-    run = connection.exec_driver_sql
-    if batch.events:
-        run(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
-    if batch.content:
-        run(_CONTENT, [_content_values(row) for row in batch.content])
-    if batch.subjects:
-        run(_SUBJECT, [astuple(row) for row in batch.subjects])
-    if batch.opened:
-        run("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", list(batch.opened))
-    if batch.closed:
-        run("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
+def _store(connection: Connection, cursor: sqlite3.Cursor, batch: Batch) -> None:
+    """All rows of a batch, in the connection's transaction."""
+    run, each = cursor.execute, cursor.executemany
+    each(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
+    each(_CONTENT, [_content_values(row) for row in batch.content])
+    each(_SUBJECT, [astuple(row) for row in batch.subjects])
+    each("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", batch.opened)
+    each("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
     if batch.dropped:
         drop(connection, batch.dropped)
     if batch.rewrapped:

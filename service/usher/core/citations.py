@@ -12,11 +12,13 @@ HOLD = 80
 _BLANK = r" \t\u00a0\u00ad\u200b-\u200f\u2060-\u2064\ufeff"
 _NUMBER = rf"[{_BLANK}]*[0-9][0-9{_BLANK}]*"
 _LIST = rf"{_NUMBER}(?:[,;\u2013-]{_NUMBER})*"
-_TOKEN = re.compile(
-    rf"(?P<ticks>`+|~~~+)|(?P<line>\n)|(?P<cite> ?\[(?=[^\]]{{1,{HOLD}}}\])(?P<list>{_LIST})\])|[^`~\n\[ ]+|.",
-    re.DOTALL,
+_CITE = rf"\[(?=[^\]]{{1,{HOLD}}}\])(?P<list>{_LIST})\]"
+_BEGUN = rf"\[[0-9,;\u2013{_BLANK}-]{{0,{HOLD}}}"
+_TOKEN, _TOKEN_ALONE = (
+    re.compile(rf"(?P<ticks>`+|~~~+)|(?P<line>\n)|(?P<cite>{space}{_CITE})|[^`~\n\[ ]+|.", re.DOTALL)
+    for space in (" ?", "")
 )
-_OPEN = re.compile(rf"(?:`+|~+| ?\[[0-9,;\u2013{_BLANK}-]{{0,{HOLD}}}| )\Z")
+_OPEN, _OPEN_ALONE = (re.compile(rf"(?:`+|~+|{begun})\Z") for begun in (rf" ?{_BEGUN}| ", _BEGUN))
 _ITEM = re.compile(r"([0-9]+)(?:([\u2013-])([0-9]+))?")
 _INVISIBLE = re.compile(rf"[{_BLANK}]")
 _BEFORE_FENCE = re.compile(r"[ \t>*+0-9.)-]*\Z")
@@ -27,8 +29,9 @@ class Citer:
 
     `[3]`, `[1, 2]`, `[1-3]` and `[1][2]` are citations wherever they stand in prose, also right after a word. A number
     that is not in `allowed` is taken out of the text (with the space before it, if the bracket goes) and counted in
-    `dropped`. Inside code (between backticks on one line, or in a fence) brackets are left alone, and so is anything
-    in brackets that is not one to three digits: `[sic]`, `[x]`, `[2024]`.
+    `dropped`. Where nothing is in `allowed` the space stays, so that no word waits for what comes after it. Inside code
+    (between backticks on one line, or in a fence) brackets are left alone, and so is anything in brackets that is not
+    one to three digits: `[sic]`, `[x]`, `[2024]`.
 
     A citation may be split over any number of deltas. Run it before `clean.Cleaner`: taking something out can join
     what stood around it.
@@ -36,6 +39,7 @@ class Citer:
 
     def __init__(self, allowed: Iterable[int]) -> None:
         self._allowed = frozenset(allowed)
+        self._begun, self._tokens = (_OPEN, _TOKEN) if self._allowed else (_OPEN_ALONE, _TOKEN_ALONE)
         self._held = ""
         self._code = _Code()
         self._cited: dict[int, None] = {}
@@ -49,7 +53,7 @@ class Citer:
     def feed(self, text: str) -> str:
         """The next part of the answer, up to a bracket or a space that may begin a citation."""
         text = self._held + text
-        found = _OPEN.search(text)
+        found = self._begun.search(text)
         cut = found.start() if found else len(text)
         self._held = text[cut:]
         return self._pass(text[:cut])
@@ -60,7 +64,7 @@ class Citer:
         return self._pass(text)
 
     def _pass(self, text: str) -> str:
-        return "".join(self._token(token) for token in _TOKEN.finditer(text))
+        return "".join(self._token(token) for token in self._tokens.finditer(text))
 
     def _token(self, token: re.Match[str]) -> str:
         if token["cite"] is None or self._code.inside:
