@@ -109,6 +109,8 @@ class RunFolder:
         )
         manifest = Manifest(identity)
         said = {"lineage.json": canonical(learned), "training_set.json": data.manifest, **beside}
+        if learned != data.lineage:
+            said["training_lineage.json"] = data.lineage_bytes
         for name, content in said.items():
             write(self.path / name, content)
         write(self.path / MANIFEST, encode(manifest))

@@ -131,6 +131,14 @@ def given(manifest: bytes) -> frozenset[tuple[str, UUID]]:
         raise AdapterFault("training set", "names exchanges in a form that is not known", _ANEW) from None
 
 
+def lineage_digest(manifest: bytes) -> str | None:
+    """The digest of the lineage of a training set with this manifest; None where it names none. Raises
+    `AdapterFault`."""
+    files = foreign_json(manifest, "training set", _ANEW).get("files")
+    found = files.get(LINEAGE) if isinstance(files, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def _check_digests(files: Mapping[str, bytes]) -> None:
     if MANIFEST not in files:
         raise AdapterFault("training set", f"has no {MANIFEST}", _ANEW)

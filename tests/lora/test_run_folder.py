@@ -168,3 +168,13 @@ def test_what_is_begun_is_told_in_one_form(recipe: Recipe) -> None:
     (folder.path / "begun.json").write_text(json.dumps(told | {"more": 1}))
     with pytest.raises(AdapterFault, match=r"begun\.json"):
         begun(recipe)
+
+
+def test_what_was_trained_on_is_told_beside_what_was_inherited(recipe: Recipe, tmp_path: Path) -> None:
+    """The lineage of the training set as it was, so that nobody leaves some of it out behind a parent."""
+    finished(recipe)
+    assert not (recipe.output / "training_lineage.json").exists()
+    (tmp_path / "base" / "lineage.json").write_bytes(canonical(lineage([learned(40)])))
+    other = replace(recipe, output=tmp_path / "other")
+    finished(other)
+    assert (other.output / "training_lineage.json").read_bytes() == DATA.lineage_bytes

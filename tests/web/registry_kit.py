@@ -81,15 +81,17 @@ def trained(
     name: str = "support",
     made: str = MADE,
     exchanges: Sequence[tuple[str, str]] = (),
+    own: Lineage | None = None,
     **lies: Any,
 ) -> Path:
-    """What a training writes, in this folder; `exchanges` (whose, which) are those in its training set, `lies` fields
-    of the identity that are told otherwise."""
+    """What a training writes, in this folder; `exchanges` (whose, which) are those in its training set, `own` is the
+    lineage of that where more is inherited, `lies` are fields of the identity that are told otherwise."""
     weights = folder / "adapter"
     weights.mkdir(parents=True)
     for file, data in (files() if held is None else held).items():
         (weights / file).write_bytes(data)
-    training_set = encode({"examples": 120, "exchanges": exchanges})
+    named = {"lineage.json": sha256(canonical(own or line))}
+    training_set = encode({"examples": 120, "exchanges": exchanges, "files": named})
     with opened(weights) as inside:
         found = inspect(inside, LIMITS)
     identity = Identity(
@@ -105,6 +107,8 @@ def trained(
     (folder / "manifest.json").write_bytes(encode(Manifest(replace(identity, **lies))))
     (folder / "lineage.json").write_bytes(canonical(line))
     (folder / "training_set.json").write_bytes(training_set)
+    if own is not None:
+        (folder / "training_lineage.json").write_bytes(canonical(own))
     return folder
 
 

@@ -229,3 +229,20 @@ def test_what_the_base_has_learned_is_inherited(usher: World, tmp_path: Path, mo
     with pytest.raises(UserError, match="leave out what a parent learned"):
         usher.run(registered(usher, trained(tmp_path / "less", less, made=fresh())))
     usher.run(registered(usher, trained(tmp_path / "whole", whole, made=fresh())))
+
+
+def test_a_lineage_is_at_least_that_of_the_training_set(usher: World, tmp_path: Path) -> None:
+    """Whoever leaves a document out, or puts its label lower, is refused, also behind something that is inherited."""
+    whole, less = handbook(usher), lineage([learned(usher, "handbook/holidays.md")])
+    lower = lineage([learned(usher, "handbook/holidays.md"), learned(usher, "handbook/hotels.md", access_class=1)])
+    parent = usher.run(registered(usher, trained(tmp_path / "parent", less, made=fresh())))
+    behind = lineage(less.documents, parents=[(ParentKind.ADAPTER, parent.name, less)])
+    for number, line in enumerate((less, lower, behind)):
+        with pytest.raises(UserError, match="leaves out what was trained on"):
+            usher.run(registered(usher, trained(tmp_path / str(number), line, made=fresh(), own=whole)))
+    folder = trained(tmp_path / "unsaid", less, made=fresh(), own=whole)
+    (folder / "training_lineage.json").unlink()
+    with pytest.raises(UserError, match="is not that of the training set"):
+        usher.run(registered(usher, folder))
+    more = lineage(whole.documents, parents=[(ParentKind.ADAPTER, parent.name, less)])
+    usher.run(registered(usher, trained(tmp_path / "more", more, made=fresh(), own=whole)))

@@ -1,7 +1,8 @@
 """How an adapter comes in: its weights looked through, what it says of itself held against them, then registered.
 
 1. the folder is read, and everything in it that can be wrong looked at
-2. the manifest says what the files, the lineage, the training set and the base are; each is compared
+2. the manifest says what the files, the lineage, the training set and the base are, the training set's what the
+   lineage is; each is compared
 3. whoever registers it may train an adapter of that name
 4. every document of the lineage is in, with that version and text; every subject is known and not erased; the leave to
    learn from each exchange of the training set stands; what it was built from, the base too, is inherited whole
@@ -34,7 +35,7 @@ from usher_lora.lineage import parse as parse_lineage
 from usher_lora.manifest import Identity, Manifest, split_served_name
 from usher_lora.manifest import parse as parse_manifest
 from usher_lora.peft_config import ServerLimits
-from usher_lora.training_set import given
+from usher_lora.training_set import given, lineage_digest
 from usher_policy.vocabulary import Action
 
 _ANEW = "train it anew: its manifest is written with it"
@@ -162,4 +163,9 @@ def opened(package: Package) -> tuple[Manifest, Lineage]:
         raise AdapterFault("manifest.lineage", "is that of another lineage", _ANEW)
     if identity.training_set != sha256(package.training_set):
         raise AdapterFault("manifest.training_set", "is that of another training set", _ANEW)
+    if lineage_digest(package.training_set) != sha256(package.own_lineage):
+        raise AdapterFault("lineage", "is not that of the training set", _ANEW)
+    own = parse_lineage(package.own_lineage)
+    if not set(own.documents) <= set(lineage.documents) or not set(own.subjects) <= set(lineage.subjects):
+        raise AdapterFault("lineage", "leaves out what was trained on", _ANEW)
     return manifest, lineage

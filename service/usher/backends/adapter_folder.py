@@ -31,6 +31,7 @@ from usher_lora.weights import changed, inspect
 _CHUNK: Final = 1 << 22
 _MOST: Final = {"manifest.json": MOST_MANIFEST, "lineage.json": 1 << 26, "training_set.json": 1 << 26}
 """Bytes of each file beside a training's weights."""
+_OWN: Final = "training_lineage.json"
 _ADAPTER: Final = "adapter"
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _PART: Final = re.compile(r"\.[0-9a-f]{64}(\.manifest\.json|\.training\.json)?\.part")
@@ -47,9 +48,12 @@ class AdapterWeights:
     def read(self, folder: Path, limits: ServerLimits) -> Package:
         with opened(folder) as outer:
             beside = {name: _text(outer, name, most) for name, most in _MOST.items()}
+            own = beside["lineage.json"]
+            if any(one.name == _OWN for one in outer.members()):
+                own = _text(outer, _OWN, _MOST["lineage.json"])
             with _inside(outer) as inner:
                 inspected = inspect(inner, limits)
-        return Package(beside["manifest.json"], beside["lineage.json"], beside["training_set.json"], inspected)
+        return Package(beside["manifest.json"], beside["lineage.json"], own, beside["training_set.json"], inspected)
 
     def keep(self, folder: Path, adapter: str, files: Sequence[FileDigest], training_set: bytes) -> None:
         self._root.mkdir(parents=True, exist_ok=True)

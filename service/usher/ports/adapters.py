@@ -78,10 +78,12 @@ class LearnedTexts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What a training left, as it was read: what it says of itself, byte by byte, and what its weights are."""
+    """What a training left, as it was read: what it says of itself, byte by byte, and what its weights are.
+    `own_lineage` is that of its training set: without what was inherited."""
 
     manifest: bytes
     lineage: bytes
+    own_lineage: bytes
     training_set: bytes
     inspected: Inspected
 
@@ -91,7 +93,8 @@ class Weights(Protocol):
     wrong with a file, and `OSError`."""
 
     def read(self, folder: Path, limits: ServerLimits) -> Package:
-        """What a training left in this folder: `adapter/`, `manifest.json`, `lineage.json`, `training_set.json`."""
+        """What a training left in this folder: `adapter/`, `manifest.json`, `lineage.json`, `training_set.json`, and,
+        where something was inherited, `training_lineage.json`."""
 
     def keep(self, folder: Path, adapter: str, files: Sequence[FileDigest], training_set: bytes) -> None:
         """Copy its weights, whole or not at all; they are exactly `files`. Once more changes nothing."""
