@@ -3,7 +3,7 @@
 import pytest
 
 from usher.backends.breaker import Breaker
-from usher.backends.model_vllm import estimate_tokens
+from usher.backends.token_estimate import estimate_tokens
 
 
 def test_a_breaker_lets_one_probe_through() -> None:

@@ -29,7 +29,8 @@ class LineTransport(httpx.AsyncBaseTransport):
 
     One that its server has closed meanwhile, which shows by its end before anything of a response, costs no request: it
     is made once more, over a new connection.
-    Raises httpx's errors. Bounds no waiting but that for a connection: whoever calls does, and cancels.
+    Raises httpx's errors. Bounds no waiting but that for a connection, and that for a `Body` as it is told: whoever
+    calls bounds the rest, and cancels.
     """
 
     def __init__(self, idle: float, most_idle: int) -> None:
@@ -57,7 +58,7 @@ class LineTransport(httpx.AsyncBaseTransport):
         except BaseException:
             line.abort()
             raise
-        return httpx.Response(status, headers=fields, stream=_Body(self, origin, line))
+        return httpx.Response(status, headers=fields, stream=Body(self, origin, line))
 
     async def aclose(self) -> None:
         for kept in self._kept.values():
@@ -100,14 +101,21 @@ class LineTransport(httpx.AsyncBaseTransport):
         return line
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
+    """What a response of a `LineTransport` streams."""
+
     def __init__(self, transport: LineTransport, origin: _Origin, line: _Line) -> None:
         self._transport, self._origin = transport, origin
         self._line: _Line | None = line
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._line is not None and (part := await self._line.part()):
+        while part := await self.part():
             yield part
+
+    async def part(self, until: float | None = None) -> bytes:
+        """What has come since the last part, waited for until this time of the event loop; empty at the end. Raises
+        `httpx.ReadTimeout`, and where the connection breaks another `httpx.TransportError`."""
+        return b"" if self._line is None else await self._line.part(until)
 
     async def aclose(self) -> None:
         line, self._line = self._line, None
@@ -144,10 +152,10 @@ class _Line(asyncio.Protocol):
         assert self._parser is not None  # noqa: S101  # it parsed the head
         return self._parser.get_status_code(), self._fields
 
-    async def part(self) -> bytes:
+    async def part(self, until: float | None = None) -> bytes:
         """What has come of the body since the last part; empty at its end."""
         while not self._parts and not self._whole:
-            await self._more()
+            await self._more(until)
         part = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
@@ -167,14 +175,21 @@ class _Line(asyncio.Protocol):
         self.is_open = False
         self._transport.abort()
 
-    async def _more(self) -> None:
+    async def _more(self, until: float | None = None) -> None:
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
+        alarm = None if until is None else self._loop.call_at(until, self._late)
         try:
             await self._waiter
         finally:
             self._waiter = None
+            if alarm is not None:
+                alarm.cancel()
+
+    def _late(self) -> None:
+        self._fail(httpx.ReadTimeout("nothing came in time"))
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from usher.backends.breaker import Breaker
-from usher.backends.http_line import LineTransport
-from usher.backends.sse import MalformedEvent, events
+from usher.backends.http_line import Body, LineTransport
+from usher.backends.sse import Events, MalformedEvent
+from usher.backends.token_estimate import estimate_tokens
 from usher.ports import Delta, ModelRequest, ModelUnavailable
 
 RETRY_PAUSE = 0.1
@@ -27,7 +27,6 @@ DRAIN = 0.1
 
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FINISHES = frozenset({"stop", "length", "content_filter"})
-_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]|[ \t]+|[^ \t]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,17 @@ class _Failed(Exception):
         self.blame = blame
 
 
+class _Cut(_Failed):
+    """The stream broke off. Once the finish reason is there an answer is whole: this costs only the token counts."""
+
+
 @dataclass(slots=True)
 class _Progress:
-    """What has come of an answer over one attempt."""
+    """What has come of an answer over one attempt; `heard`: when its last event came."""
 
+    heard: float = 0.0
     started: bool = False
+    done: bool = False
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -85,7 +90,6 @@ class OpenAIModel:
         *,
         retries: int = 2,
         breaker: Breaker | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`url` is the server's base, with or without `/v1`."""
         self.name = model
@@ -95,14 +99,14 @@ class OpenAIModel:
         self._timeouts = timeouts or Timeouts()
         self._retries = retries
         self._breaker = breaker or Breaker()
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            # Waiting is bounded in `_next`; idle connections go before servers usually close them (5 s and more).
-            timeout=httpx.Timeout(None, connect=self._timeouts.connect, write=self._timeouts.read),
-            transport=transport or LineTransport(idle=4.0, most_idle=64),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._headers = {
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+        }
+        # Idle connections go before servers usually close them (5 s and more).
+        self._transport = LineTransport(idle=4.0, most_idle=64)
 
     @property
     def up(self) -> bool:
@@ -111,7 +115,7 @@ class OpenAIModel:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     def count_tokens(self, text: str) -> int:
         """An estimate of what the server's tokenizer counts, meant to err upwards; see `estimate_tokens`."""
@@ -126,7 +130,7 @@ class OpenAIModel:
                 await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - jitter, no secret
             progress = _Progress()
             try:
-                async with aclosing(self._guarded(request, progress, deadline)) as deltas:
+                async with aclosing(self._attempt(request, progress, deadline)) as deltas:
                     async for delta in deltas:
                         yield delta
                 return
@@ -134,17 +138,14 @@ class OpenAIModel:
                 if progress.started or not failure.again or attempt == self._retries:
                     raise ModelUnavailable(str(failure), started=progress.started) from None
 
-    async def _guarded(
-        self, request: ModelRequest, progress: _Progress, deadline: float
-    ) -> AsyncGenerator[Delta, None]:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         """One attempt, as the breaker allows, and what it tells the breaker."""
         if not self._breaker.admit(time.monotonic()):
             raise _Failed("The model server has failed repeatedly and is left alone for some seconds", blame=False)
         settled = False
         try:
-            async with aclosing(self._attempt(request, progress, deadline)) as deltas:
-                async for delta in deltas:
-                    yield delta
+            yield
             self._breaker.succeeded()
             settled = True
         except _Failed as failure:
@@ -159,64 +160,82 @@ class OpenAIModel:
     async def _attempt(
         self, request: ModelRequest, progress: _Progress, deadline: float
     ) -> AsyncGenerator[Delta, None]:
-        first = min(time.monotonic() + self._timeouts.first, deadline)
-        response = await self._send(request, first)
-        try:
-            async with aclosing(events(response.aiter_bytes())) as stream:
-                while True:
-                    limit = min(time.monotonic() + self._timeouts.read, deadline) if progress.started else first
-                    data = await self._next(stream, progress, limit)
-                    if data is None:
-                        await _drained(stream)
-                        break
-                    if text := _read(data, progress):
+        with self._guarded():
+            first = min(time.monotonic() + self._timeouts.first, deadline)
+            body, events = await self._send(request, first), Events()
+            try:
+                while not progress.done:
+                    limit = min(progress.heard + self._timeouts.read, deadline) if progress.started else first
+                    for text in _texts(events, await _part(body, limit, deadline), progress):
                         progress.started = True
                         yield Delta(text)
-        finally:
-            await response.aclose()
-        yield progress.last()
+                await _drained(body)
+            except _Cut:
+                if progress.finish_reason is None:
+                    raise
+            finally:
+                await body.aclose()
+            yield progress.last()
 
-    async def _send(self, request: ModelRequest, limit: float) -> httpx.Response:
-        message = self._client.build_request("POST", self._url, json=_body(request, self.name))
+    async def _send(self, request: ModelRequest, limit: float) -> Body:
+        content = json.dumps(_body(request, self.name), ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+        waits = {"timeout": {"connect": self._timeouts.connect}}
+        message = httpx.Request("POST", self._url, headers=self._headers, content=content, extensions=waits)
         try:
             async with asyncio.timeout_at(_loop_time(limit)):
-                response = await self._client.send(message, stream=True)
+                response = await self._transport.handle_async_request(message)
         except TimeoutError:
             raise _Failed("The model server did not answer in time") from None
         except httpx.HTTPError as error:
             raise _Failed(f"The model server cannot be reached ({type(error).__name__})", again=True) from None
+        body = response.stream
+        assert isinstance(body, Body)  # noqa: S101  # the transport's
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code == httpx.codes.OK and kind == "text/event-stream":
-            return response
-        await response.aclose()
+            return body
+        await body.aclose()
         raise _refused(response.status_code)
 
-    async def _next(self, stream: AsyncIterator[str], progress: _Progress, limit: float) -> str | None:
-        """The next event's data; None at the end of the answer. Once the finish reason is there, an answer is whole:
-        whatever fails after it costs only the token counts."""
-        try:
-            async with asyncio.timeout_at(_loop_time(limit)):
-                data = await anext(stream, None)
-        except TimeoutError:
-            failure = _Failed("The model server stopped answering")
-        except MalformedEvent as error:
-            failure = _Failed(f"The model server's stream is malformed: {error}")
-        except httpx.HTTPError as error:
-            failure = _Failed(f"The connection to the model server was lost ({type(error).__name__})", again=True)
-        else:
-            if data is not None and data.strip() != "[DONE]":
-                return data
-            failure = _Failed("The model server ended its stream before the answer's end", again=True)
-        if progress.finish_reason is None:
-            raise failure
-        return None
+
+async def _part(body: Body, limit: float, deadline: float) -> bytes:
+    """What comes next of a response, by `limit`; a server that never pauses is cut off at the `deadline`."""
+    try:
+        part = await body.part(_loop_time(limit)) if time.monotonic() < deadline else b""
+    except httpx.TimeoutException:
+        raise _Cut("The model server stopped answering") from None
+    except httpx.HTTPError as error:
+        raise _Cut(f"The connection to the model server was lost ({type(error).__name__})", again=True) from None
+    if not part and time.monotonic() >= deadline:
+        raise _Cut("The model server stopped answering")
+    if not part:
+        raise _Cut("The model server ended its stream before the answer's end", again=True)
+    return part
 
 
-async def _drained(stream: AsyncIterator[str]) -> None:
+def _texts(events: Events, part: bytes, progress: _Progress) -> Iterator[str]:
+    """The texts that a part of the stream completes, up to the answer's end."""
+    try:
+        for data in events.feed(part):
+            if data.strip() == "[DONE]":
+                if progress.finish_reason is None:
+                    raise _Cut("The model server ended its stream before the answer's end", again=True)
+                progress.done = True
+                return
+            progress.heard = time.monotonic()
+            if text := _read(data, progress):
+                yield text
+    except MalformedEvent as error:
+        raise _Cut(f"The model server's stream is malformed: {error}") from None
+
+
+async def _drained(body: Body) -> None:
     """Read to the end of the response, if that is at hand: only then can its connection serve again."""
-    with suppress(TimeoutError, MalformedEvent, httpx.HTTPError):
-        async with asyncio.timeout(DRAIN):
-            await anext(stream, None)
+    until = asyncio.get_running_loop().time() + DRAIN
+    with suppress(httpx.HTTPError):
+        while await body.part(until):
+            pass
 
 
 def _loop_time(limit: float) -> float:
@@ -269,29 +288,10 @@ def _choice(choice: dict[str, Any], progress: _Progress) -> str:
         raise _Failed("The model server's stream is malformed: a delta's content is not a text")
     if (reason := choice.get("finish_reason")) is not None:
         progress.finish_reason = reason if reason in _FINISHES else "stop"
-    return (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not text or text.isascii():
+        return text or ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
-
-
-def estimate_tokens(text: str) -> int:
-    """Tokens of `text` in an unknown byte-pair vocabulary of 100,000 entries or more, erring upwards.
-
-    A run of lower-case letters (with a capital before it) counts one token per five letters begun, one of capitals one
-    per two; a digit, a sign and a line break one each; blanks one per sixteen, without the one before a word; any other
-    character as many as it has UTF-8 bytes after the first. Against cl100k, o200k, Llama 3 and Qwen this is 1.1 to 1.7
-    times the truth on most English pages, 1.0 to 5 times on other languages, and at least 0.8 times on random base64.
-    """
-    return sum(_piece_tokens(piece) for piece in _PIECE.findall(text))
-
-
-def _piece_tokens(piece: str) -> int:
-    if piece[0] in " \t":
-        return (len(piece) + 14) // 16
-    if not piece.isascii():
-        return max(1, len(piece.encode("utf-8", "replace")) - 1)
-    if piece.isupper():
-        return (len(piece) + 1) // 2
-    return (len(piece) + 4) // 5
