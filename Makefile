@@ -86,6 +86,7 @@ bench-conversations: $(STAMP)
 bench-gateway: $(STAMP) $(VLLM)/.installed
 	$(BIN)/python tests/bench/gateway.py
 
-# Needs vLLM running on a GPU: tests/bench/gpu/README.md.
+# Needs vLLM running on a GPU, and an interpreter that trains on it: tests/bench/gpu/README.md.
 bench-gpu: $(STAMP)
 	$(BIN)/python tests/bench/gpu/serving.py --port "$(SERVER)" --model "$(MODEL)"
+	$(BIN)/python tests/bench/gpu/training.py --python "$(TRAIN)" --model "$(MODEL)"

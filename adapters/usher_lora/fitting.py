@@ -240,6 +240,8 @@ def _callback(folder: Path, advance: Advance) -> Any:
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not there where types are checked
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             advance(state.global_step, state.max_steps)
+            if state.global_step == state.max_steps:
+                control.should_log = True  # the last loss, and all tokens that were seen
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             write(folder.parent / "loss.svg", loss_curve(state.log_history).encode())

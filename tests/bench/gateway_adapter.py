@@ -6,7 +6,7 @@ Its gate's figures are made up, as its weights are: nothing here says anything o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,21 @@ from usher_lora.manifest import Gate
 
 BASE = LIMITS.base_model
 NAME = "support"
-RULES = f"""\
-p, role:staff, adapter:{NAME}, adapter.use, allow, always
-p, role:lead, adapter:{NAME}, adapter.approve, allow, always
-p, role:lead, adapter:{NAME}, adapter.publish, allow, always
-g, user:lead, role:lead
-"""
-ROUTING = f"rules:\n  - {{name: support, route: adapter, adapters: [{NAME}]}}\n"
+
+
+def rules(names: Sequence[str], people: Sequence[str]) -> str:
+    """Each person may use one of the adapters, by turns; the lead decides on all of them."""
+    lines = [f"p, role:user{n}, adapter:{name}, adapter.use, allow, always" for n, name in enumerate(names)]
+    for act in ("approve", "publish"):
+        lines += [f"p, role:lead, adapter:{name}, adapter.{act}, allow, always" for name in names]
+    lines += [f"g, user:{person}, role:user{n % len(names)}" for n, person in enumerate(people)]
+    return "\n".join([*lines, "g, user:lead, role:lead", ""])
+
+
+def routing(names: Sequence[str]) -> str:
+    """Each question is answered by whichever of them its asker may use."""
+    return f"rules:\n  - {{name: support, route: adapter, adapters: [{', '.join(names)}]}}\n"
+
 
 _CURRENT = """\
 SELECT d.id, d.version, d.access_class, v.digest FROM document d
@@ -40,12 +48,12 @@ Approve = Callable[[str, str], Awaitable[None]]
 
 
 async def published(
-    folder: Path, operator: Operator, approve: Approve, files: Mapping[str, bytes] | None = None
+    folder: Path, operator: Operator, approve: Approve, files: Mapping[str, bytes] | None = None, name: str = NAME
 ) -> tuple[str, str]:
     """Its id and its served name. `folder` has the data folder `home`; `approve` is given id and digest, as the
-    lead; `files` are the adapter's, else they are small."""
+    lead; `files` are the adapter's, else they are small; `name` is what policy calls it."""
     made = str(uuid4())
-    run = trained(folder / made, lineage(_learned(folder / "home")), held=files, name=NAME, made=made)
+    run = trained(folder / made, lineage(_learned(folder / "home")), held=files, name=name, made=made)
     draft = await operator("/operator/adapters", {"folder": str(run)})
     gate = Gate(draft["name"], MEASURED, Bounds(), judge(Bounds(), MEASURED))
     ready = await operator(f"/operator/adapters/{draft['id']}/evaluated", {"gate": msgspec.to_builtins(gate)})

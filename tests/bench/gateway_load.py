@@ -7,40 +7,48 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 _TEXT = re.compile(rb'"content": ?"[^"]')
+_TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Target:
     """A server that speaks OpenAI's API. `keys`: of its clients, who take turns with them; `pids`: what it consists of
-    (with all their children), whose time counts."""
+    (with all their children), whose time counts. `models`: what clients ask for by turns, where it is not `model`;
+    `before`: messages before the question; `more`: further fields of a request."""
 
     name: str
     port: int
     model: str
     keys: Sequence[str]
     pids: Sequence[int] = ()
+    models: Sequence[str] = ()
+    before: Sequence[Mapping[str, str]] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Seen:
-    """What some rounds of one target gave."""
+    """What some rounds of one target gave. `tokens`: of its answers, as far as it counted them."""
 
     first_ms: list[float] = field(default_factory=list)
     requests: int = 0
+    tokens: int = 0
     cpu: float = 0.0
     seconds: float = 0.0
 
     def __iadd__(self, other: Seen) -> Seen:
         self.first_ms += other.first_ms
         self.requests += other.requests
+        self.tokens += other.tokens
         self.cpu += other.cpu
         self.seconds += other.seconds
         return self
@@ -61,7 +69,9 @@ async def asked(target: Target, in_flight: int, requests: int) -> Seen:
     async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", target.port, limit=1 << 20)
         for one in left:
-            seen.first_ms.append(await _answer(reader, writer, target, number, f"{number}-{one}"))
+            first_ms, tokens = await _answer(reader, writer, target, number, f"{number}-{one}")
+            seen.first_ms.append(first_ms)
+            seen.tokens += tokens
         writer.close()
 
     before, began = cpu_seconds(target.pids), time.perf_counter()
@@ -73,29 +83,36 @@ async def asked(target: Target, in_flight: int, requests: int) -> Seen:
 
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target, client: int, mark: str
-) -> float:
-    """Milliseconds to the first text of one answer, which is read to its end."""
+) -> tuple[float, int]:
+    """Milliseconds to the first text of one answer, which is read to its end, and its tokens (0: not told)."""
     question = f"What is the budget of the year, and what is it spent on? Ask {mark}."
     body = json.dumps(
-        {"model": target.model, "stream": True, "messages": [{"role": "user", "content": question}]}
+        {
+            "model": target.models[client % len(target.models)] if target.models else target.model,
+            "stream": True,
+            "messages": [*target.before, {"role": "user", "content": question}],
+            **target.more,
+        }
     ).encode()
     key = target.keys[client % len(target.keys)]
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
-    began, first, held = time.perf_counter(), 0.0, b""
+    began, first, held, tokens = time.perf_counter(), 0.0, b"", 0
     writer.write(head.encode() + body)
     while not held.endswith(b"0\r\n\r\n"):
         data = await reader.read(65_536)
         if not first and _TEXT.search(held + data):
             first = time.perf_counter()
         held = held[-400:] + data if first else held + data
+        if b"completion_tokens" in data and (told := _TOKENS.search(held)):
+            tokens = int(told[1])
         if not data:
             raise SystemExit(f"{target.name} ended a stream: {held[-400:]!r}")
     if not first or b"[DONE]" not in held:
         raise SystemExit(f"{target.name} gave no whole answer: {held[-400:]!r}")
-    return (first - began) * 1000
+    return (first - began) * 1000, tokens
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:

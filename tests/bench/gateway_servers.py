@@ -48,17 +48,19 @@ def set_pace(model: Target, seconds: float, *, leading: bool) -> None:
 
 @contextmanager
 def usher(
-    folder: Path, model: Target, *more: Target, adapter: bool, files: Mapping[str, bytes] | None = None
+    folder: Path, model: Target, *more: Target, adapter: bool, files: Sequence[Mapping[str, bytes] | None] = (None,)
 ) -> Iterator[Target]:
     """`usher serve` as it is, with its policy, its ledger on disk and a person for each client. With `adapter` every
-    question is answered by one, which all of the model servers load; else by the base model from passages that were
-    retrieved."""
+    question is answered by one, which all of the model servers load (one for each of `files`, people take turns with
+    them); else by the base model from passages that were retrieved."""
+    names = [gateway_adapter.NAME, *(f"{gateway_adapter.NAME}{n}" for n in range(1, len(files)))]
+    people = [f"person{number}" for number in range(max(PEOPLE, len(names)))]
     (folder / "docs").mkdir(parents=True)
     (folder / "docs" / "budget.md").write_text("# Budget\n\nThe budget of the year is four million euros.\n")
     (folder / "policy").mkdir()
-    (folder / "policy" / "policy.csv").write_text(RULES + gateway_adapter.RULES)
+    (folder / "policy" / "policy.csv").write_text(RULES + gateway_adapter.rules(names, people))
     if adapter:
-        (folder / "policy" / "routing.yaml").write_text(gateway_adapter.ROUTING)
+        (folder / "policy" / "routing.yaml").write_text(gateway_adapter.routing(names))
     own = {
         "HOME": str(folder / "home"),
         "POLICY": str(folder / "policy"),
@@ -83,26 +85,30 @@ def usher(
     ):
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        keys = asyncio.run(_people(folder))
-        if adapter:
-            asyncio.run(new_adapter(folder, url, (model, *more), files))
+        keys = asyncio.run(_keys(folder, people))
+        for name, held in zip(names if adapter else (), files, strict=False):
+            asyncio.run(new_adapter(folder, url, (model, *more), held, name))
         yield Target(
             "usher" if adapter else "usher_retrieve", int(url.rpartition(":")[2]), "assistant", keys, [process.pid]
         )
 
 
-async def _people(folder: Path) -> list[str]:
-    """Their keys."""
+async def _keys(folder: Path, people: Sequence[str]) -> list[str]:
+    """Theirs, once each is in the directory."""
     keys = []
     async with operator(folder) as ask:
-        for number in range(PEOPLE):
-            await ask("/operator/person", {"user": f"person{number}", "groups": ["staff"]})
-            keys.append((await ask("/operator/key", {"user": f"person{number}"}))["key"])
+        for person in people:
+            await ask("/operator/person", {"user": person, "groups": ["staff"]})
+            keys.append((await ask("/operator/key", {"user": person}))["key"])
     return keys
 
 
 async def new_adapter(
-    folder: Path, url: str, models: Sequence[Target], files: Mapping[str, bytes] | None = None
+    folder: Path,
+    url: str,
+    models: Sequence[Target],
+    files: Mapping[str, bytes] | None = None,
+    named: str = gateway_adapter.NAME,
 ) -> tuple[str, str]:
     """One is published, and loaded by the model servers: its id and its served name."""
     async with operator(folder) as ask, httpx.AsyncClient() as client:
@@ -114,7 +120,7 @@ async def new_adapter(
             path = f"{url}/api/adapters/{ident}/approve"
             (await client.post(path, json={"digest": digest}, headers=headers)).raise_for_status()
 
-        ident, name = await gateway_adapter.published(folder, ask, approve, files)
+        ident, name = await gateway_adapter.published(folder, ask, approve, files, named)
         for _ in range(1_000):
             if all([name in await loaded(client, model) for model in models]):
                 return ident, name

@@ -130,6 +130,18 @@ def test_a_manifest_that_lies_is_not_measured(recipe: Recipe, tmp_path: Path, na
         sound(recipe, DATA)
 
 
+def test_an_adapter_whose_base_has_vanished_is_not_measured(recipe: Recipe, tmp_path: Path) -> None:
+    """Gone with its folder, or all of its files: there is nothing to measure it on, and that is what is said."""
+    finished(recipe)
+    for one in (tmp_path / "base").iterdir():
+        one.unlink()
+    with pytest.raises(AdapterFault, match="base model is not there, or cannot be read: name the folder"):
+        sound(recipe, DATA)
+    (tmp_path / "base").rmdir()
+    with pytest.raises(AdapterFault, match="base model is not there"):
+        sound(recipe, DATA)
+
+
 def test_another_recipe_or_training_set_is_not_measured(recipe: Recipe) -> None:
     """What is asked about is what was learned from."""
     finished(recipe)
