@@ -7,6 +7,7 @@ every data card: nobody should believe that a masked text names nobody.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -45,6 +46,20 @@ _SSN: Final = re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")
 _ADDRESS: Final = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 
+_JOINERS: Final = re.compile("(?<=[\u0020-\u024f])[\u200c\u200d]|[\u200c\u200d](?=[\u0020-\u024f])")
+"""Invisible ones, where no script has a use for them."""
+_WIDE: Final = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B), 0xFF0B, 0xFF0D, 0xFF0E, 0xFF20)
+_SPACES: Final = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)
+_UNSEEN: Final = (0xAD, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+_PLAIN: Final = (
+    dict.fromkeys(_SPACES, " ")
+    | dict.fromkeys((0x2010, 0x2011, 0x2012, 0xFE63), "-")
+    | dict.fromkeys(_UNSEEN)
+    | {one: chr(one - 0xFEE0) for one in _WIDE}
+)
+"""What type is set with and rules do not know: spaces and hyphens that do not break, signs that nobody sees, wide
+letters and digits."""
+
 Rule = tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]]
 
 
@@ -65,9 +80,9 @@ class Masks:
         )
 
     def masked(self, text: str) -> str:
-        """The text with `[e-mail]`, `[iban]`, `[card]`, `[id]`, `[address]`, `[phone]` and `[person]` in the place of
-        what was told."""
-        text = _LABELLED.sub(self._numbered, text)
+        """The text, plainly set, with `[e-mail]`, `[iban]`, `[card]`, `[id]`, `[address]`, `[phone]` and `[person]` in
+        the place of what was told."""
+        text = _LABELLED.sub(self._numbered, plain(text))
         for kind, pattern, holds in self._rules:
             text = pattern.sub(partial(self._mask, kind, holds), text)
         return text
@@ -83,10 +98,15 @@ class Masks:
         return f"{found[1]}[id]"
 
 
+def plain(text: str) -> str:
+    """The text with plain spaces, hyphens, letters and digits, and each letter with its accents as one character."""
+    return unicodedata.normalize("NFC", _JOINERS.sub("", text.translate(_PLAIN)))
+
+
 def _names(people: Iterable[str]) -> re.Pattern[str] | None:
     """The ids of people as they stand, and the names that they are made of (`jane.doe` is also Jane Doe)."""
     wanted: set[str] = set()
-    for person in people:
+    for person in map(plain, people):
         parts = _WORDS.findall(person.partition("@")[0])
         if len(person) >= LEAST_LETTERS:
             wanted.add(re.escape(person))
