@@ -22,6 +22,9 @@ def _absolute(path: Path) -> Path:
 def _http(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
+    address = urlsplit(url)
+    if not address.hostname or "@" in address.netloc or address.query or address.fragment:
+        raise ValueError("must be a host, perhaps a port and a path, and no secret: it stands in logs")
     return url.rstrip("/")
 
 

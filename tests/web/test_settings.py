@@ -51,6 +51,14 @@ WRONG = {
         {"USHER_MODEL_SERVERS": "http://a,b:8000", "USHER_MODEL_URL": "http://m/v1", "USHER_MODEL": "m"},
         "USHER_MODEL_SERVERS",
     ),
+    "a password in a model server's address": (
+        {"USHER_MODEL_URL": "http://usher:secret@m/v1", "USHER_MODEL": "m"},
+        "USHER_MODEL_URL",
+    ),
+    "a query behind a model server's address": (
+        {"USHER_MODEL_SERVERS": "http://a:8000?key=1", "USHER_MODEL_URL": "http://m/v1", "USHER_MODEL": "m"},
+        "USHER_MODEL_SERVERS",
+    ),
     "two master keys": ({"USHER_MASTER_KEY": "a", "USHER_MASTER_KEY_COMMAND": "b"}, "USHER_MASTER_KEY_COMMAND"),
     "a certificate without its key": ({"USHER_TLS_CERT": "/dev/null"}, "USHER_TLS_KEY"),
     "TLS files that are not there": ({"USHER_TLS_CERT": "/no", "USHER_TLS_KEY": "/no"}, "USHER_TLS_CERT"),
