@@ -116,6 +116,7 @@ class Authority:
         self._in_force_now: dict[int, _Policy] = {}
         self._making: dict[int, asyncio.Task[_Policy]] = {}
         self._catalog = Catalog(-1)
+        self._over = -1  # the newest version of which the break-glass was seen to be over
 
     async def admit(self, secret: str) -> Grant | None:
         """What a presented key may do now; None if it is no key."""
@@ -137,7 +138,8 @@ class Authority:
         """The same credential judged now; the same object if nothing that it depends on has changed."""
         now = self._clock()
         standing = await self._identity.recheck(grant.credential, now)
-        if standing == grant.standing and (grant.valid_until is None or now < grant.valid_until):
+        same = standing == grant.standing and self._deciding(standing.versions, now) == grant.snapshots[0].version
+        if same and (grant.valid_until is None or now < grant.valid_until):
             return grant
         return await self._grant(standing, now)
 
@@ -223,16 +225,24 @@ class Authority:
         """The version that decides now and, while one is pending, that one too. What a break-glass falls back on is
         kept beside them, so that it is there when its time comes."""
         await self._label(versions)
-        wanted = [versions.in_force(now)] + ([] if versions.pending_policy is None else [versions.pending_policy])
+        wanted = [self._deciding(versions, now)] + (
+            [] if versions.pending_policy is None else [versions.pending_policy]
+        )
         found = {version: await self._current(version) for version in wanted}
         spare = versions.ordinary
         kept = {spare: self._in_force_now[spare]} if spare in self._in_force_now else {}
         self._in_force_now = {**kept, **found}
         return tuple(found.values())
 
+    def _deciding(self, versions: Versions, now: datetime) -> int:
+        """The version that decides now. A break-glass that was seen to be over stays over, wherever the clock goes."""
+        if versions.in_force(now) != versions.policy:
+            self._over = versions.policy
+        return versions.ordinary if self._over == versions.policy else versions.policy
+
     async def _before_glass(self, versions: Versions, now: datetime) -> tuple[_Policy, ...]:
         """The version that comes back when an open break-glass ends; none where none is open."""
-        if versions.ordinary == versions.in_force(now):
+        if versions.ordinary == self._deciding(versions, now):
             return ()
         return (await self._current(versions.ordinary),)
 

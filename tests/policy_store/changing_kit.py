@@ -36,6 +36,7 @@ from usher.policy.glass import Glass
 from usher.policy.history import History
 from usher.policy.plan import Plan
 from usher.policy_admin import AppliedPolicy, PolicyAdmin, PolicySource
+from usher_policy.vocabulary import Action
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ PEOPLE = {"ann": (), "bob": (), "cyd": (), "dan": ("staff",), "hal": ("staff",),
 WIDER = "p, role:all, coll:news, document.read, allow, always"
 NARROWER = "p, group:staff, coll:open, document.read, deny, always"
 HR = "g, user:dan, role:hr"
+NEWS = (Action.DOCUMENT_READ, "coll:news")
 
 
 @dataclass
@@ -217,3 +219,10 @@ def migrated() -> bytes:
         migrate(database)
         database.close()
         return path.read_bytes()
+
+
+async def broken(office: Office, user: str = "ann", minutes: int = 30) -> Changeset:
+    """A change that gives something, alone in force."""
+    change = await office.edit("bob", [WIDER])
+    editor = await office.by(user)
+    return await office.on.glass.break_glass(change.id, change.digest, editor, "The press is here, okapi.", minutes)

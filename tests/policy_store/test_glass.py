@@ -10,32 +10,34 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from tests.backends.sql.sql_kit import run
-from tests.policy_store.changing_kit import HR, NARROWER, OPERATOR, POLICY, WIDER, Clock, Office, opened, told
+from tests.policy_store.changing_kit import (
+    HR,
+    NARROWER,
+    NEWS,
+    OPERATOR,
+    POLICY,
+    WIDER,
+    Clock,
+    Office,
+    broken,
+    opened,
+    told,
+)
 
 from usher.audit.proposals import NotNow
 from usher.audit.report import _acts
 from usher.authority import Authority
-from usher.core.changeset import Changeset
 from usher.errors import UserError
 from usher.policy.plan import Outdated, Refused
 from usher.policy_admin import PolicySource
 from usher.viewing import NotPermitted
 from usher_policy.vocabulary import Action
 
-NEWS = (Action.DOCUMENT_READ, "coll:news")
-
 
 @pytest.fixture(autouse=True)
 def alarms() -> Iterator[list[dict[str, object]]]:
     with capture_logs() as logs:
         yield logs  # type: ignore[misc]  # what is logged is a mapping
-
-
-async def broken(office: Office, user: str = "ann", minutes: int = 30) -> Changeset:
-    """A change that gives something, alone in force."""
-    change = await office.edit("bob", [WIDER])
-    editor = await office.by(user)
-    return await office.on.glass.break_glass(change.id, change.digest, editor, "The press is here, okapi.", minutes)
 
 
 def test_it_is_in_force_for_its_time_and_no_longer(tmp_path: Path, alarms: list[dict[str, object]]) -> None:

@@ -92,6 +92,16 @@ class SqlChangesets:
 
         return await self._database.read(work)
 
+    async def unreviewed(self) -> frozenset[str]:
+        """A review that is not recorded yet is none."""
+        statement = sa.select(_C.by, _C.state).where(_C.alone)
+
+        def work(connection: sa.Connection) -> frozenset[str]:
+            rows = connection.execute(statement)
+            return frozenset(row.by for row in rows if row.state is None or row.state["reviewed"] is None)
+
+        return await self._database.read(work)
+
     async def versions(self, before: int | None, limit: int) -> list[StoredPolicy]:
         columns = [column for column in _V if column.name != "rules"]
         statement = sa.select(*columns).where(_V.activated_at.is_not(None)).order_by(_V.version.desc()).limit(limit)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from usher.audit.proposals import refusal
+from usher.audit.proposals import NotNow, refusal
 from usher.core import break_glass as decisions
 from usher.core.approval import Denial, Proposal
 from usher.core.break_glass import BOX, LONGEST_BOX, BreakGlass
@@ -30,6 +30,7 @@ EVERY = 5.0
 """Seconds between two looks at whether a break-glass is over. It ends at its instant all the same, whoever looks."""
 BY_ITSELF = "break_glass_ended"
 """Who made the version that goes back, in its event."""
+_OPERATOR = "operator:"
 
 _log = structlog.stdlib.get_logger("usher.policy.glass")
 
@@ -46,7 +47,8 @@ class Glass:
         """Bring an open changeset into force at once without anybody's approval, for so many minutes (an hour unless
         said, at most a day), by `policy.activate` on everything. The version that was in force before comes back by
         itself when they are over. No invariant is broken by it. What was proposed stays open: approved and activated
-        meanwhile, it stays.
+        meanwhile, it stays. Nobody does it again before somebody else has reviewed it: no chain of boxes takes the
+        place of a second person.
 
         Returns the break-glass, a changeset of its own: its review waits for somebody else.
         """
@@ -108,6 +110,15 @@ class Glass:
     async def _judged(self, by: Editor) -> Acting:
         return await self._acts.editors.everywhere(by, Action.POLICY_ACTIVATE)
 
+    async def _check_reviewed(self, acting: Acting) -> None:
+        """Raises `NotNow` where a break-glass of theirs waits for its review. All operators are one."""
+        names = await self._acts.store.unreviewed()
+        mine = {name for name in names if name.startswith(_OPERATOR)} if acting.operator else names & {acting.name}
+        if mine:
+            problem = "cannot be done alone again: your last break-glass is not reviewed"
+            remedy = "have somebody else who may approve close that review, or approve this"
+            raise NotNow("changeset", problem, remedy)
+
     async def _broken(
         self,
         source: PolicySource,
@@ -121,10 +132,11 @@ class Glass:
         checked_comment(reason)
         for _ in range(ATTEMPTS):
             planned = await self._acts.planner.plan(source, base)
+            acting = await self._judged(by)  # planning a large policy takes seconds
+            await self._check_reviewed(acting)  # after the plan: a box that comes between takes its version's number
             planned.check()
             if digest is not None and digest != planned.plan.digest:
                 raise refusal(Denial.OTHER_CONTENT, "changeset")
-            acting = await self._judged(by)  # planning a large policy takes seconds
             made = self._made(source, planned, acting, reason, box)
             kept = Box(planned.versions.ordinary, made.created_at + box)
             version = planned.version(by=acting.name, changeset=made.id, now=made.created_at, until=kept.until)

@@ -53,5 +53,8 @@ class ChangesetStore(Protocol):
     async def authors(self, changeset: UUID) -> Sequence[str]:
         """Who made it, and what it grew out of: the `by` of each changeset along `supersedes`."""
 
+    async def unreviewed(self) -> frozenset[str]:
+        """Who has a break-glass of which the review is open, as `by` names them."""
+
     async def versions(self, before: int | None, limit: int) -> list[StoredPolicy]:
         """Policy versions, the newest first, those with smaller numbers than `before`; without their texts."""
