@@ -9,9 +9,10 @@ import typer
 from usher.cli_output import Json, dump, say, table, warn
 from usher.cli_road import ask_operator, run
 from usher.errors import UserError
+from usher.ports.audit_index import LEARNED
 from usher.settings import read_settings
 
-COLUMNS = ("number", "time", "how", "kind", "user", "pseudonym", "audit_id", "via", "adapter")
+COLUMNS = ("number", "time", "how", "kind", "user", "pseudonym", "audit_id", "via")
 
 
 def who_saw(
@@ -27,8 +28,8 @@ def who_saw(
     names: Annotated[bool, typer.Option("--names", help="People's names beside their pseudonyms.")] = False,
     json: Json = False,
 ) -> None:
-    """Who was shown a document, directly, by way of an earlier answer, or by an adapter that had learned it (`how` is
-    then `learned`). This question is itself recorded."""
+    """Who was shown a document, directly, by way of an earlier answer, or by an adapter that had learned it (then that
+    is named under `via`). This question is itself recorded."""
     if (document is None) == (path is None):
         raise UserError("DOCUMENT", "and --path are two ways to ask", "give one of the two")
     given = {
@@ -52,7 +53,8 @@ def who_saw(
 
 
 def _tell(answer: dict[str, Any], names: bool) -> None:
-    table(answer["entries"], [column for column in COLUMNS if names or column != "user"])
+    entries = [one | {"via": one["adapter"] if one["how"] == LEARNED else one["via"]} for one in answer["entries"]]
+    table(entries, [column for column in COLUMNS if names or column != "user"])
     if answer["next"] is not None:
         say(f"more: --after {answer['next']}")
     if not answer["complete"]:
