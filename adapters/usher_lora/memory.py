@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from usher_lora.faults import AdapterFault
 from usher_lora.manifest import Peft
-from usher_lora.peft_config import applies, rank_of
+from usher_lora.peft_config import Meaning
 from usher_lora.recipe import Training
 
 GIB: Final = 1 << 30
@@ -66,17 +66,15 @@ def trained_modules(weights: Mapping[str, tuple[int, ...]], peft: Peft) -> dict[
     """The modules that an adapter changes, each with the numbers that it adds. Raises `AdapterFault` for a target
     that the base does not have."""
     found: dict[str, int] = {}
-    for target in peft.target_modules:
-        linear = [
-            name.removesuffix(_WEIGHT)
-            for name, shape in weights.items()
-            if len(shape) == 2 and name.endswith(_WEIGHT) and applies(target, name.removesuffix(_WEIGHT))
-        ]
-        if not linear:
-            problem = f"has {target[:60]!r}, which the base model does not"
-            raise AdapterFault("lora: target_modules", problem, "name linear layers of this base")
-        for module in linear:
-            found[module] = rank_of(peft, module) * sum(weights[module + _WEIGHT])
+    meaning, unused = Meaning(peft), set(peft.target_modules)
+    for name, shape in weights.items():
+        module = name.removesuffix(_WEIGHT)
+        if len(shape) == 2 and name.endswith(_WEIGHT) and (named := meaning.targets(module)):
+            unused.difference_update(named)
+            found[module] = meaning.rank(module) * sum(shape)
+    if unused:
+        problem = f"has {min(unused)[:60]!r}, which the base model does not"
+        raise AdapterFault("lora: target_modules", problem, "name linear layers of this base")
     return found
 
 

@@ -120,17 +120,28 @@ def _is_module(name: str) -> bool:
     return _MODULE.fullmatch(name) is not None
 
 
-def applies(name: str, module: str) -> bool:
-    """Whether a pattern's name means this module, as PEFT has it: the module's own path, or the end of it."""
-    return module == name or module.endswith(f".{name}")
+def ends(module: str) -> list[str]:
+    """The names by which a pattern can mean this module, as PEFT has it: the module's own path, or the end of it."""
+    parts = module.split(".")
+    return [".".join(parts[place:]) for place in range(len(parts))]
 
 
-def rank_of(peft: Peft, module: str) -> int:
-    """The rank that a module has by the settings: that of the name in the pattern that means it, or the common one."""
-    return next((rank for name, rank in peft.rank_pattern if applies(name, module)), peft.rank)
+class Meaning:
+    """What the settings say of modules, whose names may be many."""
 
+    def __init__(self, peft: Peft) -> None:
+        self._targets, self._common = frozenset(peft.target_modules), peft.rank
+        self._ranks, self._alphas = dict(peft.rank_pattern), dict(peft.alpha_pattern)
 
-def ambiguous(peft: Peft, module: str) -> bool:
-    """Whether two names of one pattern mean this module: which of them counts depends on who reads the settings."""
-    patterns = ([name for name, _ in peft.rank_pattern], [name for name, _ in peft.alpha_pattern])
-    return any(sum(applies(name, module) for name in pattern) > 1 for pattern in patterns)
+    def targets(self, module: str) -> list[str]:
+        """The names of target modules that mean this one."""
+        return [name for name in ends(module) if name in self._targets]
+
+    def rank(self, module: str) -> int:
+        """That of the name in the pattern that means the module, or the common one."""
+        return next((self._ranks[name] for name in ends(module) if name in self._ranks), self._common)
+
+    def ambiguous(self, module: str) -> bool:
+        """Whether two names of one pattern mean the module: which of them counts depends on who reads the settings."""
+        named = ends(module)
+        return any(sum(name in pattern for name in named) > 1 for pattern in (self._ranks, self._alphas))

@@ -18,7 +18,7 @@ import numpy as np
 
 from usher_lora.faults import AdapterFault
 from usher_lora.manifest import CONFIG, SERVED_FILES, WEIGHTS, FileDigest, Peft
-from usher_lora.peft_config import MOST_BYTES, ServerLimits, ambiguous, applies, rank_of, read_config
+from usher_lora.peft_config import MOST_BYTES, Meaning, ServerLimits, read_config
 from usher_lora.safetensors_header import LENGTH_BYTES, Tensor, header_length, read_header
 
 MOST_WEIGHTS: Final = 4 << 30
@@ -178,15 +178,17 @@ def _check_tensors(tensors: Iterable[Tensor], peft: Peft) -> None:
             remedy = "train plain LoRA, without DoRA, added tokens or saved modules"
             raise AdapterFault("weights", f"have {tensor.name[:80]!r}, which is no part of a LoRA", remedy)
         pairs[named[1]][named[2]] = tensor.shape
+    meaning, unused = Meaning(peft), set(peft.target_modules)
     for module, shapes in pairs.items():
-        if not any(applies(name, module) for name in peft.target_modules):
+        meant = meaning.targets(module)
+        if not meant:
             raise AdapterFault("weights", f"change {module[:80]!r}, which is no target module", "save it anew")
-        if ambiguous(peft, module):
+        unused.difference_update(meant)
+        if meaning.ambiguous(module):
             raise AdapterFault("rank_pattern", f"or alpha_pattern means {module[:80]!r} twice", "write one name for it")
-        _check_pair(module, shapes, rank_of(peft, module))
-    for name in peft.target_modules:
-        if not any(applies(name, module) for module in pairs):
-            raise AdapterFault("weights", f"have nothing for the target module {name[:80]!r}", "save it anew")
+        _check_pair(module, shapes, meaning.rank(module))
+    if unused:
+        raise AdapterFault("weights", f"have nothing for the target module {min(unused)[:80]!r}", "save it anew")
 
 
 def _check_pair(module: str, shapes: dict[str, tuple[int, ...]], rank: int) -> None:

@@ -62,7 +62,8 @@ def add_to(group: typer.Typer) -> None:
 
 
 def _started(module: str, arguments: Sequence[str], python: Path | None, json: bool) -> NoReturn:
-    """Become it: what ends this command ends it, and its exit code is this command's. Raises `UserError`."""
+    """Become it: what ends this command ends it, and its exit code is this command's. It is told nothing of Usher's own
+    settings: among them are keys, and what runs there is others' code. Raises `UserError`."""
     if python is None and find_spec("torch") is None:
         problem = "are not in this environment"
         remedy = (
@@ -73,10 +74,11 @@ def _started(module: str, arguments: Sequence[str], python: Path | None, json: b
     # A checkout's module runs in any environment; an installation's environment is not mixed into another.
     room = Path(usher_lora.__file__).parents[1]
     own = {} if room.name.endswith("-packages") else {"PYTHONPATH": str(room)}
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith("USHER_")}
     command = [str(python or sys.executable), "-P", "-m", module, *arguments, *(["--json"] if json else [])]
     sys.stdout.flush()
     try:
-        os.execve(command[0], command, {**os.environ, **own})  # noqa: S606 - our own module, and no shell
+        os.execve(command[0], command, {**foreign, **own})  # noqa: S606 - our own module, and no shell
     except OSError as error:
         problem = f"cannot be started ({type(error).__name__})"
         raise UserError("--python", problem, "name an interpreter, such as .venv-vllm/bin/python") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,6 +89,23 @@ def test_the_command_needs_an_interpreter_that_is_there(room: Path) -> None:
     """A path that is none is told as that."""
     with pytest.raises(UserError, match="--python cannot be started"):
         cli_adapter_train.train(room / "recipe.yaml", room / "none")
+
+
+def test_what_trains_is_told_nothing_of_ushers_own_settings(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are among them, and the training libraries are others' code."""
+    given: dict[str, str] = {}
+
+    def started(_path: str, _words: list[str], environment: dict[str, str]) -> None:
+        given.update(environment)
+        raise OSError
+
+    monkeypatch.setenv("USHER_MASTER_KEY", "secret")
+    monkeypatch.setenv("USHER_KEY", "secret")
+    monkeypatch.setattr(os, "execve", started)
+    with pytest.raises(UserError, match="cannot be started"):
+        cli_adapter_train.train(room / "recipe.yaml", Path(sys.executable))
+    assert "PATH" in given
+    assert "secret" not in given.values()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from usher.adapters.acts import Acts, NoSuchAdapter, refused
 from usher.adapters.deciders import MANAGE, Acting, Caller, may_know
@@ -32,6 +32,7 @@ from usher_policy.vocabulary import Action
 T = TypeVar("T")
 
 _APPROVE, _PUBLISH = Action.ADAPTER_APPROVE, Action.ADAPTER_PUBLISH
+_ON_THE_WAY: Final = frozenset({State.DRAFT, State.EVALUATED, State.APPROVED})
 
 
 class Registry:
@@ -74,7 +75,7 @@ class Registry:
         """
         one = await self._acts.found(ident, by)
         await self._acts.deciders.judged(by, one.policy_object, _PUBLISH)
-        if one.entry.state is State.APPROVED:
+        if one.entry.state in _ON_THE_WAY:  # also what is approved only meanwhile
             await self._upkeep.sound(one)
             await self._check_base(one)
         await self._upkeep.settle()
