@@ -23,9 +23,9 @@ class Barrier:
         Raises `ChatRefused`, also whenever it is asked again: a grant is taken only once all of it was found good."""
         before = exchange.grant
         grant, found = await self._retrieve.still_permitted(before, exchange.retrieved)
-        refuse_if(exchange, denial(grant))
-        if grant is before:
+        if grant is before:  # the same object: nothing has changed since it was found good
             return
+        refuse_if(exchange, denial(grant))
         gone = len(found.passages) < len(exchange.retrieved.passages)
         gone = gone or not all(await self._threads.permitted(grant.scope, [exchange.exposures]))
         narrowed = not before.documents.link_hosts <= grant.documents.link_hosts

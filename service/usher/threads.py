@@ -170,9 +170,10 @@ class Threads:
 
     async def check_room(self, user: str, thread: Thread, limits: Limits) -> None:
         """Raises `LimitExceeded` where one more question would be more than a person may keep."""
-        limits.stored(user, await self._index.stored(user))
+        size, conversations = await self._index.kept(user)
+        limits.stored(user, size)
         if thread.is_new:
-            limits.conversations(user, await self._index.count(user))
+            limits.conversations(user, conversations)
 
     async def _placed(self, user: str, field: str, exchange: UUID, conversation: UUID | None) -> ExchangeRow:
         row = await self._index.exchange(user, exchange)

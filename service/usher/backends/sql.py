@@ -55,6 +55,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        self.is_file = self.engine.dialect.name == "sqlite"
         self._writing = self.engine.execution_options(usher_writes=True)
         self._write_lock = anyio.Lock()
         self._glancing: sa.PoolProxiedConnection | None = None
@@ -68,7 +69,7 @@ class Database:
         less than the way to a worker thread); where it is a server, within `ANSWERS_WITHIN`.
 
         Raises `DatabaseUnavailable`: a server that is gone, or silent. The thread that asked it is left behind."""
-        if self.engine.dialect.name == "sqlite":
+        if self.is_file:
             return self._read(work)
         with _in_time():
             async with asyncio.timeout(ANSWERS_WITHIN):
@@ -88,7 +89,7 @@ class Database:
                 return await anyio.to_thread.run_sync(self._write, work)
 
     def _answering(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.engine.dialect.name == "sqlite" else _in_time()
+        return nullcontext() if self.is_file else _in_time()
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         with self.engine.connect() as connection:
@@ -109,7 +110,7 @@ class Database:
     async def overwrite(self) -> None:
         """Leave no old bytes beside the file: SQLite zeroes what is replaced in the file itself, and its
         write-ahead log is cut here to nothing, unless somebody reads an older state at this moment."""
-        if self.engine.dialect.name == "sqlite":
+        if self.is_file:
             await anyio.to_thread.run_sync(self._cut)
 
     def _cut(self) -> None:

@@ -22,6 +22,40 @@ _CONVERSATION = sa.select(*(_C[field.name] for field in fields(ConversationRow))
 _ROW = [_X[field.name] for field in fields(ExchangeRow)]
 _EXCHANGE = sa.select(*_ROW).join(t.conversation, _C.id == _X.conversation).where(_C.deleted_at.is_(None))
 
+# Made once: what every question and every answer asks for. A last use is never before what it was, should the clock
+# have been set back.
+_THIS, _LAST_USE = sa.bindparam("this", type_=_C.id.type), sa.bindparam("used", type_=_C.updated_at.type)
+_KEPT = sa.select(
+    sa.select(sa.func.coalesce(sa.func.sum(_X.size), 0)).where(_X.user == sa.bindparam("who")).scalar_subquery(),
+    sa.select(sa.func.count())
+    .select_from(t.conversation)
+    .where(_C.user == sa.bindparam("who"), _C.deleted_at.is_(None))
+    .scalar_subquery(),
+)
+_KNOWN = sa.select(_C.user, _C.deleted_at, _C.sealed_title).where(_C.id == _THIS)
+_NEW_CONVERSATION, _NEW_EXCHANGE = sa.insert(t.conversation), sa.insert(t.exchange)
+_TITLED = (
+    sa.update(t.conversation)
+    .where(_C.id == _THIS)
+    .values(sealed_title=sa.bindparam("sealed_title"), title_exposures=sa.bindparam("title_exposures"))
+)
+_USED = (
+    sa.update(t.conversation)
+    .where(_C.id == _THIS)
+    .values(updated_at=sa.case((_C.updated_at < _LAST_USE, _LAST_USE), else_=_C.updated_at))
+)
+_ENDED = (
+    sa.update(t.exchange)
+    .where(_X.id == _THIS)
+    .values(
+        outcome=sa.bindparam("outcome"),
+        answer_digest=sa.bindparam("answer_digest"),
+        size=_X.size + sa.bindparam("more", type_=_X.size.type),
+        cited=sa.bindparam("cited"),
+    )
+    .returning(_X.conversation)
+)
+
 
 class SqlConversations:
     """The `ConversationIndex` port."""
@@ -46,18 +80,12 @@ class SqlConversations:
         return found[0] if found else None
 
     async def count(self, user: str) -> int:
-        statement = sa.select(sa.func.count()).select_from(t.conversation).where(*_own(user))
+        return (await self.kept(user))[1]
 
-        def work(connection: sa.Connection) -> int:
-            return int(connection.execute(statement).scalar_one())
-
-        return await self._database.read(work)
-
-    async def stored(self, user: str) -> int:
-        statement = sa.select(sa.func.coalesce(sa.func.sum(_X.size), 0)).where(_X.user == user)
-
-        def work(connection: sa.Connection) -> int:
-            return int(connection.execute(statement).scalar_one())
+    async def kept(self, user: str) -> tuple[int, int]:
+        def work(connection: sa.Connection) -> tuple[int, int]:
+            size, conversations = connection.execute(_KEPT, {"who": user}).one()
+            return int(size), int(conversations)
 
         return await self._database.read(work)
 
@@ -106,19 +134,19 @@ class SqlConversations:
 
     async def begin(self, user: str, row: ExchangeRow, sealed_title: bytes | None) -> bool:
         def work(connection: sa.Connection) -> bool:
-            this = _C.id == row.conversation
-            known = connection.execute(sa.select(_C.user, _C.deleted_at, _C.sealed_title).where(this)).first()
+            run, this = connection.execute, {"this": row.conversation}
+            known = run(_KNOWN, this).first()
             if known is not None and (known.user != user or known.deleted_at is not None):
                 return False
-            title = {} if sealed_title is None else {"sealed_title": sealed_title, "title_exposures": row.exposures}
+            titled = {"sealed_title": sealed_title, "title_exposures": b"" if sealed_title is None else row.exposures}
             if known is None:
-                made = {"id": row.conversation, "user": user, "created_at": row.created_at, "title_exposures": b""}
-                connection.execute(sa.insert(t.conversation).values(**{**made, "updated_at": row.created_at, **title}))
+                made = {"id": row.conversation, "user": user, "created_at": row.created_at}
+                run(_NEW_CONVERSATION, {**made, "updated_at": row.created_at, **titled})
             else:
-                kept = title if known.sealed_title is None else {}
-                used = {"updated_at": _last_use(row.created_at), **kept}
-                connection.execute(sa.update(t.conversation).where(this).values(used))
-            connection.execute(sa.insert(t.exchange).values(user=user, **_values(row)))
+                run(_USED, {**this, "used": row.created_at})
+                if known.sealed_title is None and sealed_title is not None:
+                    run(_TITLED, {**this, **titled})
+            run(_NEW_EXCHANGE, {"user": user, **_values(row)})
             return True
 
         return await self._database.write(work)
@@ -132,14 +160,12 @@ class SqlConversations:
         size: int = 0,
         cited: bytes = b"",
     ) -> None:
-        values = {"outcome": outcome, "answer_digest": answer_digest, "size": _X.size + size, "cited": cited}
+        values = {"outcome": outcome, "answer_digest": answer_digest, "more": size, "cited": cited}
 
         def work(connection: sa.Connection) -> None:
-            ended = sa.update(t.exchange).where(_X.id == exchange).returning(_X.conversation)
-            row = connection.execute(ended.values(**values)).first()
+            row = connection.execute(_ENDED, {"this": exchange, **values}).first()
             if row is not None:
-                used = sa.update(t.conversation).where(_C.id == row.conversation)
-                connection.execute(used.values(updated_at=_last_use(now)))
+                connection.execute(_USED, {"this": row.conversation, "used": now})
 
         await self._database.write(work)
 
@@ -197,11 +223,6 @@ def _climbing(here: sa.Select[Any], tip: UUID, limit: int) -> sa.Select[Any]:
 
 def _own(user: str) -> tuple[sa.ColumnElement[bool], ...]:
     return _C.user == user, _C.deleted_at.is_(None)
-
-
-def _last_use(now: datetime) -> sa.ColumnElement[datetime]:
-    """Never before what it was, should the clock have been set back."""
-    return sa.case((_C.updated_at < now, sa.literal(now, _C.updated_at.type)), else_=_C.updated_at)
 
 
 def _values(row: ConversationRow | ExchangeRow) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from usher.ports.changesets import Box
 from usher_policy.catalog import Catalog
 
 _V = t.policy_version.c
-_REVISION = sa.select(t.state.c.revision)
+_STATE, _REVISION = sa.select(t.state), sa.select(t.state.c.revision)
 
 
 class SqlPolicies:
@@ -31,11 +31,13 @@ class SqlPolicies:
 
     async def versions(self) -> Versions:
         def work(connection: sa.Connection) -> Versions:
-            return versions_of(connection.execute(sa.select(t.state)).one())
+            return versions_of(connection.execute(_STATE).one())
 
         return await self._database.glance(work)
 
     async def revision(self) -> int:
+        if self._database.is_file:
+            return int(self._database.stored("SELECT revision FROM state", ())[0][0])
         return await self._database.glance(lambda c: int(c.execute(_REVISION).scalar_one()))
 
     async def load(self, version: int) -> StoredPolicy | None:

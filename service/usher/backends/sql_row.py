@@ -19,7 +19,7 @@ class OneRow:
     def __init__(self, database: Database, statement: sa.Select[Any], parameter: str) -> None:
         self._database, self._statement, self._parameter = database, statement, parameter
         self._known: OrderedDict[str, tuple[list[Any], AnyRow]] = OrderedDict()
-        self._local = database.engine.dialect.name == "sqlite"
+        self._local = database.is_file
         compiled = statement.compile(dialect=database.engine.dialect)
         self._sql = str(compiled)
         self._asks = len(compiled.positiontup or ()) if self._local else 0

@@ -56,8 +56,9 @@ class ConversationIndex(Protocol):
 
     async def count(self, user: str) -> int: ...
 
-    async def stored(self, user: str) -> int:
-        """Bytes of all texts of the person's exchanges, also of deleted conversations: the record keeps them."""
+    async def kept(self, user: str) -> tuple[int, int]:
+        """Bytes of all texts of the person's exchanges, also of deleted conversations: the record keeps them; and how
+        many conversations are not deleted."""
 
     async def rename(self, user: str, conversation: UUID, sealed_title: bytes, exposures: bytes) -> bool: ...
 

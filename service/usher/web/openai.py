@@ -208,23 +208,23 @@ async def _whole(exchange: Exchange, frames: AsyncIterator[str | Ended]) -> Resp
 async def _events(
     exchange: Exchange, first: str | Ended | None, frames: AsyncIterator[str | Ended | None], usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """The answer as server-sent events; the last chunk carries `usher`. An error ends it without `[DONE]`. Whoever
-    takes it closes `frames`."""
+    """The answer as server-sent events, those together that come together; the last chunk carries `usher`. An error
+    ends it without `[DONE]`. Whoever takes it closes `frames`."""
     head, frame = _head(exchange, "chat.completion.chunk"), first
-    yield _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
+    before = _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
     while not isinstance(frame, Ended):
-        yield PING if frame is None else _event({**head, "choices": [_choice({"content": frame})]})
+        yield before + (PING if frame is None else _event({**head, "choices": [_choice({"content": frame})]}))
+        before = b""
         try:
             frame = await anext(frames)
         except Exception as error:
             yield _event(stream_error(error))
             return
     if not frame.whole:
-        yield _event(error_body(frame.outcome))
+        yield before + _event(error_body(frame.outcome))
         return
-    for chunk in _last(head, exchange, frame, usage):
-        yield _event(chunk)
-    yield b"data: [DONE]\n\n"
+    last = [_event(chunk) for chunk in _last(head, exchange, frame, usage)]
+    yield b"".join([before, *last, b"data: [DONE]\n\n"])
 
 
 def _last(head: dict[str, Any], exchange: Exchange, ended: Ended, usage: bool) -> list[dict[str, Any]]:

@@ -187,14 +187,14 @@ def test_what_is_stored_counts_questions_and_answers(sql: Ports) -> None:
 
     async def story() -> None:
         index = index_of(sql)
-        assert await index.stored("alice") == 0
+        assert await index.kept("alice") == (0, 0)
         rows = [replace(exchange(uuid4()), size=size) for size in (10, 200)]
         for row in rows:
             assert await index.begin("alice", row, None)
         await index.end(rows[0].id, "answered", DIGEST, NOW, 3000)
-        assert await index.stored("alice") == 3210
+        assert (await index.kept("alice"))[0] == 3210
         await index.delete("alice", rows[1].conversation, LATER)
-        assert (await index.stored("alice"), await index.stored("bob")) == (3210, 0)
+        assert [(await index.kept(who))[0] for who in ("alice", "bob")] == [3210, 0]
 
     run(story())
 

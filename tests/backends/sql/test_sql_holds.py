@@ -100,7 +100,7 @@ def test_what_was_dropped_is_forgotten_but_for_what_it_showed(sql: Ports) -> Non
         assert (gone.answer_digest, gone.question_digest, gone.cited, gone.size) == (None, b"\0" * 32, b"", 0)
         assert (gone.exposures, gone.outcome, gone.dropped_at) == (first.exposures, "answered", LATER)
         assert {row.id for row in await index.by_answer("alice", [DIGEST])} == {second.id, other.id}
-        assert await index.stored("alice") == 200
+        assert (await index.kept("alice"))[0] == 200
         told = await index.get("alice", first.conversation)
         assert told is not None
         assert (told.sealed_title, told.title_exposures) == (None, b"")
