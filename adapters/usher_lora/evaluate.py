@@ -40,7 +40,7 @@ from usher_lora.scoring import General, read_general, read_retrieved, share_firs
 from usher_lora.speaker import Speaker
 from usher_lora.train import progress, told
 from usher_lora.training_set import Message, Row, TrainingSet, read_training_set
-from usher_lora.weights import changed
+from usher_lora.weights import changed, inspect
 
 CONTROL_EPOCHS: Final = 30
 CANARY_REPEATS: Final = 8
@@ -130,6 +130,8 @@ def sound(recipe: Recipe, data: TrainingSet) -> Identity:
     identity = parse_manifest(_read(recipe.output / MANIFEST)).identity
     with opened(recipe.output / ADAPTER) as folder:
         other = changed(folder, identity.files)
+        if other is None:  # whoever made it: nothing is loaded that the registry would refuse
+            inspect(folder, recipe.limits)
     if other is not None:
         raise AdapterFault("manifest.files", f"lie: {other}", "train it anew")
     for field, told_of, is_now in (

@@ -6,16 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.lora.adapters import Array, arrays, config, tensor, weights
 from tests.lora.made import learned
 from tests.lora.training import RECIPE, files, row
 
 from usher_lora.base_files import base_digest
+from usher_lora.canonical import encode, sha256
 from usher_lora.evaluate import sound
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import ParentKind, canonical, lineage
-from usher_lora.manifest import parse
+from usher_lora.manifest import CONFIG, FileDigest, Manifest, parse
 from usher_lora.recipe import Recipe, parse_recipe
 from usher_lora.run_folder import RunFolder, base_shapes, inherited, mark_whole
 from usher_lora.training_set import TrainingSet, training_set
@@ -190,3 +192,17 @@ def test_what_was_trained_on_is_told_beside_what_was_inherited(recipe: Recipe, t
     other = replace(recipe, output=tmp_path / "other")
     finished(other)
     assert (other.output / "training_lineage.json").read_bytes() == DATA.lineage_bytes
+
+
+def test_what_the_registry_would_refuse_is_not_loaded_to_be_measured(recipe: Recipe) -> None:
+    """However true its manifest is: settings can name a module that PEFT then imports."""
+    folder = finished(recipe)
+    spoilt = config(
+        rank_pattern={}, target_modules=["k_proj", "q_proj"], megatron_config={"a": 1}, megatron_core="antigravity"
+    )
+    (folder / "adapter" / CONFIG).write_bytes(spoilt)
+    identity = parse((folder / "manifest.json").read_bytes()).identity
+    files = (FileDigest(CONFIG, len(spoilt), sha256(spoilt)), *identity.files[1:])
+    (folder / "manifest.json").write_bytes(encode(Manifest(msgspec.structs.replace(identity, files=files))))
+    with pytest.raises(AdapterFault, match="megatron_config"):
+        sound(recipe, DATA)
