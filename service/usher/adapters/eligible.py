@@ -18,11 +18,13 @@ import structlog
 
 from usher.adapters.published import Published, Speaker
 from usher.authority import Clock, Grant, utc_now
+from usher.core.adapters import Registered
 from usher.core.routing import UsableAdapter
 from usher.ports.adapters import AdapterStore, Served
 from usher.ports.learned import Labelled, Learned
 from usher_lora.eligibility import Candidate, Eligibility, Judged
 from usher_lora.faults import AdapterFault
+from usher_lora.lineage import Lineage
 
 _ALL_OF_NOTHING: Final = -1
 """Before any revision of the database."""
@@ -133,7 +135,7 @@ class Eligibles:
             registered, lineage = await self._store.get(one.id), await self._store.lineage(one.id)
             if registered is None or lineage is None:
                 return None
-            return Candidate.of(registered.identity, lineage), Published.of(one, lineage, registered.created_at)
+            return await asyncio.to_thread(_made, one, registered, lineage)
         except AdapterFault as fault:
             _log.critical("adapter_not_served", adapter=one.name, problem=str(fault))
             return None
@@ -157,3 +159,8 @@ class Eligibles:
             self._labels |= known
         self._index.relabel({document: label.classes for document, label in moved.items()})
         self._told = (None, 0.0, {})
+
+
+def _made(one: Served, registered: Registered, lineage: Lineage) -> tuple[Candidate, Published]:
+    """In a thread of its own, as `_take`."""
+    return Candidate.of(registered.identity, lineage), Published.of(one, lineage, registered.created_at)

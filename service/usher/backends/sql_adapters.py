@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -79,7 +80,7 @@ class SqlAdapters:
             return connection.execute(statement).scalar_one_or_none()
 
         kept = await self._database.read(work)
-        return None if kept is None else lineages.parse(kept)
+        return None if kept is None else await asyncio.to_thread(lineages.parse, kept)  # it may be long
 
     async def gone(self) -> dict[str, tuple[Stale, ...]]:
         version, document = t.document_version.c, t.document.c
