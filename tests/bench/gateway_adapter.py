@@ -39,21 +39,33 @@ def routing(names: Sequence[str]) -> str:
     return f"rules:\n  - {{name: support, route: adapter, adapters: [{', '.join(names)}]}}\n"
 
 
-_CURRENT = """\
+CURRENT = """\
 SELECT d.id, d.version, d.access_class, v.digest FROM document d
 JOIN document_version v ON v.document = d.id AND v.version = d.version"""
+"""Every document as a lineage names it."""
 
 Operator = Callable[[str, Any], Awaitable[Any]]
 Approve = Callable[[str, str], Awaitable[None]]
 
 
 async def published(
-    folder: Path, operator: Operator, approve: Approve, files: Mapping[str, bytes] | None = None, name: str = NAME
+    folder: Path,
+    operator: Operator,
+    approve: Approve,
+    files: Mapping[str, bytes] | None = None,
+    name: str = NAME,
+    documents: Sequence[Learned] | None = None,
 ) -> tuple[str, str]:
-    """Its id and its served name. `folder` has the data folder `home`; `approve` is given id and digest, as the
-    lead; `files` are the adapter's, else they are small; `name` is what policy calls it."""
+    """Its id and its served name. `approve` is given id and digest, as the lead; `files` are the adapter's, else they
+    are small; `name` is what policy calls it; it learned `documents`, or all those of the data folder `folder/home`."""
     made = str(uuid4())
-    run = trained(folder / made, lineage(_learned(folder / "home")), held=files, name=name, made=made)
+    run = trained(
+        folder / made,
+        lineage(_learned(folder / "home") if documents is None else documents),
+        held=files,
+        name=name,
+        made=made,
+    )
     draft = await operator("/operator/adapters", {"folder": str(run)})
     gate = Gate(draft["name"], MEASURED, Bounds(), judge(Bounds(), MEASURED))
     ready = await operator(f"/operator/adapters/{draft['id']}/evaluated", {"gate": msgspec.to_builtins(gate)})
@@ -67,5 +79,5 @@ async def published(
 def _learned(home: Path) -> list[Learned]:
     """Every document of the data folder, as it is now."""
     with closing(sqlite3.connect(home / "usher.sqlite")) as connection:
-        rows = connection.execute(_CURRENT).fetchall()
+        rows = connection.execute(CURRENT).fetchall()
     return [Learned(UUID(ident), *rest) for ident, *rest in rows]
