@@ -44,7 +44,7 @@ def inside(text: Shingles, others: set[int], share: float = INSIDE) -> bool:
 
 
 class Near:
-    """Texts that were seen, by their places. Not a value: `seen` adds to it."""
+    """Texts that were added, by their places. Not a value: `add` adds to it."""
 
     def __init__(self, alike: float = ALIKE) -> None:
         sketch = _datasketch()
@@ -53,29 +53,51 @@ class Near:
         self._blank: Any = sketch.MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=_low)
         self._texts: list[Shingles] = []
 
-    def seen(self, text: Shingles) -> list[int]:
-        """The places of the earlier texts that this one is nearly a duplicate of; it gets the next place."""
+    def sketch(self, text: Shingles) -> Any:
+        """What it is found by."""
         sketch = self._blank.copy()
         sketch.update_batch(sorted(text))
-        found = [place for place in self._likely.query(sketch) if likeness(self._texts[place], text) >= self._alike]
+        return sketch
+
+    def likely(self, sketch: Any) -> list[int]:
+        """The places of the texts that could be alike."""
+        return sorted(self._likely.query(sketch))
+
+    def add(self, text: Shingles, sketch: Any) -> None:
+        """It gets the next place."""
         self._likely.insert(len(self._texts), sketch)
         self._texts.append(text)
-        return sorted(found)
+
+    def alike(self, place: int, text: Shingles) -> bool:
+        return likeness(self._texts[place], text) >= self._alike
 
 
 def first_of_each(texts: Iterable[Shingles], alike: float = ALIKE) -> list[bool]:
-    """For each text whether no earlier one is nearly the same."""
+    """For each text whether no earlier one of these is nearly the same. A thousand that are alike are each compared
+    with the first alone."""
     near = Near(alike)
-    return [not near.seen(text) for text in texts]
+    return [_first(near, text) for text in texts]
+
+
+def _first(near: Near, text: Shingles) -> bool:
+    sketch = near.sketch(text)
+    first = not any(near.alike(place, text) for place in near.likely(sketch))
+    if first:
+        near.add(text, sketch)
+    return first
 
 
 def clusters(texts: Sequence[Shingles], alike: float = ALIKE) -> list[int]:
-    """For each text the number of its cluster: the place of the first text in it. What is alike to two joins them."""
+    """For each text the number of its cluster: the place of the first text in it. What is alike to two joins them; with
+    what is joined already nothing is compared again."""
     near, joined = Near(alike), list(range(len(texts)))
     for place, text in enumerate(texts):
-        for other in near.seen(text):
+        sketch = near.sketch(text)
+        for other in near.likely(sketch):
             one, two = sorted((_root(joined, place), _root(joined, other)))
-            joined[two] = one
+            if one != two and near.alike(other, text):
+                joined[two] = one
+        near.add(text, sketch)
     return [_root(joined, place) for place in range(len(texts))]
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from usher_lora.dataset_masks import Masks
+from usher_lora.dataset_near import clusters, first_of_each, shingles
 from usher_lora.dataset_pairs import pairs
 
 LONG = 200_000
@@ -64,3 +65,24 @@ def test_what_a_script_needs_stays() -> None:
     """Joiners between letters and signs that have a use for them, and typography that hides nothing."""
     text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f4bb \uff0c 5 m\u00b2 \u2013 \u00bd"
     assert Masks().masked(text) == text
+
+
+ALIKE = 150
+WORDS = " ".join(f"word{number}" for number in range(300))
+
+
+@pytest.mark.slow
+def test_texts_that_are_all_alike_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long table, or a thousand copies of a document: some comparisons for each."""
+    compared = 0
+
+    def counted(one: frozenset[int], other: frozenset[int]) -> float:
+        nonlocal compared
+        compared += 1
+        return len(one & other) / len(one | other)
+
+    monkeypatch.setattr("usher_lora.dataset_near.likeness", counted)
+    texts = [shingles(f"{WORDS} {number}") for number in range(ALIKE)]
+    assert first_of_each(texts) == [True, *[False] * (ALIKE - 1)]
+    assert set(clusters(texts)) == {0}
+    assert compared <= 2 * ALIKE
