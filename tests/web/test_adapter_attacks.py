@@ -33,9 +33,10 @@ from usher.backends.adapter_folder import BaseModel
 from usher.core.adapters import Registered
 from usher.errors import UserError
 from usher.ports.adapter_server import Loaded
+from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Cause, Lineage, ParentKind, canonical, lineage
 from usher_lora.manifest import WEIGHTS
-from usher_lora.registry import State
+from usher_lora.registry import Alarm, State
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +247,31 @@ def test_a_lineage_is_at_least_that_of_the_training_set(usher: World, tmp_path: 
         usher.run(registered(usher, folder))
     more = lineage(whole.documents, parents=[(ParentKind.ADAPTER, parent.name, less)])
     usher.run(registered(usher, trained(tmp_path / "more", more, made=fresh(), own=whole)))
+
+
+def test_another_base_stops_what_was_trained_on_the_one_before(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the schedule, and at a load. It may begin again: none of its own bytes were others."""
+    parts = usher.services.adapters
+    seen, loaded = (usher.run(with_weights(usher)) for _ in range(2))
+    watch = Integrity(parts.store, parts.weights, parts.upkeep, parts.upkeep)
+    monkeypatch.setattr(BaseModel, "digest", lambda _: seen.identity.base.digest)
+    assert usher.run(watch.read_all()) == []
+    monkeypatch.setattr(BaseModel, "digest", _not_there)
+    assert usher.run(watch.read_all()) == []
+    server = Reader(nothing, nothing)
+    usher.run(serving(usher, server, [0.0]).converge())
+    assert (server.read, seen.name in published(usher)) == ({}, True)
+    monkeypatch.setattr(BaseModel, "digest", lambda _: "00" * 32)
+    usher.run(serving(usher, server, [0.0]).converge())
+    assert server.read == {}
+    assert not {seen.name, loaded.name} & set(published(usher))
+    third = usher.run(with_weights(usher))
+    assert usher.run(watch.read_all()) == [third.id]
+    for one in (seen, loaded, third):
+        found = usher.run(parts.store.get(one.id))
+        assert found is not None
+        assert (found.entry.state, found.entry.alarm) == (State.QUARANTINED, Alarm.GATE)
+
+
+def _not_there(_: BaseModel) -> str:
+    raise AdapterFault("base model", "is not there", "bring it back")

@@ -3,7 +3,8 @@
 A file that was written to looks different (its size, its times, its number on the disk), and is then read at once. One
 that was changed beneath its file system does not: so all are read in full, one after the other, at least once in
 `ROUND` seconds where the pace allows. An adapter whose files differ is quarantined, by whichever server of Usher sees
-it first; from then on no route of any server names it, and each model server unloads it.
+it first; from then on no route of any server names it, and each model server unloads it. So is one whose base model has
+other files by now, as each round sees.
 
 What a model server has loaded is its own copy and is not looked at.
 """
@@ -20,6 +21,7 @@ from usher.adapters.upkeep import Upkeep
 from usher.core.adapters import Registered
 from usher.ledger.log import LedgerUnavailable
 from usher.ports.adapters import AdapterStore, Weights
+from usher_lora.faults import AdapterFault
 from usher_lora.registry import Alarm
 
 EVERY: Final = 0.5
@@ -88,9 +90,19 @@ class Integrity:
             return True
         problem = await reader.problem(one)
         if problem is None:
-            return True
+            return not paced or await self._on_its_base(one)
         await self._stop(one, problem, paced=paced)
         return False
+
+    async def _on_its_base(self, one: Registered) -> bool:
+        try:
+            problem = await self._upkeep.stop_on_another_base(one)
+        except (AdapterFault, LedgerUnavailable) as error:  # not there; or stopped already, and recorded later
+            _log.error("base_not_compared", adapter=one.name, problem=str(error))
+            return isinstance(error, AdapterFault)
+        if problem is not None:
+            _log.critical("base_changed", adapter=one.name)
+        return problem is None
 
     async def _stop(self, one: Registered, problem: str, *, paced: bool) -> None:
         _log.critical("adapter_changed", adapter=one.name, problem=problem, on_schedule=paced)

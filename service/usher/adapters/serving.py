@@ -19,10 +19,12 @@ from typing import Final
 import structlog
 
 from usher.adapters.upkeep import Upkeep
+from usher.core.adapters import Registered
 from usher.core.loading import NOTHING, Steps, everywhere, steps
 from usher.ledger.log import LedgerUnavailable
 from usher.ports.adapter_server import AdapterServer, Loaded, ServerFailed
 from usher.ports.adapters import AdapterStore, Served, Weights
+from usher_lora.faults import AdapterFault
 from usher_lora.manifest import split_served_name
 from usher_lora.registry import Alarm, State
 
@@ -200,12 +202,22 @@ class Serving:
             _log.critical("adapter_not_loaded", adapter=one.name, problem=problem)
             await self._quarantine(one.id)
             return False
+        if await self._on_another_base(one):
+            return False
         await self._told(kept, one.name, "load", kept.server.load(one.name, self._weights.place(one.id)))
         if await self._looks(one.id) != before:  # what was read here need not be what the server read
             _log.critical("adapter_touched_while_loaded", adapter=one.name, server=kept.server.name)
             await self._told(kept, one.name, "unload", kept.server.unload(one.name))
             kept.failures.setdefault(one.name, _Failures()).add(self._clock())
         return True
+
+    async def _on_another_base(self, one: Registered) -> bool:
+        """Also where the base is not there: then it is looked for again."""
+        try:
+            return await self._upkeep.stop_on_another_base(one) is not None
+        except (AdapterFault, LedgerUnavailable) as error:
+            _log.critical("adapter_not_loaded", adapter=one.name, problem=str(error))
+            return True
 
     async def _looks(self, ident: str) -> object:
         return await asyncio.to_thread(self._weights.looks, ident, beside=False)

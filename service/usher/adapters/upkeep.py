@@ -101,6 +101,15 @@ class Upkeep:
         problem = await asyncio.to_thread(self._acts.weights.changed, one.id, files, training_set)
         return problem or await asyncio.to_thread(self._beside, one)
 
+    async def stop_on_another_base(self, one: Registered) -> str | None:
+        """Quarantine it, and say why, where the base model's files are others than those that it was trained and
+        measured on; it may begin again once they are back. Raises `AdapterFault` where they are not there."""
+        digest = await asyncio.to_thread(self._acts.base.digest)
+        if digest in (None, one.identity.base.digest):
+            return None
+        await self.quarantine(one.id, Alarm.GATE)
+        return "the base model's files are others than those that it was trained on"
+
     async def check(self) -> list[Finding]:
         """Look at all that is kept: quarantine what is not what it was, mark what has learned what is gone."""
         self._bounds = None
@@ -114,8 +123,17 @@ class Upkeep:
             problem = await self.problem(one)
             if problem is not None:
                 await self.quarantine(one.id, Alarm.INTEGRITY)
+            elif one.serves:
+                problem = await self._another_base(one)
+            if problem is not None:
                 found.append(Finding(one.name, problem))
         return found
+
+    async def _another_base(self, one: Registered) -> str | None:
+        try:
+            return await self.stop_on_another_base(one)
+        except AdapterFault as fault:
+            return str(fault)
 
     async def recover(self) -> None:
         """At a start: take away what was left half done, finish what was begun, mark what has gone meanwhile."""
@@ -123,6 +141,7 @@ class Upkeep:
             await self._acts.courier.recover()
             known = {one.id: one for one in await self._acts.store.all()}
             await asyncio.to_thread(self._sweep, known)
+        await self._look_at_base()
         try:
             await self.settle()
             await self._erased()
@@ -130,6 +149,16 @@ class Upkeep:
             await self.gates()
         except (LedgerUnavailable, UserError) as error:  # it binds already; the record follows
             _log.critical("adapters_unsettled", problem=str(error))
+
+    async def _look_at_base(self) -> None:
+        """A base that learned documents answers everybody from them, whatever an adapter's lineage says."""
+        try:
+            learned = await asyncio.to_thread(self._acts.base.lineage)
+        except (AdapterFault, OSError) as error:
+            _log.error("base_not_read", problem=type(error).__name__)
+            return
+        if learned is not None:
+            _log.critical("base_learned_documents", documents=len(learned.document_ids))
 
     async def _erased(self) -> list[Finding]:
         gone = {}

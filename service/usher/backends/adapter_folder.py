@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Final
 
 from usher.backends.paced_folder import PacedFolder
@@ -161,14 +162,16 @@ class BaseModel:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._known: tuple[object, str] | None = None
+        self._reading = Lock()
 
     def digest(self) -> str | None:
         if self._folder is None:
             return None
-        looks = tuple(sorted((name, _looks(path)) for name, path in base_files(self._folder).items()))
-        if self._known is None or self._known[0] != looks:
-            self._known = (looks, base_digest(self._folder))
-        return self._known[1]
+        with self._reading:  # they are long: whoever comes meanwhile waits for the same
+            looks = tuple(sorted((name, _looks(path)) for name, path in base_files(self._folder).items()))
+            if self._known is None or self._known[0] != looks:
+                self._known = (looks, base_digest(self._folder))
+            return self._known[1]
 
     def lineage(self) -> Lineage | None:
         return None if self._folder is None else base_lineage(self._folder)
