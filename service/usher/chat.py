@@ -181,7 +181,8 @@ class Chat:
     async def _end(self, exchange: Exchange, outcome: str, facts: Mapping[str, Any]) -> None:
         """Record it, keep it, forget it. Raises why it could not be recorded."""
         try:
-            await self._ledger.append([end_of(exchange, outcome, facts)])
+            entries, rows = exchange.opened()
+            await self._ledger.append([*entries, end_of(exchange, outcome, facts)], rows)
         except Exception as failed:  # the next start of the ledger records it as interrupted
             _log.error("end_not_recorded", audit_id=exchange.audit_id, error=type(failed).__name__)
             outcome = INTERRUPTED

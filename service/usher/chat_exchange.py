@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -55,6 +55,8 @@ class Exchange:
     the question and the exchanges `leaned_on`. `asked_before` are the exposures of the exchange whose question it asks
     once more.
     `speaker` is the adapter that answers, with what it has learned as of the newest `grant`.
+    `opening` are the events and rows of its decision, until they are given to the ledger: where nothing is looked up
+    they go with the evidence.
     `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
     one more may be recorded, and then refused. `grant` is the newest, `decided` the one of the recorded decision.
     """
@@ -76,6 +78,7 @@ class Exchange:
     leaned_on: tuple[Past, ...] = ()
     asked_before: bytes = b""
     exposures: bytes = b""
+    opening: tuple[Sequence[Entry], Sequence[ContentRow]] = ((), ())
     rows: int = 1
     began: float = field(default_factory=time.monotonic)
     closed: bool = False
@@ -102,6 +105,11 @@ class Exchange:
     def conversation(self) -> Conversation:
         """What seals its content."""
         return self.subject.conversation(str(self.thread.conversation))
+
+    def opened(self) -> tuple[Sequence[Entry], Sequence[ContentRow]]:
+        """The `opening`, once: whoever takes it gives it to the ledger before anything else of the exchange."""
+        opening, self.opening = self.opening, ((), ())
+        return opening
 
     def sealed(self, kind: Kind, text: str) -> ContentRow:
         """The next content row; `rows` counts it once it is durable."""

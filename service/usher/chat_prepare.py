@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from uuid import UUID
 
 from usher.authority import Clock, Grant
@@ -91,7 +92,8 @@ class Preparation:
 
     async def find_passages(self, exchange: Exchange, entries: list[Entry], question: ContentRow) -> None:
         """The passages for the question, written out in full if it leans on the exchanges before it; none for an
-        adapter alone. Whatever may be used of those is judged at each barrier from here on."""
+        adapter alone, whose decision is recorded with its evidence. Whatever may be used of those is judged at each
+        barrier from here on."""
         rows = [question]
         if exchange.thread.path:
             await self._ledger.append(entries, rows)
@@ -104,9 +106,7 @@ class Preparation:
             entries, rows = [], [exchange.sealed(Kind.QUERY, exchange.query)] if exchange.rewritten_by else []
             exchange.rows += len(rows)
         if not exchange.retrieves:
-            if entries:
-                await self._ledger.append(entries, rows)
-            await self._barrier(exchange)
+            exchange.opening = entries, rows
             return
         encoded = await self._retrieve.recorded_then_embedded(entries, exchange.query, rows)
         await self._barrier(exchange)
@@ -154,18 +154,28 @@ class Preparation:
             size=sum(len(text.encode()) for text in (exchange.question, *(turn.text for turn in asked.client_turns))),
         )
         title = exchange.conversation.seal_label("title", title_of(exchange.question))
-        both = asyncio.gather(
-            self._threads.begin(exchange.grant.credential.user, row, title),
-            self._ledger.append(evidence_of(exchange, self._model.name), turns),
-            return_exceptions=True,
-        )
-        placed, recorded = await asyncio.shield(both)  # the end of one that is cancelled now comes after its beginning
-        for outcome in (recorded, placed):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        place = partial(self._threads.begin, exchange.grant.credential.user, row, title)
+        # The end of one that is cancelled now comes after its beginning.
+        placed = await asyncio.shield(self._beginning(exchange, turns, place))
         exchange.rows += len(turns)
         if not placed:
             raise NoSuchExchange("conversation")
+
+    async def _beginning(
+        self, exchange: Exchange, turns: Sequence[ContentRow], place: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Record the evidence and place the exchange in its conversation: at once, or else in that order, for an
+        exchange is in the ledger before it is in its conversation."""
+        entries, rows = exchange.opened()
+        record = self._ledger.append([*entries, *evidence_of(exchange, self._model.name)], [*rows, *turns])
+        if entries:
+            await record
+            return await place()
+        placed, recorded = await asyncio.gather(place(), record, return_exceptions=True)
+        for outcome in (recorded, placed):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return placed is True
 
 
 def _closed(exchange: Exchange, documents: Iterable[UUID], earlier: Iterable[Earlier]) -> bytes:

@@ -13,6 +13,7 @@ from tests.web.chat_kit import streamed
 from tests.web.world import DOCUMENTS, POLICY, RULES, World, world
 
 from usher.adapters.eligible import Offer
+from usher.ledger.log import LedgerUnavailable
 from usher_lora.registry import Alarm, State
 
 BUDGETS = "How large is the travel budget of the company?"
@@ -72,6 +73,51 @@ def test_the_record_says_which_adapter_spoke_and_what_it_had_learned(usher: tupl
     assert generation["adapter"] == {"name": "money", "digest": one.id}
     assert generation["gen_ai.request.model"] == "base"
     assert (answer["outcome"], answer["prompt_tokens"], answer["completion_tokens"]) == ("answered", 70, 20)
+
+
+def test_all_of_it_is_recorded_before_the_adapter_is_asked(
+    usher: tuple[World, SpeakingModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, since nothing is looked up between; where that cannot be recorded nobody is asked."""
+    made, model = usher
+    made.run(publish(made, BUDGET))
+    made.run(route_by(made))
+    ledger, append = made.services.ledger, made.services.ledger.append
+    recorded: list[list[str]] = []
+
+    async def noted(entries: Any, content: Any = (), **more: Any) -> Any:
+        receipt = await append(entries, content, **more)
+        recorded.append([*(entry.type for entry in entries), f"asked {len(model.requests)}"])
+        return receipt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "append", noted)
+        said(made.chat(BUDGETS, "alice"))
+    assert recorded[0] == ["request", "decision", "retrieval", "generation", "asked 0"]
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "append", refused)
+        assert made.chat(BUDGETS, "alice").status_code == 503
+    assert len(model.requests) == 1
+
+
+def test_one_that_ends_before_it_is_asked_is_recorded_from_its_beginning(usher: tuple[World, SpeakingModel]) -> None:
+    """Its request, its decision and its end."""
+    made, model = usher
+    made.run(publish(made, BUDGET))
+    made.run(route_by(made))
+    model.context_tokens = 10
+    try:
+        assert made.chat(BUDGETS, "alice").status_code in (400, 413, 422)
+    finally:
+        del model.context_tokens
+    last = made.events()[-3:]
+    assert [event["type"] for event in last] == ["request", "decision", "answer"]
+    assert last[-1]["outcome"] == "failed"
+    assert last[-1]["content"]["rows"] == 1
 
 
 def test_with_passages_too(usher: tuple[World, SpeakingModel]) -> None:

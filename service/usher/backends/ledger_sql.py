@@ -176,11 +176,16 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 def _store(connection: Connection, cursor: sqlite3.Cursor, batch: Batch) -> None:
     """All rows of a batch, in the connection's transaction."""
     run, each = cursor.execute, cursor.executemany
-    each(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
-    each(_CONTENT, [_content_values(row) for row in batch.content])
-    each(_SUBJECT, [astuple(row) for row in batch.subjects])
-    each("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", batch.opened)
-    each("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
+    if batch.events:
+        each(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
+    if batch.content:
+        each(_CONTENT, [_content_values(row) for row in batch.content])
+    if batch.subjects:
+        each(_SUBJECT, [astuple(row) for row in batch.subjects])
+    if batch.opened:
+        each("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", batch.opened)
+    if batch.closed:
+        each("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
     if batch.dropped:
         drop(connection, batch.dropped)
     if batch.rewrapped:
