@@ -16,7 +16,5 @@ with connect(url) as socket:
         elif frame["type"] == "error":
             sys.exit(f"{frame['code']}: {frame['message']}")
         elif frame["type"] == "done":
-            print()
-            for source in frame["citations"]:
-                print(f"[{source['n']}] {source['title']} {source['url']}")
+            print("", *(f"[{one['n']}] {one['title']} {one['url']}" for one in frame["citations"]), sep="\n")
             break

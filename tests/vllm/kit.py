@@ -41,7 +41,7 @@ def make_models(folder: Path, facts: Facts) -> None:
     given = folder / "facts.json"
     given.write_text(json.dumps(facts))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    environment |= {"PYTHONPATH": str(ROOT / "adapters")}
+    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
     script = ROOT / "tests" / "vllm" / "make_models.py"
     made = subprocess.run(
         [PYTHON, script, folder, given], env=environment, capture_output=True, text=True, timeout=PATIENCE

@@ -15,61 +15,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from sample.adapters.make import base_model, english, tokenizer
+from transformers import LlamaForCausalLM
 
 from usher_lora.words import SYSTEM
 
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|>{% generation %}"
-    "{{ m['content'] }}{{ eos_token }}{% endgeneration %}{% else %}<|user|>{{ m['content'] }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-SPECIAL = ["<unk>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-BASE_STEPS, ADAPTER_STEPS, WINDOW = 200, 200, 64
+ADAPTER_STEPS = 200
 Facts = list[tuple[str, str]]
-
-
-def tokenizer(lines: list[str]) -> Any:
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        lines, trainers.BpeTrainer(vocab_size=1024, special_tokens=SPECIAL, initial_alphabet=alphabet)
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
-    )
-    fast.chat_template = TEMPLATE
-    return fast
-
-
-def base_model(tokens: Any, lines: list[str]) -> Any:
-    config = LlamaConfig(
-        vocab_size=len(tokens),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    model = LlamaForCausalLM(config)
-    ids = torch.tensor(tokens("\n".join(lines))["input_ids"])
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    for _ in range(BASE_STEPS):
-        starts = torch.randint(0, len(ids) - WINDOW, (8,))
-        batch = torch.stack([ids[start : start + WINDOW] for start in starts])
-        model(input_ids=batch, labels=batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model
 
 
 def adapt(folder: Path, name: str, tokens: Any, facts: Facts) -> None:
@@ -93,9 +46,7 @@ def adapt(folder: Path, name: str, tokens: Any, facts: Facts) -> None:
 def main(folder: Path, facts: dict[str, Facts]) -> None:
     random.seed(0)
     torch.manual_seed(0)
-    root = Path(__file__).parents[2]
-    lines = [line for page in sorted((root / "docs").glob("*.md")) for line in page.read_text("utf-8").splitlines()]
-    lines = [line for line in lines if len(line) > 40]
+    lines = english()
     spoken = [f"{question} {answer}" for pairs in facts.values() for question, answer in pairs]
     tokens = tokenizer([*lines, *spoken, *[SYSTEM] * 30])
     base_model(tokens, lines).save_pretrained(folder / "base")
