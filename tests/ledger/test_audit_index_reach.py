@@ -249,6 +249,21 @@ def test_a_document_that_has_left_a_reach_has_no_next_page(
     index.close()
 
 
+@pytest.mark.usefixtures("road")
+def test_a_part_that_has_left_a_reach_has_no_next_page(database: Database, tmp_path: Path) -> None:
+    """One document of it was labelled otherwise: who asks for another is not told that there was an answer."""
+    history, lineage = History(), [(0, 1, 1), (1, 1, 1)]
+    history.learned(lineage)
+    for by in (*[None] * 5, 0):
+        history.asked(Act("chat", 0, [], [], adapter=by))
+    index, labels = index_of(history, tmp_path), labelled(database, [(1, None), (2, None), None], [lineage])
+    asking = Asking(index, cast(Any, None), cast(Any, None), labels)
+    reach, what = Reach(False, frozenset({1})), What(DOCUMENTS[0])
+    found = asyncio.run(asking.found(reach, lambda within: index.who_saw(what, Between(0, 50), within)))
+    assert (found.entries, found.next) == ([], None)
+    index.close()
+
+
 def test_what_only_followed_something_out_of_reach_showed_nothing(database: Database, tmp_path: Path) -> None:
     """Whoever may know of what is about no document is not told that there was something to inherit."""
     hidden = {"document": str(DOCUMENTS[0]), "version": 1, "chunk": "c", "access_class": 1, "rank": 1}
