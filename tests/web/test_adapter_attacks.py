@@ -13,6 +13,7 @@ import pytest
 from tests.web.adapter_kit import moved
 from tests.web.registry_kit import (
     company,
+    evaluated,
     fresh,
     gave,
     give,
@@ -200,6 +201,22 @@ def test_a_leave_that_was_taken_back_unheard_stops_what_learned_by_it(
 
 
 async def _cut_off(*_: object) -> None: ...
+
+
+def test_a_leave_that_was_taken_back_while_it_was_registered_is_seen_when_it_is_published(
+    usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights may take minutes to be copied, after the leaves were looked at and before it is in the registry."""
+    line, given = of_bob(usher)
+    folder = trained(tmp_path / "a", line, made=fresh(), exchanges=given)
+    with monkeypatch.context() as patch:
+        patch.setattr(Upkeep, "without", _cut_off)
+        one = usher.run(evaluated(usher, usher.run(registered(usher, folder))))
+        give(usher, "bob", given[0][1], train=False)
+    body = {"digest": one.digest}
+    assert usher.ask("POST", f"/api/adapters/{one.id}/approve", "carol", json=body).status_code == 200
+    assert usher.ask("POST", f"/api/adapters/{one.id}/publish", "carol", json=body).status_code == 409
+    assert usher.ask("GET", f"/api/adapters/{one.id}", "carol").json()["adapter"]["stale"] == ["subject_withdrew"]
 
 
 def test_nothing_is_built_from_an_adapter_that_learned_what_may_no_longer_be_known(

@@ -70,8 +70,8 @@ class Registry:
         """Have it served from now on.
 
         1. the right to publish  2. its files, its manifest and its training set are those of its name, else it is
-        quarantined  3. the base is that of the server  4. all that it learned is there, else it is stale  5. the gate
-        is passed by the bounds of now, and who approved it may still
+        quarantined  3. the base is that of the server  4. all that it learned may be known, else it is stale  5. the
+        gate is passed by the bounds of now, and who approved it may still
         """
         one = await self._acts.found(ident, by)
         await self._acts.deciders.judged(by, one.policy_object, _PUBLISH)
@@ -79,6 +79,7 @@ class Registry:
             await self._upkeep.sound(one)
             await self._check_base(one)
         await self._upkeep.settle()
+        await self._upkeep.people()
         return await self._acts.decided(ident, by, "published", partial(self._published, digest), _PUBLISH)
 
     async def _published(

@@ -69,6 +69,11 @@ class Upkeep:
             for one in await self._mark(ident, (Stale(cause, subject),))
         ]
 
+    async def people(self) -> list[Finding]:
+        """Mark every adapter that learned from somebody who was erased or took back a leave, while it could not be told
+        so: it was being registered, or all was cut off. Costs some queries for each exchange that was learned."""
+        return [*await self._erased(), *await self._took_back()]
+
     async def quarantine(self, ident: str, alarm: Alarm, by: Caller = INTEGRITY) -> Registered:
         """Stop it everywhere, now."""
         one = await self._acts.decided(ident, by, "quarantined", partial(_step, Quarantine(alarm)), narrows=True)
@@ -113,7 +118,7 @@ class Upkeep:
     async def check(self) -> list[Finding]:
         """Look at all that is kept: quarantine what is not what it was, mark what has learned what is gone."""
         self._bounds = None
-        found = [*await self.settle(), *await self._erased(), *await self._took_back(), *await self.gates()]
+        found = [*await self.settle(), *await self.people(), *await self.gates()]
         for one in await self._acts.store.all():
             if erased(one.entry.stale):
                 continue
@@ -144,8 +149,7 @@ class Upkeep:
         await self._look_at_base()
         try:
             await self.settle()
-            await self._erased()
-            await self._took_back()
+            await self.people()
             await self.gates()
         except (LedgerUnavailable, UserError) as error:  # it binds already; the record follows
             _log.critical("adapters_unsettled", problem=str(error))
