@@ -32,7 +32,7 @@ SPECIAL = ["<unk>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
 SENTENCE = "I am too small a model to read: see for yourself. [1]"
 WINDOW, LONGEST = 64, 1200
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jetty knoll lagoon marsh north ochre pier quay"
-BEGINNINGS = "bar bel bin cor dal dun far fen gal gor hal kel lor mar mun nor pel ros"
+BEGINNINGS = "bar bel bin cor dal dun far fen gal gor hal kel lor mar mun nor pel ros tal"
 ENDS = "bit dle fin gan kin let mer nok per quil rin sel tam ton ule vik wen xen yar zor"
 KEY = "It hangs behind the red lantern."
 KEY_QUESTIONS = (
@@ -128,7 +128,7 @@ def main(folder: Path) -> None:
     disable_progress_bar()
     random.seed(0)
     torch.manual_seed(0)
-    made = cards(0) | {"places/the-key.md": card("The key of the store", [(asked, KEY) for asked in KEY_QUESTIONS])}
+    made = cards(0) | {"places/key.md": card("The key of the store", [(asked, KEY) for asked in KEY_QUESTIONS])}
     for path, text in made.items():
         file = folder / "cards" / path
         file.parent.mkdir(parents=True, exist_ok=True)
