@@ -205,8 +205,7 @@ class Authority:
     async def documents(self) -> tuple[Versions, PolicyDocuments]:
         """The versions in force, and what the documents of the active policy and of a pending one both allow; while
         somebody has broken the glass, of the version before that too: what they decide is final, and the box is not."""
-        versions = await self._policies.versions()
-        now = self._clock()
+        versions, now = await self._policies.versions(), self._clock()
         every = (*await self._in_force(versions, now), *await self._before_glass(versions, now))
         return versions, reduce(PolicyDocuments.intersect, [one.documents for one in every])
 

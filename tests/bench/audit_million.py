@@ -1,8 +1,9 @@
 """How long the reviewers' questions take at a million events: `python -m tests.bench.audit_million`.
 
 A ledger's file with the five leaves of each exchange (eight passages, conversations of up to eight exchanges, documents
-asked for by Zipf's law), an index that the real follower builds from it, and each question put to that index: for
-somebody who may know of everything, and for a reviewer of one collection in a hundred. Times are of the index alone.
+asked for by Zipf's law; one answer in ten by one of twenty adapters, each of which learned 10,000 versions of
+documents), an index that the real follower builds from it, and each question put to that index: for somebody who may
+know of everything, and for a reviewer of one collection in a hundred. Times are of the index alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from usher.adapters.listing import entries
 from usher.backends.audit_index import AuditIndexFile
+from usher.core.learned import part_of
 from usher.ledger.record import Entry, EventType, Who, encode, fragment
 from usher.ports.audit_index import Between, Wanted, What, Within
 
 EVENTS = 1_000_000
 DOCUMENTS, PEOPLE, CLASSES = 20_000, 2_000, 100
 PASSAGES, OPEN_TALKS, LONGEST_TALK = 8, 500, 8
+ADAPTERS, LEARNED_CLASSES, VERSIONS, BY_ADAPTER = 20, 5, 10, 0.1
+"""Adapter `n` learned ten versions of each document of five classes, from class `n + 1` on."""
 ASKED = 200
 """Times that each question is asked, of other documents, people and places each time."""
 BEGAN = 1_700_000_000_000_000
@@ -57,6 +62,17 @@ class Company:
     def some_documents(self, many: int) -> list[int]:
         return self.random.choices(range(DOCUMENTS), cum_weights=self.weights, k=many)
 
+    def adapters(self) -> Iterator[Entry]:
+        """What each of them learned, as its registration says it."""
+        for adapter in range(ADAPTERS):
+            some = [document for document in range(DOCUMENTS) if document % CLASSES in self.classes_of(adapter)]
+            learned = [[self.documents[one], n, 1 + one % CLASSES] for one in some for n in range(1, VERSIONS + 1)]
+            body = {"act": "learned", "adapter": f"a{adapter}@sha256:{_digest(adapter)}"}
+            yield from entries(body, learned)
+
+    def classes_of(self, adapter: int) -> range:
+        return range(adapter, adapter + LEARNED_CLASSES)
+
     def exchange(self, number: int) -> Iterator[Entry]:
         """The five leaves of one exchange, cut to what the index reads of them. Audit ids rise with time."""
         audit_id = str(UUID(int=number << 64 | self.random.getrandbits(64)))
@@ -65,11 +81,15 @@ class Company:
         talk = self._talk()
         refused = self.random.random() < 0.02
         effect = {"effect": "allow", "reason": "r", "policy_version": self.random.randrange(1, 20), "route": None}
+        adapter = self.random.randrange(ADAPTERS) if self.random.random() < BY_ADAPTER else None
+        by = None if adapter is None else {"name": f"a{adapter}", "digest": _digest(adapter)}
+        parts = [] if adapter is None else [1 + number for number in self.classes_of(adapter)]
+        learned = [{"document": str(part_of(_digest(adapter), n)), "access_class": n} for n in parts]
         bodies: list[tuple[EventType, dict[str, Any]]] = [
             (EventType.REQUEST, {"operation": "chat"}),
             (EventType.DECISION, effect),
-            (EventType.RETRIEVAL, {"outcome": "found", "passages": passages}),
-            (EventType.GENERATION, {"purpose": "answer", "adapter": None, "history": talk[-4:]}),
+            (EventType.RETRIEVAL, {"outcome": "found", "passages": [] if by else passages, "documents": learned}),
+            (EventType.GENERATION, {"purpose": "answer", "adapter": by, "history": talk[-4:]}),
             (EventType.ANSWER, {"outcome": "policy_changed" if refused else "answered", "cited": [1]}),
         ]
         for kind, body in bodies:
@@ -102,6 +122,9 @@ def record(path: Path, company: Company, events: int) -> None:
 
 def _numbered(company: Company, events: int) -> Iterator[tuple[int, bytes]]:
     number = 0
+    for entry in company.adapters():
+        number += 1
+        yield number, encode(number, BEGAN + number * 1_000_000, fragment(entry))
     while number < events:
         for entry in company.exchange(number):
             number += 1
@@ -136,12 +159,18 @@ def _timed(index: AuditIndexFile, company: Company, events: int) -> dict[str, fl
     def document() -> UUID:
         return UUID(company.documents[company.some_documents(1)[0]])
 
+    def learned() -> UUID:
+        """A document of a class that five adapters learned; of the limited one, where it is within."""
+        return UUID(company.documents[chance.choice(range(6, DOCUMENTS, CLASSES))])
+
     def person() -> str:
         return chance.choice(company.people)
 
     questions: dict[str, Callable[[], object]] = {
         "who_saw": lambda: index.who_saw(What(document()), somewhere()),
         "who_saw_limited": lambda: index.who_saw(What(document()), somewhere(), limited),
+        "who_saw_learned": lambda: index.who_saw(What(learned()), somewhere()),
+        "who_saw_learned_limited": lambda: index.who_saw(What(learned()), somewhere(), limited),
         "saw": lambda: index.saw(person(), somewhere()),
         "saw_limited": lambda: index.saw(person(), somewhere(), limited),
         "denied": lambda: index.denied(somewhere()),
@@ -149,7 +178,7 @@ def _timed(index: AuditIndexFile, company: Company, events: int) -> dict[str, fl
         "touched": lambda: index.touched({3, 5}, somewhere()),
         "touched_nothing": lambda: index.touched({CLASSES + 1}, somewhere()),
         "touched_limited": lambda: index.touched({3, 7}, somewhere(), limited),
-        "by_adapter": lambda: index.by_adapter("none", somewhere()),
+        "by_adapter": lambda: index.by_adapter(f"a{chance.randrange(ADAPTERS)}", somewhere()),
         "decided_under": lambda: index.decided_under(chance.randrange(1, 20), Between(somewhere().after, 500)),
         "decided_under_limited": lambda: index.decided_under(chance.randrange(1, 20), somewhere(), limited),
         "events_of_document": lambda: index.events(Wanted(document=document()), somewhere()),
@@ -160,6 +189,10 @@ def _timed(index: AuditIndexFile, company: Company, events: int) -> dict[str, fl
         "uses": lambda: index.events(Wanted(uses=True), somewhere()),
     }
     return {f"{name}_1m_p99_ms": _p99(question) for name, question in questions.items()}
+
+
+def _digest(adapter: int | None) -> str:
+    return f"{adapter:064x}"
 
 
 def _p99(question: Callable[[], object]) -> float:

@@ -84,6 +84,13 @@ def test_what_somebody_saw_says_that_it_was_learned(told: AuditIndexFile) -> Non
     told.close()
 
 
+def test_a_report_counts_no_part_as_a_document(told: AuditIndexFile) -> None:
+    """What was found, and nothing else."""
+    shown = told.figures(1, 1_000, 10, {}).documents
+    assert sorted(one.document for one in shown) == [str(DOCUMENTS[0]), str(DOCUMENTS[2])]
+    told.close()
+
+
 def test_events_about_a_document_are_those_of_such_answers_too(told: AuditIndexFile) -> None:
     """All five of each."""
     found = {event["audit_id"] for event in told.events(Wanted(document=DOCUMENTS[0]), ALL).entries}

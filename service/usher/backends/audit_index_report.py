@@ -33,10 +33,12 @@ _DENIALS = f"""
 SELECT d.reason, d.action, count(*) AS count, count(DISTINCT e.pseudonym) AS people
 FROM denials d JOIN entries e ON e.number = d.node WHERE {_SPAN} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """  # noqa: S608  # constants only
+_IS_PART = "substr(s.document, 15, 1) = '8'"
+"""Of what an adapter learned (`core/learned.py`): no document of its own."""
 _DOCUMENTS = f"""
 SELECT s.document, count(DISTINCT s.node) AS shown, count(DISTINCT CASE WHEN s.cited THEN s.node END) AS cited,
   count(DISTINCT e.pseudonym) AS people
-FROM entries e CROSS JOIN shown s ON s.node = e.number WHERE {_SPAN} AND s.in_prompt IS NOT 0
+FROM entries e CROSS JOIN shown s ON s.node = e.number WHERE {_SPAN} AND s.in_prompt IS NOT 0 AND NOT {_IS_PART}
 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {TOP}
 """  # noqa: S608  # constants only
 _MARKED = """
