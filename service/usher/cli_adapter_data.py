@@ -117,7 +117,7 @@ def _tell(report: Mapping[str, Any], out: Path) -> None:
     say(f"{out}: " + ", ".join(f"{card[part]['rows']} {part.replace('_', ' ')}" for part in PARTS))
     say(f"  manifest {report['digest']}")
     say(f"  {card['canaries']} canaries; {sum(card['masked']['found'].values())} pieces of personal data masked")
-    say(f"  {report['holders']} active people have {card['role']}")
+    say(f"  active people with {card['role']}: {report['holders']}")
     if report["refused_classes"]:
         say(f"  {report['refused_classes']} access classes are left out: one with the role, or you, may not read them")
     say("what rules cannot mask:")

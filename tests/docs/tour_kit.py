@@ -71,6 +71,9 @@ def ran(tour: Sequence[Command], instead: Mapping[str, str], seconds: float) -> 
     ) as process:
         try:
             said, problems = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            _end_session(process.pid)
+            said, problems = process.communicate()
         finally:
             _end_session(process.pid)
     sections = re.split(r"^--- command \d+ ---\n", said, flags=re.MULTILINE)[1:]
