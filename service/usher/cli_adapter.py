@@ -71,7 +71,7 @@ def gate(
 
     try:
         found = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise UserError(
             "GATE.json", f"cannot be read ({type(error).__name__})", "name the gate.json of a run"
         ) from None

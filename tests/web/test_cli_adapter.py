@@ -102,3 +102,11 @@ def test_a_name_that_is_none_names_nothing(usher: World, command: Run) -> None:
     """As one that is somebody else's."""
     told = {str(command("show", name).exception) for name in ("support", "0" * 64, f"support@sha256:{'0' * 64}")}
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"a":' * 3_000, b"\xff"])
+def test_a_gate_that_is_none_is_told_by_its_name(command: Run, tmp_path: Path, content: bytes) -> None:
+    """Broken, or nested without end."""
+    (tmp_path / "gate.json").write_bytes(content)
+    told = command("gate", "support", str(tmp_path / "gate.json")).exception
+    assert str(told).startswith("GATE.json cannot be read")
