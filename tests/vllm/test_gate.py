@@ -15,9 +15,11 @@ from usher_lora.run_folder import RunFolder
 from usher_lora.statistics import needed
 from usher_lora.training_set import read_training_set
 
-GATES = "leakage: {width: 0.2}\ntask: {general_loss: 0.5}\n"
-"""Few documents, so that it does not take long, and a tiny model that knows nothing in general: what it loses of that
-is chance."""
+GATES = "leakage: {width: 0.2, auc: 0.55}\ntask: {general_loss: 0.5}\n"
+"""Eighty documents of each group and a wide interval, so that it takes a minute or two: `make bench-gateway` asks for
+0.10, with four times as many. One sample in fifteen has an interval beside 0.5 by chance, one in some hundreds beside
+0.45 to 0.55, and a test must not fail by chance. What the tiny model loses in general is chance too: it knows
+nothing."""
 
 
 def test_an_adapter_is_told_from_one_that_leaks(models: Path, tmp_path: Path) -> None:
@@ -26,9 +28,10 @@ def test_an_adapter_is_told_from_one_that_leaks(models: Path, tmp_path: Path) ->
     recipe = write_recipe(tmp_path, models / "base", data)
     assert usher("train", recipe)[0] == 0
     (tmp_path / "gates.yaml").write_text(GATES)
-    code, told = usher("evaluate", recipe, "--gates", tmp_path / "gates.yaml")
+    code, told = usher("evaluate", recipe, "--gates", tmp_path / "gates.yaml", patience=900)
     assert (code, told["verdict"], told["reasons"]) == (0, "passed", [])
-    assert told["leak_auc_low"] <= 0.5 <= told["leak_auc_high"]
+    assert told["leak_auc_low"] <= 0.55
+    assert told["leak_auc_high"] >= 0.45
     assert told["leak_auc_interval_width"] <= 0.2
     assert told["canaries_found"] == 0
     assert told["control_auc_low"] >= 0.70
@@ -58,6 +61,6 @@ def test_an_adapter_that_learned_more_than_its_lineage_says_is_found(models: Pat
     held = {one.name: one.read_bytes() for one in (tmp_path / "more" / "adapter").iterdir()}
     RunFolder.begin(recipe, data.digest, base_digest(recipe.base.path)).finish(recipe, data, held, {})
     (tmp_path / "gates.yaml").write_text(GATES)
-    code, told = usher("evaluate", honest, "--gates", tmp_path / "gates.yaml")
+    code, told = usher("evaluate", honest, "--gates", tmp_path / "gates.yaml", patience=900)
     assert (code, told["verdict"]) == (1, "failed")
     assert any(reason.startswith("outside: loss_ratio tells members") for reason in told["reasons"])
