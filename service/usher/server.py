@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -35,6 +36,10 @@ GRACE = 4
 LAST_RESORT = 9.0
 """Seconds after a stop signal when the process ends whatever is left: what was acknowledged is durable already."""
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread computes on while another wants its turn: the ledger's takes many short ones for each commit, and
+the first word of an answer waits for two commits."""
+
 _log = structlog.stdlib.get_logger("usher.server")
 
 
@@ -51,6 +56,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, log_level: int
 
     configure_logs(log_level)
     allow_many_files()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with hold(settings.home), public_socket(settings) as listening:
         uvloop.run(_serve(settings, listening, announce))
 
