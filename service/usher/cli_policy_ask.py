@@ -109,15 +109,16 @@ async def client(server: str | None) -> AsyncIterator[httpx.AsyncClient]:
 
 def tell(shown: Mapping[str, Any], needs_approval: bool) -> None:
     """A changeset as it stands, and the command that comes next."""
-    ident = shown["id"]
+    ident, by_operator = shown["id"], shown["by"].startswith("operator:")
     say(f"changeset {ident}: {shown['state']}" + (f" as version {shown['version']}" if shown["version"] else ""))
     if shown["comment"]:
         say(f"why: {shown['comment']}")
     if shown["state"] == "unreviewed":
         say(f"in force until {shown['expires_at']}; to close its review, as somebody else:")
         say(f"  usher policy close-review {ident}")
-    elif shown["state"] == "open" and needs_approval and not shown["approved_by"]:
-        say("it waits for somebody else, who approves it with:")
+    elif shown["state"] == "open" and (needs_approval or by_operator) and not shown["approved_by"]:
+        who = "as the operator's it always waits for" if by_operator else "it waits for"
+        say(f"{who} somebody else, who approves it with:")
         say(f"  usher policy approve {ident} --digest {shown['digest']}")
     elif shown["state"] == "open":
         say("to activate it:")

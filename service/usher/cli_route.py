@@ -41,7 +41,7 @@ def explained(told: Mapping[str, Any]) -> Iterator[str]:
     for one in told.get("rules", ()):
         yield f"rule {one['rule']}: {one['came_to']}"
     for one in told.get("adapters", ()):
-        missing = f", {one['missing']} access classes out of reach" if one["missing"] else ""
+        missing = f", access classes out of reach: {one['missing']}" if one["missing"] else ""
         state = f"no: {one['reason']}{missing}" if one["reason"] else "yes"
         loaded = "" if one["served"] else ", not on the model servers"
         yield f"adapter {one['adapter']}: {state}{loaded}"

@@ -114,6 +114,15 @@ def test_a_plan_for_machines_and_for_a_comment(command: Run, tmp_path: Path) -> 
     assert shown(command("impact", given, "--json"))["impact"]["gaining"] == 1
 
 
+def test_what_the_operator_drafts_is_said_to_wait_for_somebody(command: Run) -> None:
+    """Also where nobody gains: there are people who can approve."""
+    drafted = command("edit", "--remove", NARROWER)
+    assert "as the operator's it always waits for somebody else" in drafted.output
+    ident = shown(command("changesets", "--json"))["changesets"][0]["id"]
+    assert "waits for the approval" in str(command("activate", ident).exception)
+    command("withdraw", ident)
+
+
 @pytest.mark.parametrize(
     ("rules", "more", "said"),
     [
