@@ -8,7 +8,7 @@ import pytest
 from tests.docs.tour_kit import commands, free_port, ran
 
 SECONDS = 480
-"""Within which all of it is done on a busy machine; on two free cores it takes about three minutes."""
+"""Within which all of it is done, also on a machine that has other work."""
 
 
 @pytest.mark.loopback
