@@ -27,7 +27,7 @@ run: $(STAMP)
 	@exec $(BIN)/python sample/run.py
 
 # Folders with tests. Two processes: one that is done early takes tests from the other.
-TESTS := $(filter-out tests/bench tests/replicas tests/vllm,$(patsubst %/,%,$(wildcard tests/*/)))
+TESTS := $(filter-out tests/__pycache__ tests/bench tests/replicas tests/vllm,$(patsubst %/,%,$(wildcard tests/*/)))
 TWO := -n 2 --dist worksteal
 
 test: $(STAMP)
