@@ -111,3 +111,10 @@ async def route_by(world: World, routing: str = BY_ADAPTER, *lines: str) -> None
     """The world's policy with the right to use adapters of `USE` and `lines`, and this routing."""
     rules = POLICY + "".join(f"{line}\n" for line in (USE, *lines))
     await world.apply(rules, **{"routing.yaml": routing})
+
+
+def retire_all(world: World) -> None:
+    """What a test published is no longer, once it ends."""
+    for one in world.run(world.services.adapters.store.all()):
+        if one.serves:
+            world.run(moved(world, one.id, State.RETIRED))

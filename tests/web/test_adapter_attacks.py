@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.web.adapter_kit import moved
+from tests.web.adapter_kit import retire_all
 from tests.web.registry_kit import (
     company,
     evaluated,
@@ -49,9 +49,7 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def _nothing_published(usher: World) -> Iterator[None]:
     yield
-    for one in usher.run(usher.services.adapters.store.all()):
-        if one.serves:
-            usher.run(moved(usher, one.id, State.RETIRED))
+    retire_all(usher)
 
 
 class Reader:

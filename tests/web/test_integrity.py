@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.deploy.guard_kit import TOKEN
-from tests.web.adapter_kit import moved
+from tests.web.adapter_kit import retire_all
 from tests.web.serving_kit import FakeVllm, serving, spoil, with_weights
 from tests.web.world import World, world
 
@@ -33,11 +33,8 @@ def usher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _nothing_published(usher: World) -> Iterator[None]:
-    """What a test published is no longer, once it ends."""
     yield
-    for one in usher.run(usher.services.adapters.store.all()):
-        if one.serves:
-            usher.run(moved(usher, one.id, State.RETIRED))
+    retire_all(usher)
 
 
 def watching(usher: World) -> Integrity:

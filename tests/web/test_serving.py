@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.deploy.guard_kit import TOKEN
-from tests.web.adapter_kit import moved
+from tests.web.adapter_kit import moved, retire_all
 from tests.web.serving_kit import FakeVllm, serving, spoil, with_weights
 from tests.web.world import World, world
 
@@ -66,9 +66,7 @@ def room(places: tuple[World, FakeVllm, FakeVllm]) -> Iterator[Room]:
     yield room
     for made in room.made:
         usher.run(made.close())
-    for one in usher.run(usher.services.adapters.store.all()):
-        if one.serves:
-            usher.run(moved(usher, one.id, State.RETIRED))
+    retire_all(usher)
 
 
 def place(room: Room, ident: str) -> str:
