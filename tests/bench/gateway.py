@@ -26,7 +26,7 @@ import gateway_eligibility
 import gateway_leaks
 import gateway_quarantine
 import gateway_servers as servers
-from gateway_load import Seen, Target, asked
+from gateway_load import Seen, Target, added, asked
 from gateway_upstream import PACE
 
 IN_FLIGHT = 16
@@ -101,10 +101,6 @@ def by_turns(targets: tuple[Target, ...], in_flight: int, rounds: int, requests:
         for target in targets:
             seen[target.name] += asyncio.run(asked(target, in_flight, requests[target.name]))
     return seen
-
-
-def added(name: str, through: Seen, bare: Seen) -> Figures:
-    return {f"{name}_p{which}_ms": round(through.percentile(which) - bare.percentile(which), 2) for which in (50, 99)}
 
 
 if __name__ == "__main__":

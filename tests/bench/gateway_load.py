@@ -62,6 +62,11 @@ class Seen:
         return self.requests / self.cpu
 
 
+def added(name: str, through: Seen, bare: Seen) -> dict[str, float]:
+    """What a server in between adds to the wait for the first text."""
+    return {f"{name}_p{which}_ms": round(through.percentile(which) - bare.percentile(which), 2) for which in (50, 99)}
+
+
 async def asked(target: Target, in_flight: int, requests: int) -> Seen:
     """So many requests, so many of them at a time."""
     left, seen = iter(range(requests)), Seen()

@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import gateway_servers as servers
 import httpx
 import numpy as np
-from gateway import added
 from gateway_adapter import BASE
-from gateway_load import Seen, Target, asked
+from gateway_load import Seen, Target, added, asked
 from safetensors.numpy import save
 from tests.lora.adapters import config
 
