@@ -115,6 +115,8 @@ def told(verdict: Verdict) -> list[str]:
         lines += _still_good(verdict.trusted)
     if verdict.pending:
         lines.append(f"{verdict.pending} events are acknowledged and wait for their place: they were not checked")
+    if verdict.open:
+        lines.append(f"{verdict.open} answers have not ended: no event commits yet to what was shown of them")
     if verdict.signatures == "own":
         lines.append(
             "signatures were checked with the record's own key only, which a forger can put there: "

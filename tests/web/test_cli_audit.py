@@ -47,6 +47,7 @@ ALONE = {"content": "unchecked", "signatures": "own"}
             ["nothing vouches"],
         ),
         ({"pending": 4}, ["is whole", "4 events are acknowledged and wait for their place: they were not checked"], []),
+        ({"open": 1}, ["is whole", "1 answers have not ended: no event commits yet to what was shown of them"], []),
     ],
 )
 def test_the_words_claim_what_was_checked(facts: dict[str, Any], said: list[str], unsaid: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,6 +25,8 @@ from usher.ledger.record import (
 from usher.ledger.verify.findings import Findings
 from usher.ledger.verify.source import Source
 
+MAX_REMEMBERED = 4096
+"""Chats of which it is remembered whether they are recorded."""
 _WITHOUT_KEY = "SELECT pseudonym FROM subjects WHERE length(wrapped_key) = 0"
 
 
@@ -51,6 +54,7 @@ class ContentCheck:
         self._unexplained: dict[str, int] = {}
         self._erased: dict[str, int] = {}
         """Whom an event erased, by pseudonym, and its number."""
+        self.recorded = lru_cache(MAX_REMEMBERED)(self._recorded)  # a conversation names the same ones again and again
 
     def state(self) -> dict[str, Any]:
         """Where the check stands, as JSON values, for `restore`."""
@@ -83,6 +87,11 @@ class ContentCheck:
         self._committed += count
         return count, digest.hexdigest(), asked
 
+    def _recorded(self, audit_id: str) -> bool:
+        """Whether there is a chat of that id: each has a question, of which a row stays whatever is let go or erased.
+        That each row is of a recorded exchange, `finish` checks."""
+        return bool(self._source.content(audit_id))
+
     def taken_away(self, exchanges: object, number: int) -> None:
         """Event `number` says that the content of these exchanges was dropped with it, whose ends came before."""
         if not isinstance(exchanges, list) or not all(isinstance(audit_id, str) for audit_id in exchanges):
@@ -90,6 +99,10 @@ class ContentCheck:
             return
         for audit_id in exchanges:
             self._unexplained.pop(audit_id, None)
+            if not self.recorded(audit_id):
+                self._findings.suspect(
+                    f"it says that content was dropped of exchange {audit_id[:40]}, which has none", number
+                )
             if not all(_well_typed(row) and is_dropped(row.ciphertext) for row in self._source.content(audit_id)):
                 self._findings.suspect(f"content that it says was dropped is there, of exchange {audit_id}", number)
 

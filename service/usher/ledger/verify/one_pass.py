@@ -38,7 +38,7 @@ class Pass:
         self._checkpoints: CheckpointCheck | None = None
         self._keeper = Keeper(means.resume, means.ring, at_once=known is None)
         self._vouched_by_ring = False
-        self._pending, self._erased = 0, 0
+        self._pending = self._erased = self._open = 0
 
     def verdict(self, open_ledger: Opener) -> Verdict:
         """Check all there is."""
@@ -67,6 +67,7 @@ class Pass:
             uncovered=self._roots.size - (checkpoints.vouched if checkpoints else 0),
             trusted=self._trusted(),
             pending=self._pending,
+            open=self._open,
             resumed_from=self._saved.size if self._saved else 0,
             warnings=tuple(self._warnings()),
         )
@@ -102,7 +103,9 @@ class Pass:
         checkpoints = self._checkpoints = self._notes(source)
         # 3. Every event: its number, its bytes, its place in its exchange with its content, the roots on the way.
         content = ContentCheck(source, self._findings, self._means.ring)
-        order = OrderCheck(self._findings, content.rows_of, content.taken_away, content.subject_erased)
+        order = OrderCheck(
+            self._findings, content.rows_of, content.taken_away, content.subject_erased, content.recorded
+        )
         if self._saved:
             self._go_on(self._saved, order, content, checkpoints)
         with self._told_if_unreadable("the events", at_event=True):
@@ -112,6 +115,7 @@ class Pass:
         with self._told_if_unreadable("the tree"):
             self._tree(source, checkpoints)
         with self._told_if_unreadable("the open exchanges"):
+            self._open = len(order.open_chats())
             listed = list(source.rows("SELECT audit_id, number FROM open_exchanges"))
             if sorted(listed, key=repr) != sorted(order.open_chats().items(), key=repr):
                 self._findings.add("the list of open exchanges is not the one of the events")

@@ -27,7 +27,11 @@ class _Event(msgspec.Struct):
     effect: Any = None
     content: Any = None
     exchanges: Any = None
+    exchange: Any = None
     subject: Any = None
+    asks_again: Any = None
+    history: Any = None
+    leaned_on: Any = None
 
 
 @dataclass(slots=True)
@@ -44,13 +48,18 @@ Taken = Callable[[object, int], None]
 """The exchanges that an event takes the content of, and its number."""
 Erased = Callable[[object, int], None]
 """The pseudonym of whom an event says that they were erased, and its number."""
+Recorded = Callable[[str], bool]
+"""Whether a chat of that audit id is there."""
+_REFERS = frozenset({EventType.REQUEST, EventType.GENERATION, EventType.VIEW, EventType.FEEDBACK})
+"""Events that may name earlier chats: asked once more, in the prompt, read again, or what was said of one."""
 
 
 class OrderCheck:
     """Follows the events in order and remembers the exchanges that are open."""
 
-    def __init__(self, findings: Findings, rows_of: RowsOf, taken: Taken, erased: Erased) -> None:
+    def __init__(self, findings: Findings, rows_of: RowsOf, taken: Taken, erased: Erased, recorded: Recorded) -> None:
         self._findings, self._rows_of, self._taken, self._erased = findings, rows_of, taken, erased
+        self._recorded = recorded
         self._decode = msgspec.json.Decoder(_Event).decode
         self._time = ""
         self._open: dict[str, _Exchange] = {}
@@ -69,13 +78,24 @@ class OrderCheck:
         self._time = event.time
         if event.type not in _TYPES:
             self._findings.suspect("its type is unknown", number)
-        elif event.type in EXCHANGE_TYPES:
+        if event.type in _REFERS:
+            self._references(number, event)
+        if event.type in EXCHANGE_TYPES:
             self._in_exchange(number, event)
         elif event.type in TAKES_AWAY:
             if event.exchanges is not None:
                 self._taken(event.exchanges, number)
             if event.type == EventType.ERASURE and event.subject is not None:
                 self._erased(event.subject, number)
+
+    def _references(self, number: int, event: _Event) -> None:
+        """What it names is recorded. A place in a list that holds nothing is a placeholder, which showed nothing."""
+        named = [event.asks_again, event.exchange]
+        for some in (event.history, event.leaned_on, event.exchanges):
+            named += some if isinstance(some, list) else []
+        for ident in named:
+            if ident is not None and not (isinstance(ident, str) and self._recorded(ident)):
+                self._findings.suspect(f"it refers to exchange {str(ident)[:40]}, which is not recorded", number)
 
     def state(self) -> dict[str, Any]:
         """Where the check stands, as JSON values, for `restore`."""

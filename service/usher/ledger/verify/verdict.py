@@ -55,8 +55,9 @@ class Verdict:
     plaintext were checked; rows and ciphertexts always are. `signatures` says whose key they were checked with: the
     ring's, the one given, or only the file's own, which any forger can put there. `uncovered` counts the last events,
     which no checkpoint covers: with the ring they are known to be its server's, without it nothing vouches for them.
-    `pending` counts what is acknowledged and has no place in the tree yet. Where `resumed_from` is not 0, events 1 to
-    that number were not read again. `warnings` say what limits the verdict.
+    `pending` counts what is acknowledged and has no place in the tree yet; `open` counts answers that have not ended,
+    to whose parts no event commits yet. Where `resumed_from` is not 0, events 1 to that number were not read again.
+    `warnings` say what limits the verdict.
     """
 
     ok: bool
@@ -70,5 +71,6 @@ class Verdict:
     uncovered: int
     trusted: tuple[Trust, ...] = ()
     pending: int = 0
+    open: int = 0
     resumed_from: int = 0
     warnings: tuple[str, ...] = ()
