@@ -8,7 +8,6 @@ Where the database tells of changes it looks at once; that it is told is never r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from datetime import datetime
 from typing import Protocol
@@ -44,7 +43,7 @@ class Watch:
         self._clock = clock
         self._open: dict[Watched, None] = {}
         self._revision: int | None = None
-        self._heard = asyncio.Event()
+        self._heard, self._opened = asyncio.Event(), asyncio.Event()
 
     def heard(self) -> None:
         """Look at once: somebody has said that something moved. Whether they say so is not relied on."""
@@ -52,6 +51,7 @@ class Watch:
 
     def add(self, watched: Watched) -> None:
         self._open[watched] = None
+        self._opened.set()
 
     def remove(self, watched: Watched) -> None:
         self._open.pop(watched, None)
@@ -74,11 +74,15 @@ class Watch:
             took = time.monotonic() - began
 
     async def _pause(self, took: float) -> None:
-        """As long as the last look took, whatever is heard; from then on until `EVERY`, or until something is."""
+        """As long as the last look took, whatever is heard; from then on until `EVERY`, or until something is. Where
+        nothing is open there is nothing to look for."""
         await asyncio.sleep(took)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(EVERY - took, 0)):
-                await self._heard.wait()
+        while not self._open:
+            self._opened.clear()
+            await self._opened.wait()
+        alarm = asyncio.get_running_loop().call_later(max(EVERY - took, 0), self._heard.set)
+        await self._heard.wait()
+        alarm.cancel()
         self._heard.clear()
 
     async def look(self) -> None:

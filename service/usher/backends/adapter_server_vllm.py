@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from usher.backends.http_line import LineTransport
 from usher.ports.adapter_server import Loaded, ServerFailed
 
 LIST_S: Final = 3.0
@@ -24,8 +25,8 @@ LIST, LOAD, UNLOAD = "/v1/models", "/v1/load_lora_adapter", "/v1/unload_lora_ada
 
 
 class VllmServer:
-    """The `AdapterServer` port. Each call has a connection of its own: they are few, and an idle one would be closed by
-    the server after some seconds. What the server says in an error is not passed on: it names paths."""
+    """The `AdapterServer` port. It is asked what it has twice a second, over one connection. What the server says in an
+    error is not passed on: it names paths."""
 
     def __init__(
         self,
@@ -45,8 +46,7 @@ class VllmServer:
             base_url=self.name,
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=None,  # noqa: S113 - each call has its own limit
-            limits=httpx.Limits(max_keepalive_connections=0),
-            transport=transport,
+            transport=transport or LineTransport(idle=4.0, most_idle=1),
             follow_redirects=False,
             trust_env=False,
         )

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
+from usher.backends.sql_row import OneRow, revision
 from usher.core.approval import instant_text
 from usher.core.standing import Versions
 from usher.ports import Change, PolicyDelta, StoredPolicy
@@ -20,7 +21,7 @@ from usher.ports.changesets import Box
 from usher_policy.catalog import Catalog
 
 _V = t.policy_version.c
-_STATE, _REVISION = sa.select(t.state), sa.select(t.state.c.revision)
+_STATE = sa.select(t.state)
 
 
 class SqlPolicies:
@@ -28,17 +29,13 @@ class SqlPolicies:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._state = OneRow(database, _STATE)
 
     async def versions(self) -> Versions:
-        def work(connection: sa.Connection) -> Versions:
-            return versions_of(connection.execute(_STATE).one())
-
-        return await self._database.glance(work)
+        return versions_of(await self._state.of())
 
     async def revision(self) -> int:
-        if self._database.is_file:
-            return int(self._database.stored("SELECT revision FROM state", ())[0][0])
-        return await self._database.glance(lambda c: int(c.execute(_REVISION).scalar_one()))
+        return await revision(self._database)
 
     async def load(self, version: int) -> StoredPolicy | None:
         def work(connection: sa.Connection) -> StoredPolicy | None:

@@ -50,7 +50,7 @@ class AdapterStore(Protocol):
     async def all(self) -> list[Registered]:
         """The newest first."""
 
-    async def published(self) -> list[Served]:
+    async def published(self) -> Sequence[Served]:
         """Those to be served now: no change that would stop them is on its way, and nothing that they learned is
         deleted or about to be."""
 
