@@ -151,7 +151,7 @@ def fit(
     """An adapter trained on `rows` and watched on `held_out`, where there are any, from the checkpoint `last` on."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import EarlyStoppingCallback, set_seed
+    from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -163,7 +163,6 @@ def fit(
     if unknown:
         raise AdapterFault(f"lora.{unknown[0]}", "is no setting of PEFT's LoraConfig", "leave it out")
     set_seed(training.seed)
-    watch = _callback(folder, advance)
     trainer = SFTTrainer(
         model=loaded.model,
         args=SFTConfig(**_arguments(loaded, training, folder, bool(watched))),
@@ -171,7 +170,7 @@ def fit(
         eval_dataset=Dataset.from_list(watched) if watched else None,
         processing_class=loaded.tokenizer,
         peft_config=LoraConfig(**lora, task_type="CAUSAL_LM"),
-        callbacks=[watch, *([EarlyStoppingCallback(training.patience)] if watched and training.patience else [])],
+        callbacks=[_callback(folder, training.patience, advance)],
     )
     trainer.remove_callback(PrinterCallback)
     began = time.monotonic()
@@ -234,7 +233,13 @@ def _arguments(loaded: Loaded, training: Training, folder: Path, watched: bool) 
     }
 
 
-def _callback(folder: Path, advance: Advance) -> Any:
+def over(losses: Sequence[float], patience: int) -> bool:
+    """Whether so many looks in a row, the last ones, found no lower loss than all before; 0: never. By what the log has
+    alone, so that a training that was cut off ends where it would have."""
+    return 0 < patience < len(losses) and not min(losses[-patience:]) < min(losses[:-patience])
+
+
+def _callback(folder: Path, patience: int, advance: Advance) -> Any:
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not there where types are checked
@@ -246,8 +251,13 @@ def _callback(folder: Path, advance: Advance) -> Any:
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             write(folder.parent / "loss.svg", loss_curve(state.log_history).encode())
 
+        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if over([one["eval_loss"] for one in state.log_history if "eval_loss" in one], patience):
+                control.should_training_stop = True
+
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            mark_whole(folder / f"checkpoint-{state.global_step}")
+            if not control.should_training_stop:  # from the end it would go on, one step too far
+                mark_whole(folder / f"checkpoint-{state.global_step}")
 
     return Watch()
 

@@ -11,12 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.lora.adapters import weights
 from tests.lora.training import RECIPE, files, row
 
 from usher import cli_adapter_train
 from usher.errors import UserError
 from usher_lora import train
+from usher_lora.fitting import over
 
 CONFIG = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 64}
 
@@ -116,3 +119,13 @@ def test_the_command_becomes_what_it_starts(room: Path) -> None:
     ran = subprocess.run([usher, *words], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (1, "")
     assert "which the base model does not" in ran.stdout
+
+
+@given(st.lists(st.integers(0, 5).map(float), max_size=12), st.integers(0, 4))
+def test_a_training_is_over_after_so_many_looks_in_vain(losses: list[float], patience: int) -> None:
+    """A look as good as the best is in vain too; without patience it is never over."""
+    best, in_vain = float("inf"), 0
+    for loss in losses:
+        in_vain = 0 if loss < best else in_vain + 1
+        best = min(best, loss)
+    assert over(losses, patience) == (0 < patience <= in_vain)

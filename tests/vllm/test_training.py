@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.vllm.kit import PATIENCE
 from tests.vllm.training_kit import (
+    cut_off_at_its_end,
     digests,
     held_out_loss,
     trained_on_terminal,
@@ -71,19 +72,47 @@ def test_checkpointing_changes_memory_and_nothing_else(models: Path, data: Path,
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
-def test_a_training_that_learns_nothing_more_ends_early(models: Path, data: Path, tmp_path: Path) -> None:
-    """What is held out cannot be guessed, so its loss soon rises: two looks later it ends, and the adapter is that of
-    the best look."""
-    recipe = write_recipe(tmp_path, models / "base", data, steps=400, patience=2)
+@pytest.fixture(scope="module")
+def early(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe of a training that has ended early."""
+    recipe = write_recipe(tmp_path_factory.mktemp("early"), models / "base", data, steps=400, patience=2)
     code, told = usher("train", recipe)
     assert (code, told["steps"] < 400) == (0, True)
-    history = json.loads((tmp_path / "out" / "training.json").read_text())["history"]
-    looks = [(one["step"], one["eval_loss"]) for one in history if "eval_loss" in one]
-    best, last = min(looks, key=lambda look: look[1]), looks[-1]
-    assert last[0] == told["steps"] == best[0] + 2 * 10
-    assert told["held_out_loss"] == best[1]
-    kept = held_out_loss(recipe)
+    return recipe
+
+
+def looks(run: Path) -> list[tuple[int, float]]:
+    """The steps at which what is held out was looked at, with its loss."""
+    history = json.loads((run / "training.json").read_text())["history"]
+    return [(one["step"], one["eval_loss"]) for one in history if "eval_loss" in one]
+
+
+def test_a_training_that_learns_nothing_more_ends_early(early: Path) -> None:
+    """What is held out cannot be guessed, so its loss soon rises: two looks later it ends, and the adapter is that of
+    the best look."""
+    seen = looks(early.with_suffix(""))
+    best, last = min(seen, key=lambda look: look[1]), seen[-1]
+    assert last[0] == best[0] + 2 * 10
+    kept = held_out_loss(early)
     assert abs(kept - best[1]) < abs(kept - last[1])
+
+
+def test_one_that_is_cut_off_ends_as_early(early: Path, models: Path, data: Path, tmp_path: Path) -> None:
+    """Killed after a look that found nothing better, and once more when it had ended: the looks before count, and no
+    step is done twice."""
+    whole = early.with_suffix("")
+    last = looks(whole)[-1][0]
+    cut = write_recipe(tmp_path, models / "base", data, "cut", steps=400, patience=2)
+    process = training(cut)
+    wait_for(tmp_path / "cut" / "checkpoints" / f"checkpoint-{last - 10}" / "whole")
+    process.kill()
+    process.wait()
+    cut_off_at_its_end(cut)
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    code, told = usher("train", cut)
+    assert (code, told["steps"], told["resumed_at"] > 0) == (0, last, True)
+    assert looks(tmp_path / "cut") == looks(whole)
+    assert digests(tmp_path / "cut") == digests(whole)
 
 
 def test_how_far_a_training_is_stands_on_a_terminal(models: Path, data: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,12 @@ def training(recipe: Path, stderr: int | None = None) -> subprocess.Popen[bytes]
     return subprocess.Popen(command, env=_environment(), stderr=stderr)
 
 
+def cut_off_at_its_end(recipe: Path) -> None:
+    """A training that is killed when all is learned, and nothing of the adapter is written."""
+    ran = subprocess.run([PYTHON, "-P", "-c", _CUT_OFF, recipe], env=_environment(), capture_output=True, text=True)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr[-3000:]
+
+
 def trained_on_terminal(recipe: Path) -> str:
     """What a training that ends well shows on a terminal."""
     ours, its = pty.openpty()
@@ -133,6 +140,16 @@ def held_out_loss(recipe: Path) -> float:
     return float(ran.stdout)
 
 
+_CUT_OFF = """
+import os
+import signal
+import sys
+from usher_lora.run_folder import RunFolder
+from usher_lora.train import main
+
+RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main([sys.argv[1], "--json"])
+"""
 _LOSS = """
 import sys
 from pathlib import Path
