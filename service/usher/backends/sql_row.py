@@ -24,8 +24,8 @@ async def revision(database: Database) -> int:
 
 
 class OneRow:
-    """A statement with one parameter, or none, that gives one row. `of` is a `Database.glance`: never an older row than the
-    database has at that moment."""
+    """A statement with one parameter, or none, that gives one row. `of` is a `Database.glance`: never an older row than
+    the database has at that moment."""
 
     def __init__(self, database: Database, statement: sa.Select[Any], parameter: str = "") -> None:
         self._database, self._statement, self._parameter = database, statement, parameter
