@@ -18,6 +18,7 @@ from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
+from usher.audit.recorded_holds import RecordedHolds
 from usher.audit.replay import Reading, Replays, Sources
 from usher.audit.report import Reports
 from usher.audit.retention import RetentionRuns
@@ -73,7 +74,9 @@ def open_audit(
     proposals = Proposals(stored, Deciders(authority, directory, ledger), ledger, courier, Grants(log, ledger))
     records = Records(log, remembered, documents, authority)
     learned = SqlLearned(database)
-    holds = Holds(SqlHolds(database), stored, proposals, courier, reviewers, records, documents, learned, authority)
+    recorded = RecordedHolds(log, ledger, authority)
+    of_holds = (SqlHolds(database), stored, proposals, courier, reviewers, records, documents, learned)
+    holds = Holds(*of_holds, authority, recorded)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)
     data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, learners, given)
     sources = Sources(policies, directory, SqlKeys(database), documents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 from tests.web.chat_kit import QUESTION
 from tests.web.world import POLICY, World
@@ -86,11 +87,22 @@ def verdict(usher: World) -> Verdict:
 
 def start_over(usher: World) -> World:
     """One rule for all, no holds, and nothing over its time."""
+    usher.run(set_rules(usher, "rules: [{name: all, days: 30}]"))
+    free(usher)
     with usher.services.audit.holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
         connection.exec_driver_sql("DELETE FROM hold")
-    usher.run(set_rules(usher, "rules: [{name: all, days: 30}]"))
     let_go(usher)
     return usher
+
+
+def free(usher: World) -> None:
+    """No hold binds any more."""
+    holds = usher.services.audit.holds
+    for hold in {UUID(one.id) for one in usher.run(holds.binding())}:
+        change = usher.run(holds._store.release(hold, uuid4(), {}, datetime.now(UTC)))
+        assert change is not None
+        usher.run(holds._courier.recover())
+        usher.run(holds._courier.carry([change]))
 
 
 class Talk:

@@ -9,7 +9,7 @@ from random import Random
 from uuid import UUID, uuid4
 
 import pytest
-from tests.web.holds_kit import gone, let_go, set_rules, verdict
+from tests.web.holds_kit import free, gone, let_go, set_rules, verdict
 from tests.web.world import World, world
 
 from usher.backends.sql_names import SqlNames
@@ -133,10 +133,11 @@ def test_nothing_goes_that_is_held_or_not_over_its_time(house: World, seed: int)
         house.run(set_rules(house, text, days))
         for _ in range(random.randint(1, 2)):
             binding.append(some_hold(random, random.choice(everything)))
-            house.run(holds._store.place(binding[-1], {"on": binding[-1].on.value}, everything[0].at))
+            said = house.run(holds._event(binding[-1]))
+            house.run(holds._store.place(binding[-1], said, everything[0].at))
         if binding and random.random() < 0.4:
-            free = binding.pop(random.randrange(len(binding)))
-            change = house.run(holds._store.release(UUID(free.id), uuid4(), {}, everything[0].at))
+            let = binding.pop(random.randrange(len(binding)))
+            change = house.run(holds._store.release(UUID(let.id), uuid4(), {}, everything[0].at))
             assert change is not None
             house.run(holds._courier.recover())
             house.run(holds._courier.carry([change]))
@@ -144,8 +145,7 @@ def test_nothing_goes_that_is_held_or_not_over_its_time(house: World, seed: int)
         left |= {x.audit_id for x in everything if over(rules, x, days) and not any(covers(h, x) for h in binding)}
         assert {x.audit_id for x in everything if gone(house, x.audit_id)} == left
     assert verdict(house).problems == ()
-    with holds._store._database.engine.begin() as connection:  # type: ignore[attr-defined]  # SQL's
-        connection.exec_driver_sql("DELETE FROM hold")
+    free(house)
 
 
 async def _asked(usher: World, random: Random) -> list[Asked]:

@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from usher.audit.deciders import HOLD, RELEASE
 from usher.audit.kept import Records
 from usher.audit.proposals import NoSuchProposal, Proposals
+from usher.audit.recorded_holds import RecordedHolds, instant, said_of, text
 from usher.audit.review import utc
 from usher.audit.reviewers import Reviewer, Reviewers
 from usher.authority import Authority, Clock, utc_now
@@ -30,7 +31,7 @@ from usher.ports.holds import HoldRow, HoldStore
 from usher.ports.learned import Parts
 from usher.ports.proposals import Item, ProposalStore
 from usher.viewing import NotPermitted
-from usher_policy.vocabulary import Action, ancestors
+from usher_policy.vocabulary import Action
 
 MAX_LIMIT = 500
 
@@ -77,9 +78,10 @@ class Holds:
         documents: Documents,
         learned: Parts,
         authority: Authority,
+        recorded: RecordedHolds,
         clock: Clock = utc_now,
     ) -> None:
-        self._learned = learned
+        self._learned, self._recorded = learned, recorded
         self._store, self._stored, self._proposals, self._courier = store, stored, proposals, courier
         self._reviewers, self._records = reviewers, records
         self._documents, self._authority, self._clock = documents, authority, clock
@@ -102,11 +104,12 @@ class Holds:
         """Propose to release a hold. It binds until that is approved, and recorded."""
         await self._admitted(by, {"hold": str(hold)})
         row = await self._store.get(hold)
-        if row is None or row.release is not None:
+        if row.release is not None if row else not await self._recorded.binds(str(hold)):
             raise NoSuchHold
         placing = await self._stored.get(hold)
         subject = placing.subject if placing else None
-        subject = subject or await self._records.whose(row.hold.on, row.hold.target)
+        if subject is None and row is not None:
+            subject = await self._records.whose(row.hold.on, row.hold.target)
         return await self._proposals.propose(RELEASE, [str(hold)], by, reason, subject=subject)
 
     async def approve(self, proposal: UUID, digest: str, by: Reviewer) -> Item:
@@ -130,10 +133,10 @@ class Holds:
                 await self._do(item)
 
     async def binding(self) -> list[Hold]:
-        """The holds that bind now, those too that were granted and are not placed yet. Asked inside `gate`, it stays so
-        until that is left."""
+        """The holds that bind now, those too that were granted and are not placed yet, or that somebody took out of the
+        database. Asked inside `gate`, it stays so until that is left."""
         granted = [hold_of(item) for item in await self._proposals.undone(HOLD)]
-        placed = await self._store.binding()
+        placed = [*await self._store.binding(), *await self._recorded.missing(self._store.binding)]
         return await self._as_shown([*placed, *(one for one in granted if one.id not in {each.id for each in placed})])
 
     async def _as_shown(self, holds: Sequence[Hold]) -> list[Hold]:
@@ -225,28 +228,25 @@ class Holds:
         await self._courier.recover() if change is None else await self._courier.carry([change])
 
     async def _release(self, item: Item) -> None:
-        change = await self._store.release(UUID(item.parts[0]), item.id, {"proposal": str(item.id)}, self._clock())
+        hold = item.parts[0]
+        if await self._store.get(UUID(hold)) is None and not await self._recorded.binds(hold):
+            return
+        change = await self._store.release(UUID(hold), item.id, {"proposal": str(item.id)}, self._clock())
         await self._courier.recover() if change is None else await self._courier.carry([change])
 
     async def _event(self, hold: Hold) -> dict[str, Any]:
-        """What the record says of it. A collection, which has a name, appears by its access classes."""
-        about: dict[str, Any] = {"target": hold.target}
-        if hold.on is On.COLLECTION:
-            _, snapshot = await self._authority.current()
-            classes = snapshot.catalog.classes.items()
-            inside = (n for n, names in classes if any(hold.target in (name, *ancestors(name)) for name in names))
-            about = {"access_classes": sorted(inside)}
-        return {"on": hold.on.value, **about, "since": _text(hold.since), "until": _text(hold.until)}
+        _, snapshot = await self._authority.current()
+        return said_of(hold, snapshot.catalog.classes)
 
 
 def hold_of(item: Item) -> Hold:
     """The hold that a proposal is of: it has its id."""
     on, target, since, until = item.parts
-    return Hold(str(item.id), On(on), target, _instant(since), _instant(until))
+    return Hold(str(item.id), On(on), target, instant(since), instant(until))
 
 
 def _parts(hold: Hold) -> list[str]:
-    return [hold.on.value, hold.target, _text(hold.since) or "", _text(hold.until) or ""]
+    return [hold.on.value, hold.target, text(hold.since) or "", text(hold.until) or ""]
 
 
 def _target(on: On, wanted: Wanted) -> str:
@@ -258,11 +258,3 @@ def _target(on: On, wanted: Wanted) -> str:
         return str(UUID(wanted.target))
     except ValueError:
         raise UserError("target", "is not an id", "copy it from an answer of the audit log") from None
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _instant(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -75,7 +75,12 @@ class StoredEvents(Protocol):
 
 def every(log: EventLog, type: EventType, since: datetime | None = None) -> Iterator[Event]:
     """All events of a type, from `since` on, in their order. It blocks. Raises `LogFailed`."""
-    after: int | None = 0
+    return every_after(log, type, 0, since)
+
+
+def every_after(log: EventLog, type: EventType, number: int, since: datetime | None = None) -> Iterator[Event]:
+    """The same after an event's number."""
+    after: int | None = number
     while after is not None:
         page = log.events(after, A_PAGE, type=type, outcome=None, since=since, until=None)
         yield from (event for _, event in page.events)

@@ -46,7 +46,8 @@ class SqlHolds:
         statement = sa.update(table).where(_H.id == hold, _H.release.is_(None)).values(release=release, release_at=now)
 
         def work(connection: sa.Connection) -> Change | None:
-            if connection.execute(statement).rowcount == 0:
+            changed = connection.execute(statement).rowcount
+            if not changed and connection.execute(sa.select(_H.id).where(_H.id == hold)).first() is not None:
                 return None
             return enqueue(connection, "hold", {**event, "op": "release", "hold": str(hold)}, now)
 

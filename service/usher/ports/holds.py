@@ -33,7 +33,7 @@ class HoldStore(Protocol):
         """None if it is there."""
 
     async def release(self, hold: UUID, release: UUID, event: Mapping[str, Any], now: datetime) -> Change | None:
-        """None if it is not there, or is released, or about to be."""
+        """None if it is released, or about to be. One that is not there can be released too: the record may have it."""
 
     async def binding(self) -> list[Hold]: ...
 
