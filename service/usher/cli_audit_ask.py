@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ Since = Annotated[str | None, typer.Option("--from", help="From this instant on,
 Until = Annotated[str | None, typer.Option("--to", help="Up to this instant.")]
 After = Annotated[int | None, typer.Option(help="Go on after this number.")]
 Limit = Annotated[int, typer.Option(min=1, max=500)]
-Names = Annotated[bool, typer.Option("--names", help="People's names beside their pseudonyms.")]
+Names = Annotated[bool, typer.Option("--names", help="People's names beside their pseudonyms, and documents' paths.")]
 
 SEEN = ("number", "time", "kind", "user", "pseudonym", "audit_id", "outcome", "documents")
 DENIALS = ("number", "time", "kind", "user", "pseudonym", "audit_id", "reason", "action", "object")
@@ -151,7 +152,8 @@ def _tell(answer: dict[str, Any], columns: tuple[str, ...], names: bool, json: b
     if json:
         dump(answer)
         return
-    rows = [{column: _cell(entry, column) for column in columns} for entry in answer["entries"]]
+    paths = {document: name["path"] for document, name in answer.get("documents", {}).items()}
+    rows = [{column: _cell(entry, column, paths) for column in columns} for entry in answer["entries"]]
     table(rows, [column for column in columns if names or column != "user"])
     if answer["next"] is not None:
         say(f"more: --after {answer['next']}")
@@ -159,11 +161,13 @@ def _tell(answer: dict[str, Any], columns: tuple[str, ...], names: bool, json: b
         warn("the index is behind the record: ask again in a while")
 
 
-def _cell(entry: dict[str, Any], column: str) -> Any:
+def _cell(entry: dict[str, Any], column: str, paths: Mapping[str, str]) -> Any:
+    """Documents by their paths as far as names were asked for, and each once."""
     if column == "documents":
-        return sorted({passage["document"] for passage in entry["passages"]})
+        return sorted({paths.get(passage["document"], passage["document"]) for passage in entry["passages"]})
     if column == "passages":
-        return [f"{passage['document']} {passage['verdict']}" for passage in entry["passages"]]
+        lost = (f"{paths.get(one['document'], one['document'])} {one['verdict']}" for one in entry["passages"])
+        return list(dict.fromkeys(lost))
     if column == "asked":
         return [f"{name}={value}" for name, value in entry["asked"].items()]
     return entry.get(column)

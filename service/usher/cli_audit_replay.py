@@ -44,13 +44,52 @@ def told(answer: Mapping[str, Any]) -> Iterator[str]:
     then, now = answer["then"], answer["now"]
     yield f"then: policy {then['policy_version']}, labels {then['label_version']}, as {_roles(then)}"
     yield f"now:  policy {now['policy_version']}, labels {now['label_version']}, as {_roles(now)}"
+    yield f"in short: {'; '.join(_short(answer))}"
     decision = answer["decision"]
     yield f"{decision['action']} on {decision['object']}: recorded {_word(decision['recorded'])}"
-    yield f"  then {_word(decision['then'])} ({decision['agreement']}), now {_word(decision['now'])}"
+    yield f"  then {_word(decision['then'])} ({_agreement(decision)}), now {_word(decision['now'])}"
     yield from _changes(decision["changes"], answer["rules"])
     yield from _documents(answer)
+    yield from _rules(answer["rules"])
     yield f"deciding again as of then: {answer['agreement']}"
     yield from (f"  {name}: {words}" for name, words in answer["basis"].items())
+
+
+_SHORT = {
+    AGREES: "by the policy of then, all of it comes out as it was recorded",
+    CONTRADICTS: "by the policy of then, it does NOT come out as it was recorded",
+}
+
+
+def _short(answer: Mapping[str, Any]) -> Iterator[str]:
+    """What somebody wants to know who reads one line."""
+    yield _SHORT.get(answer["agreement"], "by the policy of then, some of it cannot be told: see below")
+    asked, may = answer["decision"]["recorded"]["allowed"], answer["decision"]["now"]["allowed"]
+    yield f"asked now, it would {'still ' if asked == may else ''}be {'allowed' if may else 'denied'}"
+    shown = {passage["document"] for passage in answer["passages"]}
+    hidden = {passage["document"] for passage in answer["passages"] if not passage["now"]["readable"]}
+    if shown:
+        yield f"of {len(shown)} documents that it showed or inherited, {len(hidden)} may not be read now"
+
+
+def _agreement(judged: Mapping[str, Any]) -> str:
+    return "as recorded" if judged["agreement"] == AGREES else str(judged["agreement"])
+
+
+def _rules(rules: Mapping[str, str]) -> Iterator[str]:
+    """Each rule that is named above, in words."""
+    if rules:
+        yield "the rules:"
+    yield from (f"  {ident}: {_rule(text)}" for ident, text in rules.items())
+
+
+def _rule(text: str) -> str:
+    """A line of the policy; one that is no permission as it is."""
+    match text.split(", "):
+        case ["p", subject, target, action, effect, condition]:
+            when = "" if condition == "always" else f", when {condition}"
+            return f"{subject} {'may' if effect == 'allow' else 'may not'} {action} on {target}{when}"
+    return text
 
 
 def _documents(answer: Mapping[str, Any]) -> Iterator[str]:
@@ -93,7 +132,7 @@ def _by_way_of(via: list[str]) -> str:
 
 
 def _verdict(passage: Mapping[str, Any], rules: Mapping[str, str]) -> Iterator[str]:
-    yield f"{_readable(passage['then'])} then, {_readable(passage['now'])} now ({passage['agreement']})"
+    yield f"{_readable(passage['then'])} then, {_readable(passage['now'])} now ({_agreement(passage)})"
     for side in ("then", "now"):
         for requirement, ruling in passage[side]["requirements"].items():
             yield f"  {side} {requirement}: {_word(ruling)}"
@@ -105,7 +144,7 @@ def _verdict(passage: Mapping[str, Any], rules: Mapping[str, str]) -> Iterator[s
 def _changes(changes: list[dict[str, Any]], rules: Mapping[str, str]) -> Iterator[str]:
     for change in changes:
         when = "then, not now" if change["then"] else "now, not then"
-        yield f"  rule {change['rule']} {when}: {change['why']} [{rules.get(change['rule'], change['target'])}]"
+        yield f"  rule {change['rule']} {when}: {change['why']} [{_rule(rules.get(change['rule'], change['target']))}]"
 
 
 def _word(ruling: Mapping[str, Any]) -> str:

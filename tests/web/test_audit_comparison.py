@@ -19,6 +19,7 @@ from usher.cli import app as cli
 from usher.errors import UserError
 from usher.ledger.record import Entry, EventType, Who, uuid7
 
+BOOKS = "finance/budget.md"
 NARROWER = POLICY.replace("p, role:finance, coll:finance", "p, role:finance, coll:elsewhere")
 """Alice's finance is taken from her."""
 
@@ -33,7 +34,7 @@ class Story:
     """What happened under version 2, and what version 3 is."""
 
     def __init__(self, usher: World) -> None:
-        self.finance = document_of(usher, "finance/budget.md")
+        self.finance = document_of(usher, BOOKS)
         self.budget = answered(usher, BUDGET, "alice")["audit_id"]
         self.holiday = answered(usher, HOLIDAY, "bob")["audit_id"]
         usher.ask("GET", f"/api/documents/{self.finance}", "alice")
@@ -49,7 +50,9 @@ def story(usher: World) -> Story:
 
 def test_what_the_next_version_would_not_have_allowed_is_listed(usher: World, story: Story) -> None:
     """The passages of finance that Alice was shown, and her view of the document; nobody else's."""
-    entries = asked(usher, "narrowed", "olga", version=2, names="true")["entries"]
+    answer = asked(usher, "narrowed", "olga", version=2, names="true")
+    entries = answer["entries"]
+    assert {ident: name["path"] for ident, name in answer["documents"].items()} == {story.finance: BOOKS}
     assert [(entry["audit_id"], entry["user"]) for entry in entries] == [(story.budget, "alice"), (None, "alice")]
     assert [entry["asking"] for entry in entries] == ["allowed", None]
     assert {p["document"] for entry in entries for p in entry["passages"]} == {story.finance}
@@ -57,7 +60,8 @@ def test_what_the_next_version_would_not_have_allowed_is_listed(usher: World, st
     assert (lost["verdict"], lost["requirements"]) == ("denied", {"coll:finance": "denied"})
     event = usher.events()[-1]
     assert (event["question"], event["policy_version"], event["than"]) == ("narrowed", 2, 3)
-    assert {entry["user"] for entry in asked(usher, "narrowed", "olga", version=2)["entries"]} == {None}
+    without = asked(usher, "narrowed", "olga", version=2)
+    assert ({entry["user"] for entry in without["entries"]}, without["documents"]) == ({None}, {})
 
 
 def test_what_hangs_on_groups_is_certain_only_where_the_record_tells(usher: World, story: Story) -> None:
@@ -194,6 +198,11 @@ def test_the_commands_tell_what_the_routes_do(usher: World, story: Story, operat
     """Names on demand, content for a reason, events by document and by person."""
     seen = operator.invoke(cli, ["audit", "saw", "alice", "--names"])
     assert ("alice" in seen.output, story.budget in seen.output) == (True, True)
+    assert (BOOKS in seen.output, story.finance in seen.output) == (True, False)
+    lost = operator.invoke(cli, ["audit", "narrowed", "2", "--names"]).output
+    assert (lost.count(f"{BOOKS} denied"), story.finance in lost) == (2, False)
+    newest = usher.ask("GET", "/api/audit/narrowed?version=5", "olga").json()
+    assert newest["detail"].startswith("version is the newest")
     assert isinstance(operator.invoke(cli, ["audit", "saw"]).exception, UserError)
     opened = operator.invoke(cli, ["audit", "unseal", story.budget, "--reason", "A complaint"])
     assert (opened.exit_code, BUDGET in opened.output) == (0, True)

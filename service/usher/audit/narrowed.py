@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from usher.audit.asking import Answered, Asking, Names
@@ -21,7 +21,7 @@ from usher.core.hindsight import Hindsight, Verdict, together, would_allow, woul
 from usher.errors import UserError
 from usher.ledger.shown import VIEW
 from usher.ports import Policies
-from usher.ports.audit_index import Seen, ShownPassage
+from usher.ports.audit_index import DocumentName, Seen, ShownPassage
 from usher.retrieve import CHAT
 from usher_policy.compile import Snapshot, compile_snapshot
 from usher_policy.rules import parse_rules
@@ -60,7 +60,11 @@ class Narrowed:
     user: str | None = None
 
 
-NarrowedAnswer = Answered[Narrowed]
+@dataclass(frozen=True, slots=True)
+class NarrowedAnswer(Answered[Narrowed]):
+    """`documents` names them by id, where names were asked for."""
+
+    documents: Mapping[str, DocumentName] = field(default_factory=dict)
 
 
 class Comparison:
@@ -79,24 +83,33 @@ class Comparison:
         other = version + 1 if than is None else than
         asked = {"policy_version": _checked("version", version), "than": _checked("than", other), **part.recorded()}
         await self._asking.reviewers.judged(reviewer)
-        then, now = await self._compiled("version", version), await self._compiled("than", other)
+        then, now = (
+            await self._compiled("version", version),
+            await self._compiled("than", other, following=than is None),
+        )
 
         async def told(found: Answered[Seen]) -> NarrowedAnswer:
             people = await self._names.of_people(entry.pseudonym for entry in found.entries)
             judged = await asyncio.to_thread(_judged, found.entries, people, then, now)
-            named = [replace(one, user=people.get(one.pseudonym or "")) for one in judged] if reviewer.names else judged
-            return Answered(named, found.next, found.complete, found.indexed, found.size)
+            far = (found.next, found.complete, found.indexed, found.size)
+            if not reviewer.names:
+                return NarrowedAnswer(judged, *far)
+            named = [replace(one, user=people.get(one.pseudonym or "")) for one in judged]
+            lost = (passage.document for one in judged for passage in one.passages)
+            return NarrowedAnswer(named, *far, await self._names.of_documents(lost))
 
         return await self._asking.ask(
             reviewer, "narrowed", asked, lambda within: index.decided_under(version, between, within), told
         )
 
-    async def _compiled(self, name: str, version: int) -> Snapshot:
+    async def _compiled(self, name: str, version: int, *, following: bool = False) -> Snapshot:
         """The policy version over the labels of now."""
         _, current = await self._authority.current()
         if current.version == version:
             return current
         stored = await self._policies.load(version)
+        if stored is None and following:
+            raise UserError("version", "is the newest: there is no next one to hold it against", "name one with `than`")
         if stored is None:
             raise UserError(name, "is no policy version", "give one that has been in force")
         return await asyncio.to_thread(lambda: compile_snapshot(version, parse_rules(stored.rules), current.catalog))
