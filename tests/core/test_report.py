@@ -139,6 +139,7 @@ def test_the_page_says_what_was_counted_and_of_which_events() -> None:
         "usher/log 9 root",
     ):
         assert said in words, said
+    assert re.findall(r">[^<>]*\d\d:\d\d:\d\d</t[dh]>", html) == []  # no date is cut in two
     assert "mark:none" not in words
     assert len(re.findall("<svg", html)) == 2
 
@@ -174,7 +175,7 @@ def test_the_page_needs_nothing_and_runs_nothing() -> None:
     assert {tag for tag, _ in read.tags} <= {
         *("html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "p", "ul", "li", "b", "em"),
         *("small", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "pre", "br"),
-        *("svg", "desc", "pattern", "rect", "line", "text"),
+        *("svg", "desc", "pattern", "rect", "line", "text", "time"),
     }
     names = {attribute for _, attributes in read.tags for attribute in attributes}
     assert not [name for name in names if name.startswith("on") or name in ("src", "href", "style", "xlink:href")]

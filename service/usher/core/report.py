@@ -34,6 +34,8 @@ th, td { text-align: left; vertical-align: top; padding: 0.8mm 2mm 0.8mm 0; bord
   overflow-wrap: anywhere; font-weight: 400 }
 thead th { border-bottom: 0.3mm solid #333; font-weight: 600; overflow-wrap: normal }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.n:not(:last-child) { padding-right: 5mm }
+time { white-space: nowrap }
 figure { margin: 2mm 0 4mm; break-inside: avoid }
 figcaption { font-weight: 600 }
 svg { display: block; width: 100%; height: auto }
@@ -172,7 +174,7 @@ def _exposed(report: Report, number: int, one: Exposures) -> Html:
 
 def _policies(report: Report) -> Html:
     rows = [
-        (str(one.version), one.count, _time(one.since), _time(one.until), f"{one.first} to {one.last}")
+        (str(one.version), one.count, _when(one.since), _when(one.until), f"{one.first} to {one.last}")
         for one in report.figures.policies
     ]
     heads = ["Version", "Decided under it", "First", "Last", "Events"]
@@ -196,13 +198,13 @@ def _looks(report: Report) -> Html:
     if report.looks is None:
         return _section(heading, el("p", el("em", "Not told: that takes the right audit.review on all of the log.")))
     rows = [
-        (_person(report, one.pseudonym, one.actor), one.question, one.count, _time(one.last)) for one in report.looks
+        (_person(report, one.pseudonym, one.actor), one.question, one.count, _when(one.last)) for one in report.looks
     ]
     return _section(heading, *_listed("What it was asked, by whom", ["Who", "Question", "Count", "Last"], rows))
 
 
 def _acts(caption: str, report: Report, acts: Sequence[Act]) -> Html:
-    rows = [(str(a.number), _time(a.time), _person(report, a.pseudonym, a.actor), a.what) for a in acts]
+    rows = [(str(a.number), _when(a.time), _person(report, a.pseudonym, a.actor), a.what) for a in acts]
     return join(_listed(caption, ["Event", "Time", "Who", "What"], rows))
 
 
@@ -244,6 +246,11 @@ def _checking(report: Report) -> Html:
 def _time(text: str) -> str:
     """A time for people, to the second."""
     return text[:19].replace("T", " ")
+
+
+def _when(text: str) -> Html:
+    """The same in a table, where it stays on one line."""
+    return el("time", _time(text))
 
 
 def _day(text: str | None) -> str | None:
