@@ -121,7 +121,7 @@ class Chat:
         """
         found = exchange.retrieved
         answer = Answer(found.passages, found.scores, exchange.prompt.used, exchange.grant.documents.link_hosts)
-        parts = Parts(self._deltas(exchange))
+        parts = Parts(self._deltas(exchange), exchange.request.window)
         exchange.answer, exchange.parts = answer, parts
         self._watch.add(_Watched(self, exchange))  # not while it is prepared: a grant is for what was found under it
         if self._draining:

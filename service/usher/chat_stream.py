@@ -7,11 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from usher.ports import Delta
+from usher.ports import Delta, Window
 
 WINDOW = 0.05
 """Seconds that deltas may wait for company, so that a fast model does not cost a barrier for each token. The windows of
 all answers end at the same instants, so that one commit makes the parts of all of them durable."""
+GRAIN = 0.001
+"""Seconds that a timer may be early."""
 
 
 class Interrupted(Exception):
@@ -29,18 +31,18 @@ class Parts:
     the part before was shown. What the model raises comes after what it gave. Gathering wakes nobody for each delta.
     """
 
-    def __init__(self, deltas: AsyncIterator[Delta]) -> None:
-        self._deltas = deltas
+    def __init__(self, deltas: AsyncIterator[Delta], window: Window | None = None) -> None:
+        """`window` is the one that the deltas were asked for with."""
+        self._deltas, self._window = deltas, window or Window()
         self._come: list[Delta] = []
         self._end: Exception | _End | None = None
-        self._due = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._any_will_do = False
         self._pump: asyncio.Task[None] | None = None
 
     def given(self) -> None:
         """Something of it was shown: what comes now may wait for company."""
-        self._due = (time.monotonic() // WINDOW + 1) * WINDOW
+        self._window.due = (time.monotonic() // WINDOW + 1) * WINDOW
 
     def stop(self, why: Exception | None = None) -> None:
         self._ended(why or Interrupted())
@@ -56,7 +58,7 @@ class Parts:
         while True:
             if not self._come and self._end is None:
                 await self._wait(None)
-            if self._end is None and (pause := self._due - time.monotonic()) > 0:
+            if self._end is None and (pause := self._window.due - time.monotonic()) > GRAIN:
                 await self._wait(pause)
             end, part = self._end, _merged(self._come)
             self._come = []

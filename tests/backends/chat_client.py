@@ -20,7 +20,7 @@ REQUEST = ModelRequest(
     max_tokens=99,
 )
 QUICK = Timeouts(connect=0.5, first=0.15, read=0.15, total=5.0)
-GOOD_DELTAS = [Delta("Hel"), Delta("lo"), Delta("", "stop", 7, 2)]
+GOOD_DELTAS = [Delta("Hello"), Delta("", "stop", 7, 2)]
 MADE: list[OpenAIModel] = []
 
 
@@ -43,7 +43,9 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def answered(model: OpenAIModel, request: ModelRequest = REQUEST) -> list[Delta]:
-    return [delta async for delta in model.stream(request)]
+    """The text, however it was parted, and the end."""
+    *parts, last = [delta async for delta in model.stream(request)]
+    return [Delta("".join(delta.text for delta in parts)), last]
 
 
 async def failed(model: OpenAIModel) -> tuple[ModelUnavailable, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from tests.backends.chat_client import GOOD_DELTAS, REQUEST, answered, failed, model_at, run
-from tests.backends.chat_server import GOOD, HEAD, STARTED, USAGE, Act, said, serving, status
+from tests.backends.chat_server import DONE, GOOD, HEAD, STARTED, USAGE, Act, said, serving, status
 
 from usher.backends.breaker import Breaker
 from usher.backends.model_vllm import Timeouts
-from usher.ports import Delta
+from usher.ports import Delta, Window
 
 pytestmark = pytest.mark.enable_socket  # to 127.0.0.1 only
 
@@ -179,5 +181,25 @@ def test_the_circuit_opens_turns_away_at_once_and_closes_after_a_good_probe() ->
             await asyncio.sleep(0.25)
             assert await answered(model) == GOOD_DELTAS
             assert not breaker.open
+
+    run(test)
+
+
+@pytest.mark.slow  # waits
+def test_what_comes_within_a_window_is_given_at_its_end_and_the_end_at_once() -> None:
+    """The first text waits for nothing; nobody is woken for each token after it."""
+
+    async def test() -> None:
+        script: list[Act] = [HEAD, *(act for _ in range(10) for act in (said("x"), 0.02)), said(None, "stop") + DONE]
+        async with serving(script) as server:
+            request, parts, began = replace(REQUEST, window=Window()), list[str](), time.monotonic()
+            async for delta in model_at(server.url).stream(request):
+                parts.append(delta.text)
+                request.window.due = began + 0.11 if len(parts) < 2 else began + 3.0
+            assert parts[0] == "x"
+            assert 3 <= len(parts[1]) <= 6
+            assert "".join(parts) == "x" * 10
+            assert len(parts) == 4
+            assert time.monotonic() - began < 2.0
 
     run(test)

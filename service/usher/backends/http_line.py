@@ -9,7 +9,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import httptools
@@ -112,10 +112,11 @@ class Body(httpx.AsyncByteStream):
         while part := await self.part():
             yield part
 
-    async def part(self, until: float | None = None) -> bytes:
-        """What has come since the last part, waited for until this time of the event loop; empty at the end. Raises
-        `httpx.ReadTimeout`, and where the connection breaks another `httpx.TransportError`."""
-        return b"" if self._line is None else await self._line.part(until)
+    async def part(self, until: float | None = None, gathered: float = 0.0) -> bytes:
+        """What has come since the last part, waited for until this time of the event loop; empty at the end. What comes
+        before the time `gathered` is given then, or with the end. Raises `httpx.ReadTimeout`, and where the connection
+        breaks another `httpx.TransportError`."""
+        return b"" if self._line is None else await self._line.part(until, gathered)
 
     async def aclose(self) -> None:
         line, self._line = self._line, None
@@ -130,6 +131,7 @@ class _Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self._waiter: asyncio.Future[None] | None = None
+        self._gathering = False
         self._parser: httptools.HttpResponseParser | None = None
         self._begin()
 
@@ -152,8 +154,11 @@ class _Line(asyncio.Protocol):
         assert self._parser is not None  # noqa: S101  # it parsed the head
         return self._parser.get_status_code(), self._fields
 
-    async def part(self, until: float | None = None) -> bytes:
+    async def part(self, until: float | None = None, gathered: float = 0.0) -> bytes:
         """What has come of the body since the last part; empty at its end."""
+        if gathered > self._loop.time() and self._error is None and not self._whole:
+            self._gathering = True
+            await self._woken(gathered, self._wake)
         while not self._parts and not self._whole:
             await self._more(until)
         part = b"".join(self._parts)
@@ -178,12 +183,16 @@ class _Line(asyncio.Protocol):
     async def _more(self, until: float | None = None) -> None:
         if self._error is not None:
             raise self._error
+        await self._woken(until, self._late)
+
+    async def _woken(self, at: float | None, act: Callable[[], None]) -> None:
+        """Return once something wakes this; do this at that time of the event loop."""
         self._waiter = self._loop.create_future()
-        alarm = None if until is None else self._loop.call_at(until, self._late)
+        alarm = None if at is None else self._loop.call_at(at, act)
         try:
             await self._waiter
         finally:
-            self._waiter = None
+            self._waiter, self._gathering = None, False
             if alarm is not None:
                 alarm.cancel()
 
@@ -213,7 +222,8 @@ class _Line(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(httpx.RemoteProtocolError("the response is not HTTP/1.1, or not one"))
-        self._wake()
+        if not self._gathering or self._whole or self._error is not None:
+            self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._headed and not self._whole and self._ends_with_connection():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import msgspec
 
 from usher.backends.breaker import Breaker
 from usher.backends.http_line import Body, LineTransport
@@ -166,9 +167,13 @@ class OpenAIModel:
             try:
                 while not progress.done:
                     limit = min(progress.heard + self._timeouts.read, deadline) if progress.started else first
-                    for text in _texts(events, await _part(body, limit, deadline), progress):
+                    part = await _part(body, limit, deadline, request.window.due)
+                    text, failure = _text(events, part, progress)
+                    if text:
                         progress.started = True
                         yield Delta(text)
+                    if failure is not None:
+                        raise failure
                 await _drained(body)
             except _Cut:
                 if progress.finish_reason is None:
@@ -199,10 +204,11 @@ class OpenAIModel:
         raise _refused(response.status_code)
 
 
-async def _part(body: Body, limit: float, deadline: float) -> bytes:
-    """What comes next of a response, by `limit`; a server that never pauses is cut off at the `deadline`."""
+async def _part(body: Body, limit: float, deadline: float, due: float) -> bytes:
+    """What comes next of a response, by `limit`, gathered until it is `due`; a server that never pauses is cut off at
+    the `deadline`."""
     try:
-        part = await body.part(_loop_time(limit)) if time.monotonic() < deadline else b""
+        part = await body.part(_loop_time(limit), _loop_time(due)) if time.monotonic() < deadline else b""
     except httpx.TimeoutException:
         raise _Cut("The model server stopped answering") from None
     except httpx.HTTPError as error:
@@ -214,20 +220,23 @@ async def _part(body: Body, limit: float, deadline: float) -> bytes:
     return part
 
 
-def _texts(events: Events, part: bytes, progress: _Progress) -> Iterator[str]:
-    """The texts that a part of the stream completes, up to the answer's end."""
+def _text(events: Events, part: bytes, progress: _Progress) -> tuple[str, _Failed | None]:
+    """The text that a part of the stream completes, up to the answer's end, and what broke it off, if it did."""
+    texts, now = list[str](), time.monotonic()
     try:
         for data in events.feed(part):
             if data.strip() == "[DONE]":
                 if progress.finish_reason is None:
                     raise _Cut("The model server ended its stream before the answer's end", again=True)
                 progress.done = True
-                return
-            progress.heard = time.monotonic()
-            if text := _read(data, progress):
-                yield text
+                break
+            progress.heard = now
+            texts.append(_read(data, progress))
     except MalformedEvent as error:
-        raise _Cut(f"The model server's stream is malformed: {error}") from None
+        return "".join(texts), _Cut(f"The model server's stream is malformed: {error}")
+    except _Failed as failure:
+        return "".join(texts), failure
+    return "".join(texts), None
 
 
 async def _drained(body: Body) -> None:
@@ -264,10 +273,7 @@ def _body(request: ModelRequest, model: str) -> dict[str, Any]:
 
 def _read(data: str, progress: _Progress) -> str:
     """The text of one event; notes the finish reason and the token counts in `progress`."""
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError):
-        raise _Failed("The model server's stream is malformed: an event is not JSON") from None
+    event = _parsed(data)
     if not isinstance(event, dict):
         raise _Failed("The model server's stream is malformed: an event is not an object")
     if event.get("error") is not None:
@@ -279,6 +285,18 @@ def _read(data: str, progress: _Progress) -> str:
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise _Failed("The model server's stream is malformed: an event has no list of choices")
     return "".join(_choice(choice, progress) for choice in choices[:1])
+
+
+def _parsed(data: str) -> object:
+    """The JSON of an event, also where it has what only the slower reader knows: half a surrogate pair."""
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise _Failed("The model server's stream is malformed: an event is not JSON") from None
 
 
 def _choice(choice: dict[str, Any], progress: _Progress) -> str:

@@ -55,6 +55,7 @@ from usher.ports.engines import (
     StoreBatch,
     StoreUnavailable,
     Vector,
+    Window,
 )
 from usher.ports.tickets import Tickets
 
@@ -110,4 +111,5 @@ __all__ = [
     "TokenVectors",
     "Uncarried",
     "Vector",
+    "Window",
 ]

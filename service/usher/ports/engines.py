@@ -88,10 +88,19 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int: ...
 
 
+@dataclass(slots=True)
+class Window:
+    """Until when parts of an answer may wait for company: `due`, by `time.monotonic`. It moves while the answer flows;
+    the answer's end waits for nothing."""
+
+    due: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One generation. `messages` is the assembled prompt (OpenAI roles and contents); `question` and `passages` are
-    the same content apart, for an answerer that quotes instead of generating."""
+    the same content apart, for an answerer that quotes instead of generating. What comes before the `window` is due
+    need not be given before: whoever asked takes nothing until then."""
 
     messages: tuple[Mapping[str, str], ...]
     question: str
@@ -100,6 +109,7 @@ class ModelRequest:
     temperature: float = 0.0
     adapter: str | None = None
     cache_salt: str | None = None
+    window: Window = field(default_factory=Window, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
