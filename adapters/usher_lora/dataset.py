@@ -24,6 +24,7 @@ from usher_lora.dataset_pairs import Maker, Pair
 from usher_lora.dataset_split import SHARES, Part, split
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Learned, Lineage
+from usher_lora.manifest import MadeFor
 from usher_lora.training_set import Canary, Message, Row, Source
 
 FORMAT: Final = 1
@@ -79,8 +80,8 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the set is made for, by which policy and labels, and what its parts were drawn by. `people` are the names of
-    the directory, which are masked; `not_believed` counts what a model said without a quotation that holds."""
+    """What the set is made for, by which policy and labels, what its parts were drawn by, and which makers were asked.
+    `people` are the names of the directory, masked; `not_believed` counts what a model said without a quotation."""
 
     role: str
     collections: tuple[str, ...]
@@ -89,6 +90,11 @@ class About:
     seed: int
     people: tuple[str, ...] = ()
     not_believed: int = 0
+    makers: tuple[str, ...] = ()
+
+    @property
+    def made_for(self) -> MadeFor:
+        return MadeFor(self.role, self.collections, self.makers, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +290,8 @@ def _files(
         written.LINEAGE: lineages.canonical(lineage),
         "card.json": encode(card),
     }
-    told: dict[str, Any] = {"format": FORMAT, "files": {name: sha256(data) for name, data in sorted(files.items())}}
+    told: dict[str, Any] = {"format": FORMAT, "made_for": about.made_for}
+    told["files"] = {name: sha256(data) for name, data in sorted(files.items())}
     given = sorted({(one.talk.subject, one.talk.id) for one in rows if one.talk is not None})
     return files | {written.MANIFEST: encode(told | ({"exchanges": given} if given else {}))}
 

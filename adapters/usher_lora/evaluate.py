@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import shutil
 import sys
 import time
@@ -92,7 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome.update(evaluate(read_recipe(given.recipe), asked, quiet=given.json))
         return outcome
 
-    return told(given.json, work) or int(outcome["verdict"] != "passed")
+    code = told(given.json, work) or int(outcome["verdict"] != "passed")
+    if code == 0 and not given.json:
+        folder = shlex.quote(str(read_recipe(given.recipe).output))
+        print(f"next: usher adapter register {folder}, then usher adapter gate {outcome['adapter']} {folder}/gate.json")
+    return code
 
 
 def evaluate(recipe: Recipe, asked: Asked, *, quiet: bool = False) -> dict[str, Any]:

@@ -34,6 +34,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")]
 Module = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\Z", max_length=200)]
 Rank = Annotated[int, Meta(ge=1, le=4096)]
 Alpha = Annotated[float, Meta(gt=0, le=1e6)]
+Asked = Annotated[str, Meta(min_length=1, max_length=300)]
 
 
 class Base(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,10 +67,20 @@ class Peft(Struct, frozen=True, forbid_unknown_fields=True):
         return max([self.rank, *(rank for _, rank in self.rank_pattern)])
 
 
-class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+class MadeFor(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a data set was asked for: whose, of which collections, by which makers, split by which seed. Asked for
+    again, it is made of what there is then."""
+
+    role: Asked
+    collections: tuple[Asked, ...]
+    makers: tuple[Asked, ...]
+    seed: Annotated[int, Meta(ge=0)]
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an adapter is. `name` is the one that policy knows (`adapter:<name>`); `made` an id of its making, so that
     the same training done again is another adapter. The three digests are of the training set's manifest, of the
-    lineage and of the recipe."""
+    lineage and of the recipe; `made_for` is what the training set says of itself, if it does."""
 
     name: Name
     made: Annotated[str, Meta(pattern=r"^[0-9a-f-]{8,64}\Z")]
@@ -79,6 +90,7 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     training_set: Digest
     lineage: Digest
     recipe: Digest
+    made_for: MadeFor | None = None
 
     @property
     def digest(self) -> str:

@@ -102,8 +102,8 @@ class Plan(Struct, frozen=True):
 
 HEADER = (
     "roles",
-    "learns",
-    "left to retrieval",
+    "learns (changes a month)",
+    "left to retrieval (changes a month)",
     "people",
     "tokens to train",
     "saved a question",
@@ -114,17 +114,25 @@ HEADER = (
 
 def table(plan: Plan) -> list[tuple[str, ...]]:
     """A row of text for each proposal, the shared ones after the others, as `HEADER` names its columns."""
-    shared = [(one.adapter, f"shared, {one.similarity:.0%} alike") for one in plan.nearly]
+    shared = [(one.adapter, _shared(one)) for one in plan.nearly]
     return [_row(one, note) for one, note in [*((one, "") for one in plan.groups), *shared]]
 
 
 def _row(one: Proposal, note: str) -> tuple[str, ...]:
-    learns, left = (
-        ", ".join(shelf.collection or "(no collection)" for shelf in some) for some in (one.learns, one.to_retrieval)
-    )
+    learns, left = (_named(some, "{0} ({1:.1f})") for some in (one.learns, one.to_retrieval))
     numbers = (one.people, one.train_tokens, one.saved_per_question, one.saved_per_month)
-    doubts = ", ".join(filter(None, (note, *one.doubts))).replace("_", " ")
+    doubts = ", ".join(filter(None, (note, *(doubt.replace("_", " ") for doubt in one.doubts))))
     return (", ".join(one.roles), learns, left, *(f"{number:,}" for number in numbers), doubts)
+
+
+def _named(shelves: Iterable[Shelf], form: str = "{0}") -> str:
+    """As `form` says it: 0 is the collection, 1 how often it changes."""
+    return ", ".join(form.format(shelf.collection or "(no collection)", shelf.changes) for shelf in shelves)
+
+
+def _shared(one: Shared) -> str:
+    lost = [f"{', '.join(loss.roles)} would miss {_named(loss.shelves)}" for loss in one.losses if loss.shelves]
+    return "; ".join((f"shared, {one.similarity:.0%} alike", *lost))
 
 
 def plan(

@@ -106,6 +106,7 @@ class RunFolder:
             training_set=data.digest,
             lineage=learned.digest,
             recipe=recipe.digest,
+            made_for=data.made_for,
         )
         manifest = Manifest(identity)
         said = {"lineage.json": canonical(learned), "training_set.json": data.manifest, **beside}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    return told(given.json, lambda: train(read_recipe(given.recipe), given.recipe.read_bytes(), quiet=given.json))
+    code = told(given.json, lambda: train(read_recipe(given.recipe), given.recipe.read_bytes(), quiet=given.json))
+    if code == 0 and not given.json:
+        print(f"next: usher adapter evaluate {shlex.quote(str(given.recipe))}")
+    return code
 
 
 def told(as_json: bool, work: Any) -> int:

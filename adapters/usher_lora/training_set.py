@@ -20,6 +20,7 @@ from usher_lora.canonical import foreign_json, sha256
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import Lineage
 from usher_lora.lineage import parse as parse_lineage
+from usher_lora.manifest import MadeFor
 
 MANIFEST: Final = "manifest.json"
 LINEAGE: Final = "lineage.json"
@@ -78,7 +79,7 @@ class Canary(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """`digest` is of the manifest's bytes, `manifest`."""
+    """`digest` is of the manifest's bytes, `manifest`; `made_for` is what it was asked for, if that is known."""
 
     train: tuple[Row, ...]
     held_out: tuple[Row, ...]
@@ -87,6 +88,7 @@ class TrainingSet:
     lineage: Lineage
     lineage_bytes: bytes
     manifest: bytes
+    made_for: MadeFor | None
 
     @property
     def digest(self) -> str:
@@ -118,7 +120,8 @@ def training_set(files: Mapping[str, bytes]) -> TrainingSet:
         raise AdapterFault(LINEAGE, "names other people than those whose exchanges the manifest names", _ANEW)
     _check_canaries((*train, *held_out, *others), canaries)
     _check_enough(train)
-    return TrainingSet(train, held_out, others, canaries, lineage, files[LINEAGE], files[MANIFEST])
+    manifest = files[MANIFEST]
+    return TrainingSet(train, held_out, others, canaries, lineage, files[LINEAGE], manifest, made_for(manifest))
 
 
 def given(manifest: bytes) -> frozenset[tuple[str, UUID]]:
@@ -129,6 +132,15 @@ def given(manifest: bytes) -> frozenset[tuple[str, UUID]]:
         return frozenset(msgspec.convert(told, list[tuple[str, UUID]]))
     except msgspec.ValidationError:
         raise AdapterFault("training set", "names exchanges in a form that is not known", _ANEW) from None
+
+
+def made_for(manifest: bytes) -> MadeFor | None:
+    """What a training set with this manifest was asked for; None where it does not say. Raises `AdapterFault`."""
+    told = foreign_json(manifest, "training set", _ANEW).get("made_for")
+    try:
+        return msgspec.convert(told, MadeFor | None)
+    except msgspec.ValidationError:
+        raise AdapterFault("training set", "says what it was made for in a form that is not known", _ANEW) from None
 
 
 def lineage_digest(manifest: bytes) -> str | None:

@@ -81,9 +81,8 @@ cli_audit_hold.add_to(cli_audit.audit)
 cli_audit_erase.add_to(cli_audit.audit)
 cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
-cli_adapter_train.add_to(cli_adapter.adapter)
-cli_adapter_serve.add_to(cli_adapter.adapter)
-cli_adapter_data.add_to(cli_adapter.adapter)
+for adapter_commands in (cli_adapter_data, cli_adapter_train, cli_adapter, cli_adapter_serve):
+    adapter_commands.add_to(cli_adapter.adapter)
 app.add_typer(cli_adapter.adapter, name="adapter")
 
 

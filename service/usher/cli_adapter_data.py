@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from usher.cli_adapter import Key
+from usher.cli_adapter import Key, dataset_command
 from usher.cli_output import Json, bullets, dump, progress, say, table
 from usher.cli_road import Refused, ask_operator, encoded, headers, refused, road, run
 from usher.errors import UserError
-from usher.settings import read_settings
+from usher.settings import Settings, read_settings
 
 PARTS: Final = ("train", "held_out", "others")
 
@@ -30,6 +31,11 @@ def plan(key: Key = None, json: Json = False) -> None:
         say("no role may read any document at all times: there is nothing that an adapter could learn")
     else:
         table([dict(zip(told["header"], row, strict=True)) for row in told["rows"]], told["header"])
+        first = told["plan"]["groups"][0]
+        if first["learns"]:
+            shelves = [shelf["collection"] for shelf in first["learns"] if shelf["collection"]]
+            say("the first one's data set:")
+            say(f"  {dataset_command({'role': first['roles'][0], 'collections': shelves})}")
 
 
 def dataset(
@@ -118,11 +124,32 @@ def _tell(report: Mapping[str, Any], out: Path) -> None:
     say(f"  manifest {report['digest']}")
     say(f"  {card['canaries']} canaries; {sum(card['masked']['found'].values())} pieces of personal data masked")
     say(f"  active people with {card['role']}: {report['holders']}")
+    say(f"  licences: {_counted(card['licences'])}; markings: {_counted(card['markings'])} (documents)")
     if report["refused_classes"]:
         say(f"  {report['refused_classes']} access classes are left out: one with the role, or you, may not read them")
     say("what rules cannot mask:")
     bullets(card["masked"]["cannot"])
     bullets(note for note in card["notes"] if note.startswith(("there are no", "no document")))
+    say("to train on it, write a recipe (adapters/recipes/default.yaml has all that one may say):")
+    bullets(recipe(card["role"], out, read_settings()))
+    say("then: usher adapter train RECIPE.yaml")
+
+
+def _counted(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in found.items()) or "none"
+
+
+def recipe(role: str, out: Path, settings: Settings) -> list[str]:
+    """The lines of the shortest recipe for this data set: what the settings do not say of the base stands in capitals.
+    A JSON string is one in YAML too."""
+    name = re.sub(r"[^a-z0-9]+", "-", role.partition(":")[2].lower())[:40].strip("-") or "NAME"
+    model, files = settings.model or "MODEL", settings.model_files or "FOLDER"
+    return [
+        f"name: {name}",
+        f"base: {{model: {jsonlib.dumps(model)}, path: {jsonlib.dumps(str(files))}}}",
+        f"training_set: {jsonlib.dumps(str(out.absolute()))}",
+        f"output: {jsonlib.dumps(str(out.absolute()) + '-trained')}",
+    ]
 
 
 def add_to(group: typer.Typer) -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace as changed
 from tests.lora.made import IDENTITY, MEASURED, attack, gate, leakage
 
-from usher.core.adapters import Registered, approved, draft, evaluated, moved, published
+from usher.core.adapters import Registered, approved, draft, evaluated, moved, published, to_train_anew
 from usher.core.approval import Denial
 from usher_lora.gates import Bounds, Measured
 from usher_lora.lineage import Cause, Stale
+from usher_lora.manifest import MadeFor
 from usher_lora.registry import Alarm, GoStale, Quarantine, Refused, Reopen, Retire, State
 from usher_policy.vocabulary import Principal
 
@@ -150,3 +152,18 @@ def test_attacks_are_part_of_what_is_approved() -> None:
     """Other figures, another digest."""
     other = Measured(MEASURED.outside, MEASURED.control, MEASURED.scores, (attack("min_k", 0.6),))
     assert taken(evaluated(draft(IDENTITY, "ann", NOW), gate(other), "p", NOW)).digest != passed().digest
+
+
+def test_what_is_stale_is_to_be_trained_anew_until_another_takes_its_place() -> None:
+    """One that was made for the same, whatever its state; the newest is proposed once, however many were before."""
+    desk = MadeFor("role:desk", ("coll:handbook",), ("structure",), 1)
+    first, second, third = (
+        draft(changed(IDENTITY, made=f"{n:08}", made_for=desk), "ann", NOW + timedelta(days=n)) for n in range(3)
+    )
+    gone, gone_too = taken(moved(first, STALE)), taken(moved(second, STALE))
+    other = draft(changed(IDENTITY, made_for=changed(desk, collections=("coll:news",))), "ann", NOW)
+    named = draft(changed(IDENTITY, name="sales", made_for=desk), "ann", NOW)
+    assert to_train_anew([first]) == []
+    assert to_train_anew([named, other, gone]) == [gone]
+    assert to_train_anew([gone_too, gone]) == [gone_too]
+    assert to_train_anew([third, gone_too, gone]) == []

@@ -15,6 +15,7 @@ from usher_lora.dataset_near import shingles
 from usher_lora.dataset_split import Part, split
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import parse
+from usher_lora.manifest import MadeFor
 from usher_lora.training_set import given, training_set
 
 pytestmark = pytest.mark.slow  # the library for near-duplicates takes long to import
@@ -48,13 +49,15 @@ def test_the_lineage_is_exactly_what_is_trained() -> None:
 
 
 def test_the_manifest_has_the_digest_of_every_file() -> None:
-    """And who trains on it reads it as what it says it is."""
-    one = made()
+    """And who trains on it reads it as what it says it is; so what it was asked for."""
+    one = made(about=replace(ABOUT, makers=("exchanges", "structure")))
     told = json.loads(one.files["manifest.json"])["files"]
     assert told == {
         name: hashlib.sha256(data).hexdigest() for name, data in one.files.items() if name != "manifest.json"
     }
     assert training_set(one.files).digest == one.digest
+    asked = MadeFor("role:desk", ("coll:handbook",), ("exchanges", "structure"), 7)
+    assert training_set(one.files).made_for == asked
 
 
 def test_a_copy_under_another_name_goes_the_same_way() -> None:

@@ -15,6 +15,7 @@ from usher_lora.faults import AdapterFault
 from usher_lora.manifest import (
     Base,
     FileDigest,
+    MadeFor,
     Manifest,
     Peft,
     bytes_to_sign,
@@ -148,3 +149,14 @@ def test_an_unknown_field_is_refused() -> None:
     told["identity"]["trusted"] = True
     with pytest.raises(AdapterFault, match="unknown field"):
         parse(json.dumps(told, separators=(",", ":")).encode())
+
+
+def test_one_from_before_keeps_its_name() -> None:
+    """What it was made for is not said of it, and no byte stands for that."""
+    assert b"made_for" not in encode(IDENTITY)
+    asked = MadeFor("role:desk", ("coll:news",), ("structure",), 1)
+    later = with_identity(made_for=asked)
+    assert parse(encode(later)).identity.made_for == asked
+    assert later.identity.digest != IDENTITY.digest
+    with pytest.raises(AdapterFault, match="canonical"):
+        parse(encode(MANIFEST).replace(b'"recipe":', b'"made_for":null,"recipe":'))

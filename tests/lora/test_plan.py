@@ -110,12 +110,14 @@ def test_what_speaks_against_an_adapter_is_said() -> None:
 
 
 def test_a_plan_is_a_table_and_json() -> None:
-    """As many cells as columns; and what is read back is the plan."""
+    """As many cells as columns, with how often each shelf changes and what a shared one would leave out; and what is
+    read back is the plan."""
     made = planned()
     rows = table(made)
     assert all(len(row) == len(HEADER) for row in rows)
-    assert rows[0][:5] == ("role:desk, role:support", "coll:support", "", "4", "270,000")
-    assert rows[-1][-1] == "shared, 90% alike"
+    assert rows[0][:5] == ("role:desk, role:support", "coll:support (0.1)", "", "4", "270,000")
+    assert rows[1][1:3] == ("coll:extra (0.0), coll:support (0.1)", "coll:news (1.0)")
+    assert rows[-1][-1] == "shared, 90% alike; role:lead would miss coll:extra"
     assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
 
 

@@ -17,7 +17,7 @@ from usher_lora.canonical import encode, sha256
 from usher_lora.evaluate import sound
 from usher_lora.faults import AdapterFault
 from usher_lora.lineage import ParentKind, canonical, lineage
-from usher_lora.manifest import CONFIG, FileDigest, Manifest, parse
+from usher_lora.manifest import CONFIG, FileDigest, MadeFor, Manifest, parse
 from usher_lora.recipe import Recipe, parse_recipe
 from usher_lora.run_folder import RunFolder, base_shapes, inherited, mark_whole
 from usher_lora.training_set import TrainingSet, training_set
@@ -49,8 +49,8 @@ def begun(recipe: Recipe, data: TrainingSet = DATA) -> RunFolder:
     return RunFolder.begin(recipe, data.digest, base_digest(recipe.base.path))
 
 
-def finished(recipe: Recipe) -> Path:
-    begun(recipe).finish(recipe, DATA, adapter(), {"recipe.yaml": b"x"})
+def finished(recipe: Recipe, data: TrainingSet = DATA) -> Path:
+    begun(recipe).finish(recipe, data, adapter(), {"recipe.yaml": b"x"})
     return recipe.output
 
 
@@ -66,7 +66,15 @@ def test_a_finished_folder_says_what_the_adapter_is(recipe: Recipe) -> None:
         DATA.digest,
         DATA.lineage.digest,
     )
+    assert identity.made_for is None
     assert sound(recipe, DATA) == identity
+
+
+def test_an_adapter_says_what_its_data_set_was_asked_for(recipe: Recipe) -> None:
+    """So that another can be asked for in its place."""
+    asked = MadeFor("role:desk", ("coll:handbook",), ("structure",), 1)
+    folder = finished(recipe, data=replace(DATA, made_for=asked))
+    assert parse((folder / "manifest.json").read_bytes()).identity.made_for == asked
 
 
 def test_an_adapter_that_cannot_be_served_is_never_finished(recipe: Recipe) -> None:

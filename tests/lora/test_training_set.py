@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.lora.training import digested, files, lines, row
 
 from usher_lora.faults import AdapterFault
+from usher_lora.manifest import MadeFor
 from usher_lora.training_set import read_training_set, training_set
 
 
@@ -93,3 +95,14 @@ def test_other_files_are_refused() -> None:
     assert "has other files" in refused(without)
     del without["manifest.json"]
     assert "has no manifest.json" in refused(without)
+
+
+def test_what_it_was_made_for_has_one_form() -> None:
+    """Where it does not say, as those from before, that is unknown."""
+    assert training_set(files()).made_for is None
+    told = json.loads(files()["manifest.json"])
+    asked = {"role": "role:desk", "collections": ["coll:news"], "makers": ["structure"], "seed": 3}
+    known = files() | {"manifest.json": json.dumps(told | {"made_for": asked}).encode()}
+    assert training_set(known).made_for == MadeFor("role:desk", ("coll:news",), ("structure",), 3)
+    other = json.dumps(told | {"made_for": asked | {"seed": -1}}).encode()
+    assert "in a form that is not known" in refused(files() | {"manifest.json": other})

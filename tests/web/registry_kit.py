@@ -23,7 +23,7 @@ from usher_lora.adapter_files import opened
 from usher_lora.canonical import encode, sha256
 from usher_lora.gates import Bounds, Measured, judge
 from usher_lora.lineage import Learned, Lineage, canonical, lineage
-from usher_lora.manifest import Base, Gate, Identity, Manifest
+from usher_lora.manifest import Base, Gate, Identity, MadeFor, Manifest
 from usher_lora.weights import inspect
 
 OPERATOR = Caller(None, "operator:uid:0")
@@ -81,17 +81,19 @@ def trained(
     name: str = "support",
     made: str = MADE,
     exchanges: Sequence[tuple[str, str]] = (),
+    asked: MadeFor | None = None,
     own: Lineage | None = None,
     **lies: Any,
 ) -> Path:
-    """What a training writes, in this folder; `exchanges` (whose, which) are those in its training set, `own` is the
-    lineage of that where more is inherited, `lies` are fields of the identity that are told otherwise."""
+    """What a training writes, in this folder; `exchanges` (whose, which) are those in its training set, `asked` is what
+    that was made for, `own` is the lineage of that where more is inherited, `lies` are fields of the identity that are
+    told otherwise."""
     weights = folder / "adapter"
     weights.mkdir(parents=True)
     for file, data in (files() if held is None else held).items():
         (weights / file).write_bytes(data)
     named = {"lineage.json": sha256(canonical(own or line))}
-    training_set = encode({"examples": 120, "exchanges": exchanges, "files": named})
+    training_set = encode({"examples": 120, "exchanges": exchanges, "files": named, "made_for": asked})
     with opened(weights) as inside:
         found = inspect(inside, LIMITS)
     identity = Identity(
@@ -103,6 +105,7 @@ def trained(
         training_set=sha256(training_set),
         lineage=line.digest,
         recipe="cd" * 32,
+        made_for=asked,
     )
     (folder / "manifest.json").write_bytes(encode(Manifest(replace(identity, **lies))))
     (folder / "lineage.json").write_bytes(canonical(line))

@@ -18,6 +18,8 @@ from usher.adapters.datasets import DataSets, Ready
 from usher.adapters.deciders import Caller
 from usher.adapters.material import Wanted
 from usher.errors import UserError
+from usher_lora.manifest import MadeFor
+from usher_lora.recipe import parse_recipe
 from usher_lora.training_set import training_set
 
 WORDS = ("bicycles", "projectors", "ladders", "kettles", "scooters", "canoes", "tents", "drills")
@@ -232,7 +234,9 @@ def test_the_command_writes_a_folder_that_can_be_trained_on(
     done = CliRunner().invoke(cli.cli_adapter.adapter, [*words, *shelves])
     assert done.exit_code == 0, done.output
     told = json.loads(done.output)
-    assert training_set({file.name: file.read_bytes() for file in out.iterdir()}).digest == told["digest"]
+    made = training_set({file.name: file.read_bytes() for file in out.iterdir()})
+    assert made.digest == told["digest"]
+    assert made.made_for == MadeFor("role:finance", tuple(sorted(SHELVES)), ("structure",), 1)
     assert out.stat().st_mode & 0o77 == 0
     again = CliRunner().invoke(cli.cli_adapter.adapter, [*words, *shelves])
     assert isinstance(again.exception, UserError)
@@ -240,4 +244,10 @@ def test_the_command_writes_a_folder_that_can_be_trained_on(
     assert CliRunner().invoke(cli.cli_adapter.adapter, other).exit_code != 0
     assert [one.name for one in tmp_path.iterdir()] == ["set"]
     shown = CliRunner().invoke(cli.cli_adapter.adapter, ["plan"])
-    assert "role:finance" in shown.output
+    assert "usher adapter dataset --role role:" in shown.output
+    shown = CliRunner().invoke(cli.cli_adapter.adapter, [*words[:-3], "--out", str(tmp_path / "more"), *shelves])
+    assert "licences: " in shown.output
+    assert "markings: none (documents)" in shown.output
+    lines = shown.output.partition("may say):\n")[2].splitlines()[:4]
+    recipe = parse_recipe("\n".join(line.strip() for line in lines), tmp_path)
+    assert (recipe.name, recipe.training_set) == ("finance", tmp_path / "more")

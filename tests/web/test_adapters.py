@@ -106,7 +106,7 @@ def test_a_foreign_adapter_is_an_absent_one(usher: World, tmp_path: Path) -> Non
         ]
         assert {answer.status_code for answer in answers} == {404}
         assert len({answer.content for answer in answers}) == 1
-    assert usher.ask("GET", API, "erin").json() == {"adapters": []}
+    assert usher.ask("GET", API, "erin").json() == {"adapters": [], "to_train_anew": []}
     assert usher.ask("GET", API, "bob").status_code == 403
     assert usher.run(usher.services.adapters.store.get(one.id)) == one
 

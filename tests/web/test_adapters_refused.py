@@ -29,7 +29,7 @@ from tests.web.world import World
 from usher.errors import UserError
 from usher_lora.canonical import encode
 from usher_lora.lineage import ParentKind, lineage
-from usher_lora.manifest import CONFIG, WEIGHTS, Base, FileDigest, Manifest, Peft
+from usher_lora.manifest import CONFIG, WEIGHTS, Base, FileDigest, MadeFor, Manifest, Peft
 from usher_lora.manifest import parse as parse_manifest
 
 DIGEST = "ef" * 32
@@ -60,6 +60,10 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "the rank": ({"peft": Peft(4, 16.0, ("k_proj", "q_proj"), rslora=True)}, "manifest.peft"),
     "the training set": ({"training_set": DIGEST}, "manifest.training_set"),
     "the lineage": ({"lineage": DIGEST}, "manifest.lineage"),
+    "what it was made for": (
+        {"made_for": MadeFor("role:employee", ("coll:handbook",), ("structure",), 1)},
+        "manifest.made_for",
+    ),
     "the base": ({"base": Base("another-llama", DIGEST)}, "manifest.base.model"),
 }
 

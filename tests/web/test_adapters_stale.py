@@ -37,6 +37,7 @@ from usher.ledger.sequencer import Ledger
 from usher.outbox import ChangePending
 from usher.ports import LabelChange
 from usher_lora.lineage import Cause, lineage
+from usher_lora.manifest import MadeFor
 from usher_lora.registry import State
 
 HOTELS = "handbook/hotels.md"
@@ -72,7 +73,8 @@ def stands(usher: World, one: Registered) -> tuple[State, list[Cause]]:
 
 def test_a_deleted_document_retires_what_learned_it(usher: World, tmp_path: Path) -> None:
     """With the run that takes it out; what did not learn it goes on; taken in again, nothing comes back."""
-    one = usher.run(served(usher, trained(tmp_path / "a", handbook(usher), made=fresh())))
+    asked = MadeFor("role:employee", ("coll:handbook",), ("structure",), 1)
+    one = usher.run(served(usher, trained(tmp_path / "a", handbook(usher), made=fresh(), asked=asked)))
     other = lineage([learned(usher, "handbook/notice.md")])
     two = usher.run(served(usher, trained(tmp_path / "b", other, made=fresh())))
     assert {one.name, two.name} <= set(published(usher))
@@ -87,6 +89,29 @@ def test_a_deleted_document_retires_what_learned_it(usher: World, tmp_path: Path
     assert usher.ask("POST", f"/api/adapters/{one.id}/reopen", "carol").status_code == 409
     shown = usher.ask("GET", f"/api/adapters/{one.id}", "carol").json()["adapter"]
     assert shown["stale"] == ["document_deleted"]
+    assert shown["made_for"] == {
+        "role": "role:employee",
+        "collections": ["coll:handbook"],
+        "makers": ["structure"],
+        "seed": 1,
+    }
+
+
+def test_another_is_proposed_in_its_place_until_it_is_registered(usher: World, tmp_path: Path) -> None:
+    """To whoever decides on it: what is lost is to be trained anew, on what there is now."""
+    asked = MadeFor("role:employee", ("coll:handbook",), ("structure",), 2)
+    one = usher.run(served(usher, trained(tmp_path / "a", handbook(usher), made=fresh(), asked=asked)))
+    assert one.name not in proposed(usher)
+    usher.run(usher.ingest({path: text for path, text in DOCUMENTS.items() if path != HOTELS}))
+    assert one.name in proposed(usher)
+    assert one.name not in proposed(usher, "erin")
+    rest = lineage([learned(usher, "handbook/notice.md")])
+    usher.run(registered(usher, trained(tmp_path / "b", rest, made=fresh(), asked=asked)))
+    assert one.name not in proposed(usher)
+
+
+def proposed(usher: World, who: str = "carol") -> list[str]:
+    return list(usher.ask("GET", "/api/adapters", who).json()["to_train_anew"])
 
 
 def test_a_deletion_that_is_only_pending_stops_it_already(

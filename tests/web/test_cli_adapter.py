@@ -11,12 +11,13 @@ import pytest
 from litestar import Litestar
 from tests.web.cli_kit import road_to
 from tests.web.registry_kit import company, fresh, gate_of, handbook, published, trained
-from tests.web.world import World
+from tests.web.world import DOCUMENTS, World
 from typer.testing import CliRunner, Result
 
 from usher import cli_adapter, cli_road
 from usher.cli import app
 from usher_lora.canonical import encode
+from usher_lora.manifest import MadeFor
 
 Run = Callable[..., Result]
 
@@ -74,6 +75,29 @@ def test_an_adapter_on_its_way_by_the_command_line(usher: World, command: Run, t
     assert shown(command("retire", one["id"], "--json"))["state"] == "retired"
     assert shown(command("quarantine", one["id"], "--json", key="alice"))["alarm"] == "reported"
     assert "draft" in command("reopen", one["name"], key="carol").output
+
+
+def test_what_learned_what_has_gone_is_told_with_the_command_that_begins_anew(
+    usher: World, command: Run, tmp_path: Path
+) -> None:
+    """As a shell takes it, in the list and beside the adapter; and for one that does not say what it was made for."""
+    asked = MadeFor("role:employee", ("coll:handbook", "coll:it's"), ("exchanges", "structure"), 4)
+    for n, made_for in enumerate((asked, None)):
+        folder = trained(tmp_path / str(n), handbook(usher), made=fresh(), asked=made_for)
+        name = shown(command("register", str(folder), "--json"))["name"]
+        assert f"gate {name} GATE.json" in command("show", name).output
+    usher.run(usher.ingest({path: text for path, text in DOCUMENTS.items() if path != "handbook/hotels.md"}))
+    usher.run(usher.services.adapters.upkeep.settle())
+    again = (
+        "usher adapter dataset --role role:employee --collection coll:handbook --collection 'coll:it'\"'\"'s' "
+        "--maker exchanges --maker structure --seed 4 --name support --out DIR"
+    )
+    listed = command("list").output
+    assert again in listed
+    assert "make its data set anew" in listed
+    told = [one["name"] for one in shown(command("list", "--json"))["adapters"] if one["stale"]]
+    assert again in "".join(command("show", name).output for name in told)
+    usher.run(usher.ingest())
 
 
 def test_what_is_wrong_with_a_folder_is_told(usher: World, command: Run, tmp_path: Path) -> None:

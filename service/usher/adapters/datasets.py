@@ -164,6 +164,7 @@ class DataSets:
             wanted.seed,
             people,
             not_believed,
+            tuple(sorted(wanted.makers)),
         )
         try:
             return await asyncio.to_thread(assemble, documents, talks, about)

@@ -35,7 +35,7 @@ from usher_lora.lineage import parse as parse_lineage
 from usher_lora.manifest import Identity, Manifest, split_served_name
 from usher_lora.manifest import parse as parse_manifest
 from usher_lora.peft_config import ServerLimits
-from usher_lora.training_set import given, lineage_digest
+from usher_lora.training_set import given, lineage_digest, made_for
 from usher_policy.vocabulary import Action
 
 _ANEW = "train it anew: its manifest is written with it"
@@ -163,6 +163,8 @@ def opened(package: Package) -> tuple[Manifest, Lineage]:
         raise AdapterFault("manifest.lineage", "is that of another lineage", _ANEW)
     if identity.training_set != sha256(package.training_set):
         raise AdapterFault("manifest.training_set", "is that of another training set", _ANEW)
+    if identity.made_for != made_for(package.training_set):
+        raise AdapterFault("manifest.made_for", "is not what the training set was made for", _ANEW)
     if lineage_digest(package.training_set) != sha256(package.own_lineage):
         raise AdapterFault("lineage", "is not that of the training set", _ANEW)
     own = parse_lineage(package.own_lineage)

@@ -6,6 +6,7 @@ that adapter and that gate, and judged again when it is published.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -111,6 +112,15 @@ def moved(one: Registered, taken: Step) -> Registered | Refused:
     if isinstance(entry, Refused):
         return entry
     return replace(one, entry=entry, proposal=None if isinstance(taken, Reopen) else one.proposal)
+
+
+def to_train_anew(newest_first: Iterable[Registered]) -> list[Registered]:
+    """Those that learned what may no longer be known, and in whose place nobody has registered another since: one under
+    the same name that was made for the same."""
+    latest: dict[object, Registered] = {}
+    for one in newest_first:
+        latest.setdefault((one.policy_object, one.identity.made_for), one)
+    return [one for one in latest.values() if one.entry.stale]
 
 
 def _refused(one: Registered, taken: Step) -> Refused:

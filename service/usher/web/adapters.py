@@ -90,7 +90,7 @@ def caller(grant: Grant) -> Caller:
 
 async def listed(services: Services, by: Caller) -> Response[AdapterList]:
     found = await services.adapters.registry.all(by)
-    return Response(AdapterList([ShownAdapter.of(one) for one in found]), headers=NO_STORE)
+    return Response(AdapterList.of(found), headers=NO_STORE)
 
 
 async def whole(services: Services, by: Caller, adapter: str) -> Response[WholeAdapter]:

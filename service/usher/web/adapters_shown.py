@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -9,9 +10,9 @@ from typing import Any, Self
 import msgspec
 
 from usher.adapters.acts import NoSuchAdapter
-from usher.core.adapters import Registered
+from usher.core.adapters import Registered, to_train_anew
 from usher_lora.lineage import Lineage
-from usher_lora.manifest import split_served_name
+from usher_lora.manifest import MadeFor, split_served_name
 
 _DIGEST = 64
 
@@ -23,8 +24,8 @@ class ShownAdapter:
 
     `gate` is what the gate said (`passed`, `failed`, `inconclusive`; null before it was run) and `reasons` the bounds
     that were not kept. `digest` is of what is approved: this adapter with this gate. `stale`: why what it learned may
-    no longer be known; such a one is to be trained anew. `serves`: it is published, and nothing on its way says
-    otherwise.
+    no longer be known; such a one is to be trained anew, on a data set that is `made_for` the same. `serves`: it is
+    published, and nothing on its way says otherwise.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ShownAdapter:
     approved_by: str | None
     alarm: str | None
     stale: list[str]
+    made_for: MadeFor | None
     created_at: datetime
 
     @classmethod
@@ -62,6 +64,7 @@ class ShownAdapter:
             approved_by=entry.approver,
             alarm=None if entry.alarm is None else entry.alarm.value,
             stale=sorted({each.cause.value for each in entry.stale}),
+            made_for=identity.made_for,
             created_at=one.created_at,
         )
 
@@ -101,9 +104,15 @@ class WholeAdapter:
 
 @dataclass(frozen=True, slots=True)
 class AdapterList:
-    """The newest first."""
+    """The newest first. `to_train_anew` are the names of those that learned what may no longer be known, and in whose
+    place no other was registered since."""
 
     adapters: list[ShownAdapter]
+    to_train_anew: list[str]
+
+    @classmethod
+    def of(cls, found: Sequence[Registered]) -> Self:
+        return cls([ShownAdapter.of(one) for one in found], [one.name for one in to_train_anew(found)])
 
 
 def adapter_id(given: str) -> str:
