@@ -120,7 +120,7 @@ class OrderCheck:
             if event.operation == SEARCH:
                 self._committed(number, event, ident)
         elif exchange is None:
-            self._findings.suspect(f"a {event.type} of an exchange that has no request or has ended", number)
+            self._findings.suspect(f"it is the {event.type} of an exchange that has no request or has ended", number)
         elif event.type == EventType.DECISION:
             if exchange.decided:
                 self._findings.suspect("a second decision in its exchange", number)
@@ -128,7 +128,7 @@ class OrderCheck:
             if exchange.operation == SEARCH and event.effect == "deny":
                 del self._open[ident]
         elif not exchange.decided:
-            self._findings.suspect(f"a {event.type} before the decision of its exchange", number)
+            self._findings.suspect(f"it is the {event.type} of an exchange that has no decision yet", number)
         elif exchange.operation == SEARCH:
             self._in_search(number, event, ident)
         elif event.type == EventType.ANSWER:
