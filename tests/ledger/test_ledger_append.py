@@ -183,6 +183,19 @@ def test_a_body_that_is_no_json_or_forges_the_envelope_is_refused(tmp_path: Path
     run(story())
 
 
+@pytest.mark.parametrize("many", [1, 127, 128, 129, 300])
+def test_an_append_of_many_events_is_whole(tmp_path: Path, many: int) -> None:
+    """However many rows one commit has, each is stored once, in order."""
+
+    async def story() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            receipt = await ledger.append([Entry(EventType.OPERATOR)] * many)
+            assert len(receipt.numbers) == many
+
+    run(story())
+    assert verify(tmp_path / "ledger.sqlite", ring=ring_in(tmp_path)).size == many
+
+
 def test_cancelled_callers_leave_a_sound_log(tmp_path: Path) -> None:
     """Half of the callers are cancelled at once; the others are recorded, and the log verifies."""
 

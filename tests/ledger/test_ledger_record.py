@@ -69,6 +69,32 @@ def test_what_cannot_be_an_event_is_refused(entry: Entry) -> None:
         fragment(entry)
 
 
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=60)
+@given(_JSON)
+def test_a_body_comes_back_as_it_was(value: object) -> None:
+    """However deep it is and whatever its texts hold, in ASCII."""
+    part = fragment(Entry(EventType.CASE, body={"x": value}))
+    assert part.isascii()
+    assert json.loads(part)["x"] == value
+
+
+@pytest.mark.parametrize("depth", range(6))
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), b"bytes", UUID(int=0), Who("p1"), object()])
+def test_what_json_lacks_is_refused_at_any_depth(value: object, depth: int) -> None:
+    """Nothing is written in its place, such as a null for what is no number."""
+    for _ in range(depth):
+        value = [{"inner": value}]
+    with pytest.raises(ValueError, match=r"JSON"):
+        fragment(Entry(EventType.CASE, body={"x": value}))
+
+
 @given(st.integers(0, 4_000_000_000_000_000), st.integers(0, 4_000_000_000_000_000))
 def test_times_as_text_are_ordered_as_times(first: int, second: int) -> None:
     """Text order is time order, and a time comes back from its text."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,11 +25,12 @@ from usher.ledger.record import FORMAT, ContentRow
 
 _BUSY_SECONDS = 2.0
 _PART_BYTES = 1 << 20
-_EVENT = "INSERT INTO events (number, leaf, event) VALUES (?, ?, ?)"
-_CONTENT = (
-    "INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_AT_ONCE = 128
+"""Rows in one statement: the thread gives up the interpreter's lock at each, and may wait to have it back."""
+_EVENTS = "INSERT INTO events (number, leaf, event) VALUES {}"
+_CONTENT = "INSERT INTO content (audit_id, position, kind, conversation, pseudonym, commitment, ciphertext) VALUES {}"
+_OPENED = "INSERT INTO open_exchanges (audit_id, number) VALUES {}"
+_CLOSED = "DELETE FROM open_exchanges WHERE audit_id IN (VALUES {})"
 _SUBJECT = "INSERT INTO subjects (lookup, pseudonym, wrapped_key, sealed_name) VALUES (?, ?, ?, ?)"
 
 
@@ -64,8 +67,9 @@ class SqlLog(LedgerReads):
             self.check()
             connection = self._writer()
             with connection.begin():
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                _store(connection, self._cursor(connection), batch)
+                cursor = self._cursor(connection)
+                cursor.execute("BEGIN IMMEDIATE")
+                _store(connection, cursor, batch)
             self._old_bytes = self._old_bytes or bool(batch.dropped or batch.rewrapped)
             if self._old_bytes:
                 self._old_bytes = not emptied(connection)
@@ -175,17 +179,13 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 def _store(connection: Connection, cursor: sqlite3.Cursor, batch: Batch) -> None:
     """All rows of a batch, in the connection's transaction."""
-    run, each = cursor.execute, cursor.executemany
-    if batch.events:
-        each(_EVENT, [(e.number, e.leaf, e.event) for e in batch.events])
-    if batch.content:
-        each(_CONTENT, [_content_values(row) for row in batch.content])
+    run = cursor.execute
+    _each(cursor, _EVENTS, [(e.number, e.leaf, e.event) for e in batch.events])
+    _each(cursor, _CONTENT, [_content_values(row) for row in batch.content])
+    _each(cursor, _OPENED, batch.opened)
+    _each(cursor, _CLOSED, [(audit_id,) for audit_id in batch.closed])
     if batch.subjects:
-        each(_SUBJECT, [astuple(row) for row in batch.subjects])
-    if batch.opened:
-        each("INSERT INTO open_exchanges (audit_id, number) VALUES (?, ?)", batch.opened)
-    if batch.closed:
-        each("DELETE FROM open_exchanges WHERE audit_id = ?", [(audit_id,) for audit_id in batch.closed])
+        cursor.executemany(_SUBJECT, [astuple(row) for row in batch.subjects])
     if batch.dropped:
         drop(connection, batch.dropped)
     if batch.rewrapped:
@@ -193,6 +193,21 @@ def _store(connection: Connection, cursor: sqlite3.Cursor, batch: Batch) -> None
     if batch.checkpoint:
         run("INSERT INTO checkpoints (size, edge, note, key) VALUES (?, ?, ?, ?)", astuple(batch.checkpoint))
     run("UPDATE tree SET size = ?, edge = ?, mac = ?", (batch.size, batch.edge, batch.mac))
+
+
+def _each(cursor: sqlite3.Cursor, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement with these rows in as few steps as may be, of few texts, so that each is compiled once."""
+    done = 0
+    while left := len(rows) - done:
+        some = rows[done : done + min(1 << left.bit_length() - 1, _AT_ONCE)]
+        cursor.execute(_of_rows(query, len(some), len(some[0])), [*chain.from_iterable(some)])
+        done += len(some)
+
+
+@lru_cache
+def _of_rows(query: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return query.format(", ".join([row] * rows))
 
 
 def _content_values(r: ContentRow) -> tuple[Any, ...]:
