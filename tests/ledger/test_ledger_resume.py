@@ -26,7 +26,7 @@ from tests.ledger.tamper_kit import (
     verified,
 )
 
-from usher.ledger.verify import Means, Verdict, verify_opened
+from usher.ledger.verify import Means, Verdict, verify, verify_opened
 from usher.ledger.verify.source import SqliteSource
 
 STOOD = max(HELD)
@@ -176,7 +176,20 @@ def test_a_damaged_state_is_never_gone_on_with(original: Original, means: Means)
             assert verdict.resumed_from == 0, data
             assert "verified from the first event on" in verdict.warnings[0]
         assert verdict.ok, (data, verdict.problems)
-        assert state(means)["size"] == SIZE
+        if data.startswith(b'{"version":') or not data:
+            assert state(means)["size"] == SIZE
+        else:
+            assert means.resume.read_bytes() == data
+
+
+def test_a_file_of_another_kind_is_never_written_over(original: Original, tmp_path: Path) -> None:
+    """Such as the ledger itself, whose name was given by mistake."""
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(original.data)
+    verdict = verify(path, ring=original.ring, resume=path)
+    assert (verdict.ok, path.read_bytes() == original.data) == (True, True)
+    assert verdict.warnings[-1].endswith("what is there is no saved verification: name another file")
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_state_of_another_ring_or_log_is_not_gone_on_with(original: Original, means: Means, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from usher.ledger.verify.notes import Note
 from usher.ledger.verify.tree import Roots
 
 VERSION = 1
+_BEGINNING = b'{"version":'
+"""Of the file, whatever else is damaged in it."""
 _SECONDS = 2.0
 """How often where a verification stands is kept, at most."""
 
@@ -64,7 +68,11 @@ def load(path: Path, ring: Ring | None) -> Saved | None:
 
 
 def save(path: Path, saved: Saved, ring: Ring | None) -> None:
-    """Put it in the file's place, whole or not at all. Raises `OSError`."""
+    """Put it in the file's place, whole or not at all; never in that of a file of another kind, such as the ledger's.
+    Raises `OSError`."""
+    with suppress(FileNotFoundError), path.open("rb") as there:
+        if there.read(len(_BEGINNING)) not in (b"", _BEGINNING):
+            raise FileExistsError(errno.EEXIST, "what is there is no saved verification: name another file")
     if ring is not None:
         saved = msgspec.structs.replace(saved, mac=_mac(saved, ring))
     beside = path.with_name(path.name + ".new")
