@@ -13,6 +13,7 @@ import typer
 from usher import (
     cli_adapter,
     cli_adapter_data,
+    cli_adapter_retrieval,
     cli_adapter_serve,
     cli_adapter_train,
     cli_audit,
@@ -81,8 +82,8 @@ cli_audit_hold.add_to(cli_audit.audit)
 cli_audit_erase.add_to(cli_audit.audit)
 cli_audit_proposals.add_to(cli_audit.audit)
 app.add_typer(cli_audit.audit, name="audit")
-for adapter_commands in (cli_adapter_data, cli_adapter_train, cli_adapter, cli_adapter_serve):
-    adapter_commands.add_to(cli_adapter.adapter)
+for adapter_part in (cli_adapter_data, cli_adapter_train, cli_adapter_retrieval, cli_adapter, cli_adapter_serve):
+    adapter_part.add_to(cli_adapter.adapter)
 app.add_typer(cli_adapter.adapter, name="adapter")
 
 

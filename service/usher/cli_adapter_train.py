@@ -42,7 +42,8 @@ def evaluate(
     recipe: Recipe,
     gates: Annotated[Path | None, typer.Option(help="The bounds; without them, the strictest.")] = None,
     retrieval: Annotated[
-        Path | None, typer.Option(help="Retrieval's answers to the held-out questions, JSON lines of question, answer.")
+        Path | None,
+        typer.Option(help="What `usher adapter retrieval` wrote; without it that counts as right."),
     ] = None,
     general: Annotated[
         Path | None, typer.Option(help="General questions, JSON lines of question, answer, wrong (a list).")
