@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from usher.ledger.verify import Means, Trust, Verdict
 
 FILE = "ledger.sqlite"
+UNREADABLE = "the ledger cannot be read further"
 _POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
@@ -107,6 +108,8 @@ def _tell(verdict: Verdict) -> None:
 def told(verdict: Verdict) -> list[str]:
     """A verdict in words, which claim no more than was checked."""
     state = "is NOT whole" if not verdict.ok else "agrees with itself" if verdict.signatures == "own" else "is whole"
+    if verdict.size == 0 and verdict.problems and all(UNREADABLE in problem for problem in verdict.problems):
+        return ["the record could NOT be read: nothing is known of it"]
     newest = f" (the last {verdict.uncovered} in no checkpoint yet)" if verdict.uncovered else ""
     lines = [f"the record {state}: {verdict.size} events, root {verdict.root}{newest}, content {verdict.content}"]
     if verdict.first_bad is not None:

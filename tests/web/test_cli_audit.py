@@ -47,6 +47,11 @@ ALONE = {"content": "unchecked", "signatures": "own"}
             ["nothing vouches"],
         ),
         ({"pending": 4}, ["is whole", "4 events are acknowledged and wait for their place: they were not checked"], []),
+        (
+            {"ok": False, "size": 0, "first_bad": 1, "problems": ("event 1: the ledger cannot be read further: no",)},
+            ["the record could NOT be read: nothing is known of it"],
+            ["whole", "first bad event", "checked"],
+        ),
         ({"open": 1}, ["is whole", "1 answers have not ended: no event commits yet to what was shown of them"], []),
     ],
 )
