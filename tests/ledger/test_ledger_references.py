@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ledger.ledger_kit import event, exchange, ledger_in, opening, ring_in, rows, run, search
+from tests.ledger.ledger_kit import change, event, exchange, ledger_in, opening, ring_in, rows, run, search
 
 from usher.ledger.record import CHAT, Entry, EventType, uuid7
 from usher.ledger.sequencer import Ledger
@@ -87,3 +87,18 @@ def test_what_is_recorded_may_be_referred_to_for_ever(tmp_path: Path) -> None:
     run(story())
     found = verdict(tmp_path)
     assert (found.ok, found.open) == (True, 1), found.problems
+
+
+def test_an_answer_that_a_start_ended_again_is_named(tmp_path: Path) -> None:
+    """Somebody with the folder had put its exchange back among those that are open."""
+
+    async def story(act: str) -> str:
+        async with ledger_in(tmp_path) as ledger:
+            return await exchange(ledger) if act == "ask" else ""
+
+    ident = run(story("ask"))
+    change(tmp_path / "ledger.sqlite", f"INSERT INTO open_exchanges VALUES ('{ident}', 1)")  # noqa: S608  # the test's own
+    run(story("start"))
+    found = verdict(tmp_path)
+    assert (found.ok, found.first_bad, found.size) == (False, 6, 7), found.problems
+    assert found.problems == ("event 6: it is the answer of an exchange that has no request or has ended",)
