@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from usher.ledger.verify.export_events import QueryCheck, read_line
+from usher.core.csv_safe import COLUMNS, cells, header, line
+from usher.ledger.verify.export_events import QueryCheck, TableCheck, read_line
 from usher.ledger.verify.export_files import BadExport
 from usher.ledger.verify.export_manifest import FORMAT, read_manifest
 from usher.ledger.verify.findings import Findings
@@ -71,3 +73,16 @@ def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
     """Whatever it is instead."""
     with pytest.raises(BadExport):
         read_line(line)
+
+
+def test_a_row_may_be_as_long_as_its_event() -> None:
+    """One that lists more documents than a reader of tables takes by itself."""
+    many = {"documents": [{"document": str(UUID(int=n))} for n in range(10_000)]}
+    body = {"format": FORMAT, "origin": "o", "files": {}, "checkpoint": "", "columns": COLUMNS}
+    body["query"] = {"from": None, "to": None, "types": [], "document": None, "pseudonym": None}
+    findings = Findings()
+    written = [line(header(names=False)), line(cells(event(1, **many)))]
+    check = TableCheck(written, read_manifest(json.dumps(body).encode()), {}, findings)
+    check.check(read_line(json.dumps(event(1, **many)).encode() + b"\n"))
+    check.finish()
+    assert findings.problems == []
