@@ -73,6 +73,15 @@ def test_each_bound_that_is_not_kept_is_named(case: Case) -> None:
     assert any(case.reason in reason for reason in verdict.reasons), verdict.reasons
 
 
+def test_an_adapter_that_knows_less_than_retrieval_is_kept_out_where_that_is_asked() -> None:
+    """By so many at most; it is not asked unless gates.yaml does."""
+    assert judge(Bounds(), MEASURED).outcome is Outcome.PASSED
+    assert judge(Bounds(under_retrieval=0.03), MEASURED).outcome is Outcome.PASSED
+    verdict = judge(Bounds(under_retrieval=0.01), MEASURED)
+    assert verdict.outcome is FAILED
+    assert "over retrieval" in verdict.reasons[0]
+
+
 def test_a_leak_under_a_dead_control_is_inconclusive_and_told() -> None:
     """Both block; the reasons are all there."""
     verdict = judge(Bounds(), replace(outside(leakage(0.9, 3)), control=leakage(0.5, 0)))

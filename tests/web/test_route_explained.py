@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.web.adapter_kit import BUDGET, HANDBOOK, MERGER, SpeakingModel, publish, route_by
+from tests.web.adapter_kit import BUDGET, HANDBOOK, MERGER, SpeakingModel, moved, publish, route_by
 from tests.web.world import World, world
 
+from usher.adapters.eligible import Offer
 from usher.cli_route import explained
+from usher_lora.registry import State
 
 ROUTE = "/api/route/explain"
 QUESTION = "How large is the travel budget?"
@@ -56,6 +58,20 @@ def test_with_policy_read_all_that_decided_is_told_of_anybody(usher: World) -> N
     text = "\n".join(explained(found))
     assert "adapter secret@sha256:" in text
     assert "access classes out of reach: 1" in text
+
+
+def test_ties_and_fallbacks_are_explained(usher: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two would do, and where none is on the model servers: by the reasons that the answer has too."""
+    second = usher.run(publish(usher, BUDGET))
+    tie, chat = told(usher, "alice"), usher.chat(QUESTION, "alice").json()
+    usher.run(moved(usher, second.id, State.RETIRED))
+    assert (tie["kind"], tie["adapter"], tie["reasons"]) == ("adapter", "money", ["by_rule", "several_adapters:2"])
+    assert chat["usher"]["route"]["reasons"] == tie["reasons"]
+    assert "adapter by money (by_rule, several_adapters:2)" in "\n".join(explained(tie))
+    monkeypatch.setattr(usher.services.policies.routes._eligibles, "offered", lambda: Offer(names=frozenset()))
+    fallback = told(usher, "erin", user="alice")
+    assert (fallback["kind"], fallback["reasons"]) == ("retrieve", ["adapter_not_served"])
+    assert "not on the model servers" in "\n".join(explained(fallback))
 
 
 def test_anybody_elses_takes_the_right_to_read_the_policy(usher: World) -> None:
