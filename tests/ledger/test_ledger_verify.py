@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from tests.ledger.ledger_kit import change, exchange, ledger_in, opening, query,
 import usher.ledger.verify
 from usher.ledger.record import uuid7
 from usher.ledger.verify import Verdict, verify
+from usher.ledger.verify.findings import Findings
+from usher.ledger.verify.order import OrderCheck
 
 
 async def some_events(folder: Path) -> str:
@@ -211,3 +214,14 @@ def test_whatever_the_file_is_there_is_a_verdict(tmp_path: Path, data: bytes | N
     assert (verdict.ok, verdict.size) == (False, 0)
     assert verdict.problems
     assert folder_state(tmp_path) == before
+
+
+@pytest.mark.parametrize("time", ["2026-01-01T00:00:01.000000Z", "2025-12-31T00:00:00.000000Z", "2026-01-01 00:00:02"])
+def test_times_that_do_not_rise_are_named(time: str) -> None:
+    """The same once more, an earlier one, and what is no time."""
+    findings = Findings()
+    order = OrderCheck(findings, lambda *_: (0, "", True), print, print, bool)
+    for number, at in enumerate(["2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:01.000000Z", time], 1):
+        event = {"number": number, "time": at, "type": "operator", "audit_id": None}
+        order.check(number, json.dumps(event).encode())
+    assert findings.problems == ["event 3: its time is not after that of the event before it"]

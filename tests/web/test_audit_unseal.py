@@ -134,6 +134,28 @@ def test_who_reviews_a_collection_sees_the_uses_about_it(usher: World, budget: s
 FINANCE_HEAD = "p, role:finhead, coll:finance, audit.review, allow, always\ng, user:ivan, role:finhead\n"
 
 
+def test_whoever_loses_the_right_while_it_is_opened_gets_nothing(
+    usher: World, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one of theirs: that they may still read the log is not enough. That they asked is recorded."""
+    real, before = usher.services.audit.unsealing._opened, len(usher.events())
+
+    async def meanwhile(*asked: Any) -> Any:
+        content = await real(*asked)
+        unsealing = "p, role:all, sys:audit, audit.unseal, allow, always\n"
+        await usher.apply(POLICY + REVIEWERS.replace(unsealing, ""))
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(usher.services.audit.unsealing, "_opened", meanwhile)
+        answer = unseal(usher, "olga", budget)
+    assert (answer.status_code, BUDGET in answer.text) == (403, False)
+    assert [event["question"] for event in usher.events()[before:] if event["type"] == "audit_read"] == ["unseal"]
+    assert asked(usher, "who-saw", "olga", document=str(uuid4()))["entries"] == []
+    usher.run(usher.apply(POLICY + REVIEWERS))
+    assert unseal(usher, "olga", budget).status_code == 200
+
+
 def test_content_that_is_no_longer_kept_answers_so(usher: World) -> None:
     """Dropped by retention, or its person erased: 410 with what happened, and the try is recorded."""
     dropped = answered(usher, HOLIDAY, "alice")["audit_id"]
