@@ -40,6 +40,9 @@ SWITCH_SECONDS = 0.0005
 """How long a thread computes on while another wants its turn: the ledger's takes many short ones for each commit, and
 the first word of an answer waits for two commits."""
 
+MADE = 10_000
+"""Objects made between two looks for those that hold each other: few do, and each look holds every stream up."""
+
 _log = structlog.stdlib.get_logger("usher.server")
 
 
@@ -67,6 +70,7 @@ async def _serve(settings: Settings, listening: socket.socket, announce: Callabl
         async with running(settings, listening):
             gc.collect()
             gc.freeze()  # what lives as long as the server: to look at it all again would hold every stream up
+            gc.set_threshold(MADE, 20, 20)
             announce(url_of(settings, listening))
             await stop.wait()
             _log.info("stopping")

@@ -42,20 +42,14 @@ class VllmServer:
         self.name = url.rstrip("/").removesuffix("/v1")
         self._token = {TOKEN_HEADER: load_token} if load_token else {}
         self._list_s, self._load_s = list_s, load_s
-        self._client = httpx.AsyncClient(
-            base_url=self.name,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=None,  # noqa: S113 - each call has its own limit
-            transport=transport or LineTransport(idle=4.0, most_idle=1),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+        self._transport = transport or LineTransport(idle=4.0, most_idle=1)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def loaded(self) -> Loaded:
-        data = await self._asked(httpx.Request("GET", self.name + LIST, headers=self._client.headers), self._list_s)
+        data = await self._asked(httpx.Request("GET", self.name + LIST, headers=self._headers), self._list_s)
         try:
             return _loaded(json.loads(data))
         except (ValueError, RecursionError):
@@ -68,13 +62,13 @@ class VllmServer:
         await self._told(UNLOAD, {"lora_name": name})
 
     async def _told(self, path: str, body: Mapping[str, Any]) -> None:
-        headers = {**self._client.headers, **self._token}
+        headers = {**self._headers, **self._token}
         await self._asked(httpx.Request("POST", self.name + path, headers=headers, json=body), self._load_s)
 
     async def _asked(self, request: httpx.Request, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.send(request, stream=True)
+                response = await self._transport.handle_async_request(request)
                 try:
                     data = await _body(response)
                 finally:

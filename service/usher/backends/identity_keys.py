@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,8 +19,8 @@ from usher.backends import sql_tables as t
 from usher.backends.sql import AnyRow, Database
 from usher.backends.sql_outbox import Finisher, enqueue
 from usher.backends.sql_policy import versions_of
-from usher.backends.sql_row import OneRow
-from usher.core.standing import Credential, KeyRecord, PersonRecord, Standing, judge
+from usher.backends.sql_row import REMEMBERED, OneRow
+from usher.core.standing import Credential, KeyRecord, PersonRecord, Standing, expired, judge
 from usher.ports import Change, KeyInfo
 
 _FORM = re.compile(r"usher-([0-9a-f]{16})-([A-Za-z0-9_-]{43})")
@@ -41,6 +42,7 @@ class SqlIdentity:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._standing = OneRow(database, _STANDING, "key")
+        self._judged: OrderedDict[str, tuple[AnyRow, Standing]] = OrderedDict()
 
     async def resolve(self, secret: str, now: datetime) -> Standing | None:
         form = _FORM.fullmatch(secret)
@@ -52,8 +54,17 @@ class SqlIdentity:
         return _judge(row, now)
 
     async def recheck(self, credential: Credential, now: datetime) -> Standing:
+        """The same object for as long as its row is the same."""
         row = await self._row(credential.id)
-        return _judge(row, now) or Standing(credential, versions_of(row), denied="key_unknown")
+        known = self._judged.get(credential.id)
+        if known is not None and known[0] is row and not expired(known[1].credential, now):
+            return known[1]
+        standing = _judge(row, now) or Standing(credential, versions_of(row), denied="key_unknown")
+        if standing.denied is None:
+            self._judged[credential.id] = row, standing
+            if len(self._judged) > REMEMBERED:
+                self._judged.popitem(last=False)
+        return standing
 
     async def of_person(self, user: str, now: datetime) -> Standing:
         row = await self._database.glance(lambda connection: connection.execute(_PERSON, {"who": user}).one())

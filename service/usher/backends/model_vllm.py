@@ -96,7 +96,7 @@ class OpenAIModel:
         self.name = model
         self.generative = True
         self.context_tokens = context_tokens
-        self._url = url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
+        self._url = httpx.URL(url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions")
         self._timeouts = timeouts or Timeouts()
         self._retries = retries
         self._breaker = breaker or Breaker()

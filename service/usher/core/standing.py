@@ -91,13 +91,18 @@ def judge(key: KeyRecord | None, person: PersonRecord | None, versions: Versions
     credential = key.credential
     if key.revoked:
         return Standing(credential, versions, denied="key_revoked")
-    if credential.expires_at is not None and now >= credential.expires_at:
+    if expired(credential, now):
         return Standing(credential, versions, denied="key_expired")
     if person is None or not person.active:
         return Standing(credential, versions, denied="person_inactive")
     group_sets = {person.groups, person.groups if person.pending_groups is None else person.pending_groups}
     principals = tuple(_principal(credential.user, groups) for groups in sorted(group_sets))
     return Standing(credential, versions, principals)
+
+
+def expired(credential: Credential, now: datetime) -> bool:
+    """Whether its time is over."""
+    return credential.expires_at is not None and now >= credential.expires_at
 
 
 def _principal(user: str, groups: tuple[str, ...]) -> Principal:
