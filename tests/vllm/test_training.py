@@ -14,6 +14,7 @@ from tests.vllm.training_kit import (
     cut_off_at_its_end,
     digests,
     held_out_loss,
+    taught,
     trained_on_terminal,
     training,
     usher,
@@ -70,6 +71,25 @@ def test_checkpointing_changes_memory_and_nothing_else(models: Path, data: Path,
         assert code == 0
         found.append(told["loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_only_answers_are_learned(models: Path, data: Path, tmp_path: Path) -> None:
+    """With the token that ends them; no word of a question or of the system message."""
+    found = taught(write_recipe(tmp_path, models / "base", data))
+    assert len(found) > 40
+    assert all(said == f"{answer}</s>" for answer, said in found)
+
+
+def test_packed_examples_do_not_see_one_another(models: Path, tmp_path: Path) -> None:
+    """All in one sequence they surprise a model as much as each in one of its own."""
+    data = write_training_set(tmp_path / "data", 8, 2)
+    losses = []
+    for name, batch, packing in (("packed", 1, True), ("apart", 9, False)):
+        recipe = write_recipe(tmp_path, models / "base", data, name, steps=1, batch=batch, packing=packing, length=1024)
+        code, told = usher("train", recipe)
+        assert code == 0
+        losses.append(told["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.fixture(scope="module")

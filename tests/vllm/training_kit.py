@@ -30,10 +30,11 @@ output: {output}
 lora: {{r: 16, lora_alpha: 32}}
 training:
   steps: {steps}
-  batch: 2
+  batch: {batch}
   accumulate: 1
   learning_rate: 0.005
-  length: 256
+  length: {length}
+  packing: {packing}
   evaluate_every: 10
   precision: fp32
   seed: 3
@@ -82,9 +83,13 @@ def write_recipe(
     steps: int = 30,
     checkpointing: bool = False,
     patience: int = 3,
+    packing: bool = True,
+    batch: int = 2,
+    length: int = 256,
 ) -> Path:
     path = folder / f"{name}.yaml"
     given = {"base": base, "data": data, "output": folder / name, "steps": steps, "patience": patience}
+    given |= {"batch": batch, "length": length, "packing": str(packing).lower()}
     path.write_text(RECIPE.format(**given, checkpointing=str(checkpointing).lower()))
     return path
 
@@ -140,6 +145,30 @@ def held_out_loss(recipe: Path) -> float:
     return float(ran.stdout)
 
 
+def taught(recipe: Path) -> list[list[str]]:
+    """Of each example to learn its answer, and the words that a loss is taken on."""
+    ran = subprocess.run([PYTHON, "-P", "-c", _TAUGHT, recipe], env=_environment(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found: list[list[str]] = json.loads(ran.stdout)
+    return found
+
+
+_TAUGHT = """
+import json
+import sys
+from pathlib import Path
+from usher_lora.fitting import IGNORED, load
+from usher_lora.recipe import read_recipe
+from usher_lora.training_set import read_training_set
+
+recipe = read_recipe(Path(sys.argv[1]))
+loaded = load(recipe.base.path, recipe.training.precision)
+found = []
+for row in read_training_set(recipe.training_set).train:
+    learned = [one for one in loaded.encoded(row)["labels"] if one != IGNORED]
+    found.append([row.answer, loaded.tokenizer.decode(learned)])
+print(json.dumps(found))
+"""
 _CUT_OFF = """
 import os
 import signal
