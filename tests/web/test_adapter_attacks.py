@@ -179,9 +179,12 @@ def test_people_of_a_lineage_whose_exchanges_are_not_named_are_refused(usher: Wo
 def test_a_leave_that_was_taken_back_unheard_stops_what_learned_by_it(
     usher: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut off between the record of it and the mark: at the next start. Words that are kept no more stop nothing."""
+    """Cut off between the record of it and the mark: at the next start, and what was built from it too. Words that are
+    kept no more stop nothing."""
     line, given = of_bob(usher)
     one = usher.run(served(usher, trained(tmp_path / "a", line, made=fresh(), exchanges=given)))
+    built = lineage([learned(usher, "handbook/notice.md")], parents=[(ParentKind.ADAPTER, one.name, line)])
+    child = usher.run(served(usher, trained(tmp_path / "c", built, made=fresh())))
     forgotten, exchange = of_bob(usher)
     other = usher.run(served(usher, trained(tmp_path / "b", forgotten, made=fresh(), exchanges=exchange)))
     with monkeypatch.context() as patch:
@@ -191,10 +194,11 @@ def test_a_leave_that_was_taken_back_unheard_stops_what_learned_by_it(
         connection.execute("UPDATE feedback SET sealed = x'' WHERE exchange = ?", (UUID(exchange[0][1]).hex,))
     assert one.name in published(usher)
     usher.run(usher.services.adapters.upkeep.recover())
-    found = usher.run(usher.services.adapters.store.get(one.id))
-    assert found is not None
-    assert [each.cause for each in found.entry.stale] == [Cause.SUBJECT_WITHDREW]
-    assert one.name not in published(usher)
+    for ident in (one.id, child.id):
+        found = usher.run(usher.services.adapters.store.get(ident))
+        assert found is not None
+        assert [each.cause for each in found.entry.stale] == [Cause.SUBJECT_WITHDREW]
+    assert not {one.name, child.name} & set(published(usher))
     assert other.name in published(usher)
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -26,8 +27,8 @@ from usher.ledger.log import LedgerUnavailable
 from usher.ledger.subjects import Erased
 from usher_lora.faults import AdapterFault
 from usher_lora.gates import Bounds, Outcome, judge
-from usher_lora.lineage import Cause, Stale
-from usher_lora.manifest import parse_signed
+from usher_lora.lineage import Cause, ParentKind, Stale
+from usher_lora.manifest import parse_signed, split_served_name
 from usher_lora.registry import Alarm, GoStale, Quarantine, Refused, Step
 from usher_lora.training_set import given
 
@@ -179,16 +180,22 @@ class Upkeep:
         return [one for ident in sorted(learners) for one in await self._mark(ident, await self._withdrawn(ident))]
 
     async def _withdrawn(self, ident: str) -> list[Stale]:
-        one = await self._acts.store.get(ident)
-        if one is None or one.entry.stale:
+        one, lineage = await self._acts.store.get(ident), await self._acts.store.lineage(ident)
+        if one is None or lineage is None or one.entry.stale:
             return []
-        try:
-            manifest = await asyncio.to_thread(self._acts.weights.training_set, ident)
-            exchanges = frozenset() if manifest is None else given(manifest)
-        except AdapterFault:  # not the file that it was, which is told elsewhere
-            return []
+        above = [split_served_name(parent.name) for parent in lineage.parents if parent.kind is ParentKind.ADAPTER]
+        learned = [ident, *(digest for _, digest in filter(None, above))]  # and what it was built from, all of it
+        exchanges = set().union(*[await asyncio.to_thread(self._given, one) for one in learned])
         back = {person for person, exchange in exchanges if await self._acts.leaves.taken_back(person, exchange)}
         return [Stale(Cause.SUBJECT_WITHDREW, person) for person in sorted(back)]
+
+    def _given(self, ident: str) -> frozenset[tuple[str, UUID]]:
+        """The exchanges in an adapter's own training set."""
+        try:
+            manifest = self._acts.weights.training_set(ident)
+            return frozenset() if manifest is None else given(manifest)
+        except AdapterFault:  # not the file that it was, which is told elsewhere
+            return frozenset()
 
     async def _mark(self, ident: str, causes: Collection[Stale]) -> list[Finding]:
         """Once more changes nothing, and finishes what was cut off."""
