@@ -18,6 +18,7 @@ from usher.audit.narrowed import Comparison
 from usher.audit.proof import Proofs
 from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
+from usher.audit.recorded_cases import RecordedCases
 from usher.audit.recorded_holds import RecordedHolds
 from usher.audit.replay import Reading, Replays, Sources
 from usher.audit.report import Reports
@@ -77,6 +78,7 @@ def open_audit(
     recorded = RecordedHolds(log, ledger, authority)
     of_holds = (SqlHolds(database), stored, proposals, courier, reviewers, records, documents, learned)
     holds = Holds(*of_holds, authority, recorded)
+    cases = RecordedCases(SqlCases(database, ring), log, ledger, courier.recover)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)
     data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, learners, given)
     sources = Sources(policies, directory, SqlKeys(database), documents)
@@ -92,7 +94,7 @@ def open_audit(
         comparison=Comparison(asking, naming, authority, policies),
         unsealing=Unsealing(asking, naming, feedback),
         replays=Replays(log, index, asking, naming, authority, sources),
-        cases=Cases(SqlCases(database, ring), index, asking, naming, questions, courier),
+        cases=Cases(cases, index, asking, naming, questions, courier),
         exports=Exports(log, ledger, reviewers, names, documents, ring.signing_key),
         reports=Reports(log, index, asking, naming, authority),
     )

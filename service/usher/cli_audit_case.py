@@ -51,7 +51,7 @@ def list_cases(
         return
     table(page["cases"], LISTED)
     for one in page["damaged"]:
-        say(f"{one} was changed in the database, and makes no case any more: look for it in a backup")
+        say(f"{one} was changed in the database, and is not what was recorded: look for it in a backup")
     if page["next"] is not None:
         say(f"more: --after {page['next']}")
 

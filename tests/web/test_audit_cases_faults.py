@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from tests.web.chat_kit import FailingLog
 from tests.web.world import World, world
 
 from usher.audit import cases
+from usher.ledger.record import Entry, EventType
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,44 @@ def test_a_case_that_somebody_changed_is_named_and_the_others_are_given(usher: W
     assert usher.ask("GET", f"{PATH}/{bad}", "erin").status_code == 409
     assert usher.ask("GET", f"{PATH}/{bad}", "fred").status_code == 404
     assert usher.ask("GET", PATH, "fred").json()["damaged"] == []
+
+
+BY_HAND = {
+    "another decision": "UPDATE case_step SET review = 'fine' WHERE review = 'violation' AND {}",
+    "another decider": "UPDATE case_step SET \"by\" = 'x' WHERE review = 'violation' AND {}",
+    "without its decision": "DELETE FROM case_step WHERE review = 'violation' AND {}",
+    "a decision that nobody made": "UPDATE case_step SET op = 'decide', review = 'fine', sealed = NULL"
+    " WHERE op = 'note' AND {}",
+    "other exchanges": "UPDATE case_step SET exchanges = '[]' WHERE op = 'add' AND {}",
+    "without a note's text": "UPDATE case_step SET sealed = NULL WHERE op = 'note' AND {}",
+    "gone": "DELETE FROM case_step WHERE {}",
+}
+
+
+@pytest.mark.parametrize("act", BY_HAND)
+def test_a_case_that_is_not_what_the_record_says_is_named(usher: World, act: str) -> None:
+    """However well it would make a case: its steps are held against their events."""
+    bad, good = opened(usher), opened(usher)
+    assert add(usher, bad, [exchange(usher)]).status_code == 200
+    assert change(usher, bad, "notes", text=NOTE).status_code == 200
+    assert change(usher, bad, "decision", decision="violation").status_code == 200
+    assert shown(usher, bad)["review"] == "violation"
+    with closing(sqlite3.connect(usher.folder / "home" / "usher.sqlite", isolation_level=None)) as connection:
+        done = connection.execute(BY_HAND[act].format('"case" = ?'), (UUID(bad).hex,))
+        assert done.rowcount
+    assert usher.ask("GET", f"{PATH}/{bad}", "erin").status_code == 409
+    assert change(usher, bad, "decision", decision="fine", version=4).status_code == 409
+    told = usher.ask("GET", PATH, "erin").json()
+    in_list = act == "without a note's text"  # a list reads titles only
+    assert (bad in told["damaged"], bad in [one["id"] for one in told["cases"]]) == (not in_list, in_list)
+    assert (good in told["damaged"], good in [one["id"] for one in told["cases"]]) == (False, True)
+    assert usher.ask("GET", f"{PATH}/{bad}", "fred").status_code == 404
+
+
+def test_an_event_that_is_of_no_case_stops_nothing(usher: World) -> None:
+    """One that somebody had recorded by way of the outbox."""
+    good = opened(usher)
+    said = {"case": good, "version": 1, "op": "open", "by": "x", "exchanges": [], "review": None, "commitment": None}
+    bad: list[dict[str, Any]] = [{}, said | {"case": 5}, said | {"version": [1]}, said | {"exchanges": 1}, said]
+    usher.run(usher.services.ledger.append([Entry(EventType.CASE, body=body) for body in bad]))
+    assert shown(usher, good)["version"] == 1
