@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.web.case_kit import HOLIDAY, NOTE, PATH, RULES, add, change, exchange, opened, shown
+from tests.web.case_kit import HOLIDAY, NOTE, PATH, RULES, TITLE, add, change, exchange, opened, shown
 from tests.web.chat_kit import FailingLog
 from tests.web.world import World, world
 
@@ -168,3 +168,18 @@ def test_an_event_that_is_of_no_case_stops_nothing(usher: World) -> None:
     bad: list[dict[str, Any]] = [{}, said | {"case": 5}, said | {"version": [1]}, said | {"exchanges": 1}, said]
     usher.run(usher.services.ledger.append([Entry(EventType.CASE, body=body) for body in bad]))
     assert shown(usher, good)["version"] == 1
+
+
+def test_a_step_that_was_recorded_and_cut_off_is_no_contradiction(
+    usher: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on its way is finished before a case is called another than the record's."""
+    case, outbox = opened(usher), usher.services.audit.cases._courier._outbox
+
+    async def killed(_: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "finish", killed)
+        assert change(usher, case, "notes", text=NOTE, version=1).status_code == 500
+    assert [step["text"] for step in shown(usher, case)["steps"]] == [TITLE, NOTE]

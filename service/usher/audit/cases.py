@@ -191,7 +191,7 @@ class Cases:
         case = _known(ident)
         record = None if case is None else await self._store.read(UUID(case))
         if record is not None and record.damaged and reach.whole:
-            raise Damaged("case", "was changed in the database, and is not what was recorded", "look for it in a backup")
+            raise Damaged("case", "was changed in the database: it is not what was recorded", "look for it in a backup")
         shown = None if record is None or record.damaged else await self._seen(reviewer, reach, record)
         if shown is None:
             raise _absent()
