@@ -157,11 +157,13 @@ class Chat:
             raise Interrupted
         await self._ledger.append([], [exchange.sealed(Kind.ANSWER, text)])
         exchange.rows += 1
+        await exchange.placed()
         await self._barrier(exchange)
         exchange.shown.append(text)
 
     async def _finish(self, exchange: Exchange, answer: Answer) -> None:
         """The barrier before the citations: whatever is asked again comes first, so that the end recorded is true."""
+        await exchange.placed()
         await self._barrier(exchange)
         if exchange.closed:
             raise Interrupted
@@ -203,6 +205,8 @@ class Chat:
         """The exchange's end in its conversation, where what was shown is recognised when a client resends it."""
         cited = () if exchange.answer is None else exchange.answer.cited()
         ident, subject, said = UUID(exchange.audit_id), exchange.subject, "".join(exchange.shown)
+        with contextlib.suppress(Exception):  # it has no end there where it has no beginning
+            await exchange.placed()
         try:
             await self._threads.end(ident, subject, outcome, said, cited, self._clock())
         except Exception as failed:  # what it has shown stays judged; the next start calls it interrupted

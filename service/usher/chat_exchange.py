@@ -56,7 +56,7 @@ class Exchange:
     once more.
     `speaker` is the adapter that answers, with what it has learned as of the newest `grant`.
     `opening` are the events and rows of its decision, until they are given to the ledger: where nothing is looked up
-    they go with the evidence.
+    they go with the evidence. `placing` puts it into its conversation; see `placed`.
     `exposures` (packed) are of all that the exchange is made of. `shown` are the parts of the answer that were given;
     one more may be recorded, and then refused. `grant` is the newest, `decided` the one of the recorded decision.
     """
@@ -79,6 +79,7 @@ class Exchange:
     asked_before: bytes = b""
     exposures: bytes = b""
     opening: tuple[Sequence[Entry], Sequence[ContentRow]] = ((), ())
+    placing: asyncio.Task[bool] | None = None
     rows: int = 1
     began: float = field(default_factory=time.monotonic)
     closed: bool = False
@@ -110,6 +111,12 @@ class Exchange:
         """The `opening`, once: whoever takes it gives it to the ledger before anything else of the exchange."""
         opening, self.opening = self.opening, ((), ())
         return opening
+
+    async def placed(self) -> None:
+        """Return once it is in its conversation: what it is made of is known before anything of it is shown. Raises
+        `NoSuchExchange` where the conversation is gone, and what else kept it from there."""
+        if self.placing is not None and not await asyncio.shield(self.placing):
+            raise NoSuchExchange("conversation")
 
     def sealed(self, kind: Kind, text: str) -> ContentRow:
         """The next content row; `rows` counts it once it is durable."""

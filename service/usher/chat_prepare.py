@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from usher.authority import Clock, Grant
@@ -26,7 +27,7 @@ from usher.limits import Limits
 from usher.ports import ExchangeRow, Model, ModelRequest
 from usher.retrieve import CHAT as CHAT_OBJECT
 from usher.retrieve import Retrieve, who
-from usher.threads import NoSuchExchange, Place, Threads, question_digest
+from usher.threads import Place, Threads, question_digest
 from usher_policy.vocabulary import Action
 
 PASSAGES = 8
@@ -141,8 +142,8 @@ class Preparation:
         exchange.exposures = _closed(exchange, documents, (*prompt.earlier, *exchange.leaned_on))
 
     async def record_evidence(self, exchange: Exchange, asked: Asked) -> None:
-        """Durable before the model is called: what was found, the client's turns in the prompt, and the exchange in its
-        conversation with all that it is about to show."""
+        """Durable before the model is called: what was found, and the client's turns in the prompt; before anything is
+        shown, the exchange in its conversation, with all that it is about to show."""
         turns = _turns_in_prompt(exchange, asked)
         row = ExchangeRow(
             id=UUID(exchange.audit_id),
@@ -156,26 +157,25 @@ class Preparation:
         title = exchange.conversation.seal_label("title", title_of(exchange.question))
         place = partial(self._threads.begin, exchange.grant.credential.user, row, title)
         # The end of one that is cancelled now comes after its beginning.
-        placed = await asyncio.shield(self._beginning(exchange, turns, place))
+        await asyncio.shield(self._beginning(exchange, turns, place))
         exchange.rows += len(turns)
-        if not placed:
-            raise NoSuchExchange("conversation")
 
     async def _beginning(
-        self, exchange: Exchange, turns: Sequence[ContentRow], place: Callable[[], Awaitable[bool]]
-    ) -> bool:
-        """Record the evidence and place the exchange in its conversation: at once, or else in that order, for an
-        exchange is in the ledger before it is in its conversation."""
+        self, exchange: Exchange, turns: Sequence[ContentRow], place: Callable[[], Coroutine[Any, Any, bool]]
+    ) -> None:
+        """Record the evidence and place the exchange in its conversation, both at once. One that the ledger does not
+        have yet is there first, and is placed while its model begins."""
         entries, rows = exchange.opened()
         record = self._ledger.append([*entries, *evidence_of(exchange, self._model.name)], [*rows, *turns])
         if entries:
             await record
-            return await place()
-        placed, recorded = await asyncio.gather(place(), record, return_exceptions=True)
+            exchange.placing = asyncio.create_task(place())
+            return
+        exchange.placing = asyncio.create_task(place())
+        placed, recorded = await asyncio.gather(exchange.placed(), record, return_exceptions=True)
         for outcome in (recorded, placed):
             if isinstance(outcome, BaseException):
                 raise outcome
-        return placed is True
 
 
 def _closed(exchange: Exchange, documents: Iterable[UUID], earlier: Iterable[Earlier]) -> bytes:
