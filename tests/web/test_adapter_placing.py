@@ -1,4 +1,4 @@
-"""An exchange that an adapter answers is in its conversation before anything of it is shown, and not before it begins."""
+"""An exchange that an adapter answers: in its conversation before anything of it is shown, while its model begins."""
 
 from __future__ import annotations
 
