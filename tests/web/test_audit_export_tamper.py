@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.ledger.ledger_kit import change, query
 from tests.web.export_changes import EVENTS, PROOF, TABLE, Files, lines_of, no_event, torn
 from tests.web.export_kit import exported, files_in, public_key, signed_again, something_happens, verified
 from tests.web.world import World, world
 
+from usher.audit.export import ExportQuery
+from usher.audit.proof import Contradiction
+from usher.audit.reviewers import Reviewer
 from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
 from usher.ledger.manifest import sign_manifest
 from usher.ledger.verify.export import COMPLETENESS, is_export, verify_export
@@ -209,3 +213,27 @@ def test_the_table_is_read_by_others_as_it_is_checked(given: Given) -> None:
     rows = list(csv.reader(io.StringIO(given.files["events.csv"].decode("utf-8-sig"), newline=""), strict=True))
     assert {len(row) for row in rows} == {len(rows[0])}
     assert len(rows) == len(lines_of(given.files)) + 1
+
+
+def test_of_a_record_that_was_changed_no_export_is_signed(given: Given) -> None:
+    """What is stored does not lead to what was signed: there is no manifest, and no word that it was made."""
+    usher, parts = given.usher, list[bytes]()
+    ledger, before = usher.folder / "home" / "ledger.sqlite", len(given.usher.events())
+    ((event,),) = query(ledger, "SELECT hex(event) FROM events WHERE number = 3")
+
+    async def made() -> None:
+        begun = await usher.services.audit.exports.begin(Reviewer(None, "operator:uid:0"), ExportQuery())
+        async for part in begun.chunks():
+            parts.append(part)
+
+    other = """CAST(replace(event, '"op":"put"', '"op":"cut"') AS BLOB)"""
+    change(ledger, f"UPDATE events SET event = {other} WHERE number = 3")  # noqa: S608  # the test's own
+    try:
+        with pytest.raises(Contradiction, match="contradict the log's checkpoint"):
+            usher.run(made())
+    finally:
+        change(ledger, f"UPDATE events SET event = x'{event}' WHERE number = 3")  # noqa: S608  # the test's own
+    assert b"manifest" not in b"".join(parts)
+    assert [one.get("question") for one in usher.events()[before:]] == ["export"]
+    usher.run(made())
+    assert b"manifest" in b"".join(parts)
