@@ -180,7 +180,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 def _store(connection: Connection, cursor: sqlite3.Cursor, batch: Batch) -> None:
     """All rows of a batch, in the connection's transaction."""
     run = cursor.execute
-    _each(cursor, _EVENTS, [(e.number, e.leaf, e.event) for e in batch.events])
+    _each(cursor, _EVENTS, batch.events)
     _each(cursor, _CONTENT, [_content_values(row) for row in batch.content])
     _each(cursor, _OPENED, batch.opened)
     _each(cursor, _CLOSED, [(audit_id,) for audit_id in batch.closed])

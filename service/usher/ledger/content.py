@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from usher.ledger.record import ContentRow, Kind, content_aad, conversation_info, is_dropped, label_aad
-from usher.ledger.sealing import KEY_BYTES, SealBroken, seal, unseal, unseal_with
+from usher.ledger.sealing import KEY_BYTES, NONCE_BYTES, SealBroken, seal, seal_with, unseal, unseal_with
 
 
 class Dropped(SealBroken):
@@ -34,9 +34,12 @@ class Conversation:
     def seal(self, audit_id: str, position: int, kind: Kind, text: str) -> ContentRow:
         """A content row. Its commitment is `HMAC-SHA-256(random key, text)` with the key inside the ciphertext, so
         that it binds the text, tells nothing about it, and dies with the conversation's key."""
-        blind, plaintext = os.urandom(KEY_BYTES), text.encode()
-        sealed = seal(self.key, blind + plaintext, content_aad(audit_id, position, kind, self.id))
-        commitment = hmac.digest(blind, plaintext, hashlib.sha256)
+        drawn, plaintext = os.urandom(KEY_BYTES + NONCE_BYTES), text.encode()
+        blind, nonce = drawn[:KEY_BYTES], drawn[KEY_BYTES:]
+        aad = content_aad(audit_id, position, kind, self.id)
+        sealed = seal_with(AESGCM(self.key), nonce, blind + plaintext, aad)
+        # Not `hmac.digest`, which lets another thread in: two that wait for each other cost more than the sum itself.
+        commitment = hmac.new(blind, plaintext, hashlib.sha256).digest()
         return ContentRow(audit_id, position, kind, self.id, self.pseudonym, commitment, sealed)
 
     def open(self, row: ContentRow) -> str:

@@ -73,7 +73,8 @@ class Exchanges:
     def apply(self, step: Step) -> None:
         """Take a step that was found in order."""
         self._chats.update(step.chats)
-        self._searches.update(dict.fromkeys(step.searches))
+        if step.searches:
+            self._searches.update(dict.fromkeys(step.searches))
         for audit_id in step.closed:
             self._chats.pop(audit_id, None)
             self._searches.pop(audit_id, None)

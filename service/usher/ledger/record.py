@@ -176,7 +176,7 @@ def _json(body: Mapping[str, object], envelope: Mapping[str, object]) -> bytes:
 
 def encode(number: int, micros: int, part: bytes, content: Commitment | None = None) -> bytes:
     """The event's bytes: `part` (from `fragment`) with its number, time and, if given, commitment to content."""
-    head = b'{"number":%d,"time":"%s",' % (number, rfc3339(micros).encode("ascii"))
+    head = f'{{"number":{number},"time":"{rfc3339(micros)}",'.encode("ascii")
     if content is None:
         return head + part[1:]
     tail = b',"content":{"rows":%d,"digest":"%s"}}' % (content.rows, content.digest.hex().encode("ascii"))

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
-_NONCE_BYTES = 12
+NONCE_BYTES = 12
 
 
 class SealBroken(Exception):
@@ -21,8 +21,12 @@ class RingUnusable(Exception):
 
 def seal(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
     """`nonce || ciphertext || tag`; opens only with the same key and `aad`."""
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
+    return seal_with(AESGCM(key), os.urandom(NONCE_BYTES), plaintext, aad)
+
+
+def seal_with(cipher: AESGCM, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
+    """`seal` for whoever has drawn the nonce, at random and for this value alone, with other random bytes."""
+    return nonce + cipher.encrypt(nonce, plaintext, aad)
 
 
 def unseal(key: bytes, blob: bytes, aad: bytes) -> bytes:
@@ -33,6 +37,6 @@ def unseal(key: bytes, blob: bytes, aad: bytes) -> bytes:
 def unseal_with(cipher: AESGCM, blob: bytes, aad: bytes) -> bytes:
     """`unseal` for whoever opens many values under one key."""
     try:
-        return cipher.decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], aad)
+        return cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], aad)
     except (InvalidTag, ValueError):
         raise SealBroken("sealed value: it does not open with this key in this place") from None

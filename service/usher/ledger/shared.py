@@ -223,8 +223,8 @@ class SharedWriter:
     def _enter(self, exchanges: Exchanges, group: Group, write: Write) -> Receipt | OutOfOrder | LedgerUnavailable:
         try:
             step = exchanges.step(write.entries, write.content, 0)
-            exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
             if write.dropped:
+                exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
                 self._check_ended_elsewhere({audit_id for audit_id, _ in write.dropped})
         except OutOfOrder as refusal:
             return self._cut_off(write) or refusal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from usher.ledger.checkpoint import Checkpoint, sign, verifier_key
 from usher.ledger.exchanges import Exchanges, Step
@@ -39,8 +40,7 @@ class Receipt:
     numbers: range
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One append. `parts` are the entries' fragments; `dropped` and `rewrapped` as in `Batch`."""
 
     entries: Sequence[Entry]
@@ -197,7 +197,8 @@ class Writer:
         first = state.tree.size + 1
         try:
             step = state.exchanges.step(write.entries, write.content, first)
-            state.exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
+            if write.dropped:
+                state.exchanges.check_ended(audit_id for audit_id, _ in write.dropped)
         except OutOfOrder as refusal:
             return refusal
         if not fits(room, write.entries, write.content, step):
