@@ -10,7 +10,7 @@ import structlog
 
 from usher.ports.audit_index import AuditIndex, IndexUnreadable
 
-EVERY = 0.25
+EVERY = 1.0
 """Seconds between two looks of the follower while nothing happens."""
 PATIENCE = 1.0
 """Seconds that a question waits for the index to have what came before it."""
