@@ -20,6 +20,7 @@ from usher.audit.proposals import Proposals
 from usher.audit.questions import Questions
 from usher.audit.recorded_cases import RecordedCases
 from usher.audit.recorded_holds import RecordedHolds
+from usher.audit.recorded_rules import RecordedRules
 from usher.audit.replay import Reading, Replays, Sources
 from usher.audit.report import Reports
 from usher.audit.retention import RetentionRuns
@@ -78,6 +79,7 @@ def open_audit(
     recorded = RecordedHolds(log, ledger, authority)
     of_holds = (SqlHolds(database), stored, proposals, courier, reviewers, records, documents, learned)
     holds = Holds(*of_holds, authority, recorded)
+    rules = RecordedRules(log, ledger, policies)
     cases = RecordedCases(SqlCases(database, ring), log, ledger, courier.recover)
     intake, erasable, given = SqlIntake(database, ring), SqlErasure(database, ring), partial(master_key, settings)
     data = Data(people, directory, ingest, intake, erasable, log, ledger, ring, learners, given)
@@ -89,7 +91,7 @@ def open_audit(
         proposals=proposals,
         holds=holds,
         erasures=Erasures(proposals, data, holds),
-        retention=RetentionRuns(ledger, authority, records, remembered, holds, reviewers),
+        retention=RetentionRuns(ledger, authority, records, remembered, holds, reviewers, rules),
         questions=questions,
         comparison=Comparison(asking, naming, authority, policies),
         unsealing=Unsealing(asking, naming, feedback),

@@ -19,6 +19,7 @@ import structlog
 
 from usher.audit.holds import Holds
 from usher.audit.kept import Recorded, Records
+from usher.audit.recorded_rules import RecordedRules
 from usher.audit.reviewers import Reviewer, Reviewers
 from usher.authority import Authority, Clock, utc_now
 from usher.core.holds import Hold
@@ -103,7 +104,7 @@ class _Going:
 
 
 class RetentionRuns:
-    """The use case. Raises `LedgerUnavailable`; what was let go until then is recorded, and gone."""
+    """The use case. Raises `LedgerUnavailable`, `RulesContradict`; what was let go until then is recorded, and gone."""
 
     def __init__(
         self,
@@ -113,9 +114,10 @@ class RetentionRuns:
         store: RetentionStore,
         holds: Holds,
         reviewers: Reviewers,
+        recorded: RecordedRules,
         clock: Clock = utc_now,
     ) -> None:
-        self._ledger, self._authority, self._records = ledger, authority, records
+        self._ledger, self._authority, self._records, self._recorded = ledger, authority, records, recorded
         self._store, self._holds, self._reviewers, self._clock = store, holds, reviewers, clock
         self._turn = asyncio.Lock()
 
@@ -188,7 +190,8 @@ class RetentionRuns:
 
     async def _going(self, found: Sequence[Recorded], now: datetime) -> _Going:
         versions, documents = await self._authority.documents()
-        retention, holds = documents.retention, await self._holds.binding()
+        retention = documents.retention & await self._recorded.retention(versions.in_force(now))
+        holds = await self._holds.binding()
         judged = [one for one in await self._records.judged(found) if one.told]
         over = [(one, judge(one.exchange, retention, holds, now)) for one in judged]
         leaving = {one.exchange.id: verdict.rule for one, verdict in over if verdict.goes}
