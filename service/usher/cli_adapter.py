@@ -62,6 +62,8 @@ def show(adapter: Named, key: Key = None, json: Json = False) -> None:
         dump(found)
         return
     _tell(found["adapter"], json)
+    if made := found["adapter"]["made_for"]:
+        say(f"made for {made['role']}, from {', '.join(made['collections'])}")
     learned = found["lineage"]
     say(f"learned {learned['documents']} document(s) of the access classes {learned['access_classes']}")
     bullets(f"from {parent}" for parent in learned["parents"])
@@ -147,8 +149,6 @@ def _tell(shown: Mapping[str, Any], json: bool) -> None:
         return
     alarm = f" ({shown['alarm']})" if shown["alarm"] else ""
     say(f"{shown['name']}: {shown['state']}{alarm}")
-    if made := shown["made_for"]:
-        say(f"made for {made['role']}, from {', '.join(made['collections'])}")
     if shown["stale"]:
         _tell_anew(shown)
     bullets(shown["reasons"])

@@ -96,7 +96,9 @@ def test_what_learned_what_has_gone_is_told_with_the_command_that_begins_anew(
     assert again in listed
     assert "make its data set anew" in listed
     told = [one["name"] for one in shown(command("list", "--json"))["adapters"] if one["stale"]]
-    assert again in "".join(command("show", name).output for name in told)
+    beside = "".join(command("show", name).output for name in told)
+    assert again in beside
+    assert "made for role:employee, from coll:handbook, coll:it's" in beside
     usher.run(usher.ingest())
 
 
