@@ -54,14 +54,19 @@ class RecordedRules:
             stored = await self._policies.load(version)
             documents = {} if stored is None else stored.documents
             text = documents.get(FILE)
-            await self._ledger.checkpoint()  # over the version's own event, which may still wait for its place
-            await self._read()
             digest = None if text is None else hashlib.sha256(text.encode()).hexdigest()
-            if version and (version not in self._digests or self._digests[version] != digest):
+            if version and not await self._is_recorded(version, digest):
                 _log.critical("retention_rules_contradict_the_record", version=version)
                 raise RulesContradict(version)
             self._checked[version] = parse_documents({} if text is None else {FILE: text}).retention
         return self._checked[version]
+
+    async def _is_recorded(self, version: int, digest: str | None) -> bool:
+        await self._read()
+        if version not in self._digests:
+            await self._ledger.checkpoint()  # over its event, which may have waited for its place
+            await self._read()
+        return version in self._digests and self._digests[version] == digest
 
     async def _read(self) -> None:
         async with self._turn:
