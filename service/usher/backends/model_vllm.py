@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import msgspec
 
+from usher.backends.answer_events import Cut, Failed, Progress, text_of
 from usher.backends.breaker import Breaker
 from usher.backends.http_line import Body, LineTransport
-from usher.backends.sse import Events, MalformedEvent
+from usher.backends.sse import Events
 from usher.backends.token_estimate import estimate_tokens
 from usher.ports import Delta, ModelRequest, ModelUnavailable
 
@@ -27,7 +27,6 @@ DRAIN = 0.1
 """Seconds that the end of a response may take after the end of its answer."""
 
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FINISHES = frozenset({"stop", "length", "content_filter"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +38,6 @@ class Timeouts:
     first: float = 30.0
     read: float = 15.0
     total: float = 120.0
-
-
-class _Failed(Exception):
-    """One attempt failed. `again`: another may succeed; `blame`: it speaks against the server."""
-
-    def __init__(self, message: str, *, again: bool = False, blame: bool = True) -> None:
-        super().__init__(message)
-        self.again = again
-        self.blame = blame
-
-
-class _Cut(_Failed):
-    """The stream broke off. Once the finish reason is there an answer is whole: this costs only the token counts."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What has come of an answer over one attempt; `heard`: when its last event came."""
-
-    heard: float = 0.0
-    started: bool = False
-    done: bool = False
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-    def last(self) -> Delta:
-        return Delta("", self.finish_reason, self.prompt_tokens, self.completion_tokens)
 
 
 class OpenAIModel:
@@ -129,13 +100,13 @@ class OpenAIModel:
             if attempt:
                 pause = RETRY_PAUSE * 4 ** (attempt - 1)
                 await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - jitter, no secret
-            progress = _Progress()
+            progress = Progress()
             try:
                 async with aclosing(self._attempt(request, progress, deadline)) as deltas:
                     async for delta in deltas:
                         yield delta
                 return
-            except _Failed as failure:
+            except Failed as failure:
                 if progress.started or not failure.again or attempt == self._retries:
                     raise ModelUnavailable(str(failure), started=progress.started) from None
 
@@ -143,13 +114,13 @@ class OpenAIModel:
     def _guarded(self) -> Iterator[None]:
         """One attempt, as the breaker allows, and what it tells the breaker."""
         if not self._breaker.admit(time.monotonic()):
-            raise _Failed("The model server has failed repeatedly and is left alone for some seconds", blame=False)
+            raise Failed("The model server has failed repeatedly and is left alone for some seconds", blame=False)
         settled = False
         try:
             yield
             self._breaker.succeeded()
             settled = True
-        except _Failed as failure:
+        except Failed as failure:
             if failure.blame:
                 self._breaker.failed(time.monotonic())
                 settled = True
@@ -158,9 +129,7 @@ class OpenAIModel:
             if not settled:
                 self._breaker.undecided()
 
-    async def _attempt(
-        self, request: ModelRequest, progress: _Progress, deadline: float
-    ) -> AsyncGenerator[Delta, None]:
+    async def _attempt(self, request: ModelRequest, progress: Progress, deadline: float) -> AsyncGenerator[Delta, None]:
         with self._guarded():
             first = min(time.monotonic() + self._timeouts.first, deadline)
             body, events = await self._send(request, first), Events()
@@ -168,14 +137,14 @@ class OpenAIModel:
                 while not progress.done:
                     limit = min(progress.heard + self._timeouts.read, deadline) if progress.started else first
                     part = await _part(body, limit, deadline, request.window.due)
-                    text, failure = _text(events, part, progress)
+                    text, failure = text_of(events, part, progress)
                     if text:
                         progress.started = True
                         yield Delta(text)
                     if failure is not None:
                         raise failure
                 await _drained(body)
-            except _Cut:
+            except Cut:
                 if progress.finish_reason is None:
                     raise
             finally:
@@ -192,9 +161,9 @@ class OpenAIModel:
             async with asyncio.timeout_at(_loop_time(limit)):
                 response = await self._transport.handle_async_request(message)
         except TimeoutError:
-            raise _Failed("The model server did not answer in time") from None
+            raise Failed("The model server did not answer in time") from None
         except httpx.HTTPError as error:
-            raise _Failed(f"The model server cannot be reached ({type(error).__name__})", again=True) from None
+            raise Failed(f"The model server cannot be reached ({type(error).__name__})", again=True) from None
         body = response.stream
         assert isinstance(body, Body)  # noqa: S101  # the transport's
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -210,33 +179,14 @@ async def _part(body: Body, limit: float, deadline: float, due: float) -> bytes:
     try:
         part = await body.part(_loop_time(limit), _loop_time(due)) if time.monotonic() < deadline else b""
     except httpx.TimeoutException:
-        raise _Cut("The model server stopped answering") from None
+        raise Cut("The model server stopped answering") from None
     except httpx.HTTPError as error:
-        raise _Cut(f"The connection to the model server was lost ({type(error).__name__})", again=True) from None
+        raise Cut(f"The connection to the model server was lost ({type(error).__name__})", again=True) from None
     if not part and time.monotonic() >= deadline:
-        raise _Cut("The model server stopped answering")
+        raise Cut("The model server stopped answering")
     if not part:
-        raise _Cut("The model server ended its stream before the answer's end", again=True)
+        raise Cut("The model server ended its stream before the answer's end", again=True)
     return part
-
-
-def _text(events: Events, part: bytes, progress: _Progress) -> tuple[str, _Failed | None]:
-    """The text that a part of the stream completes, up to the answer's end, and what broke it off, if it did."""
-    texts, now = list[str](), time.monotonic()
-    try:
-        for data in events.feed(part):
-            if data.strip() == "[DONE]":
-                if progress.finish_reason is None:
-                    raise _Cut("The model server ended its stream before the answer's end", again=True)
-                progress.done = True
-                break
-            progress.heard = now
-            texts.append(_read(data, progress))
-    except MalformedEvent as error:
-        return "".join(texts), _Cut(f"The model server's stream is malformed: {error}")
-    except _Failed as failure:
-        return "".join(texts), failure
-    return "".join(texts), None
 
 
 async def _drained(body: Body) -> None:
@@ -252,11 +202,11 @@ def _loop_time(limit: float) -> float:
     return asyncio.get_running_loop().time() + limit - time.monotonic()
 
 
-def _refused(status: int) -> _Failed:
+def _refused(status: int) -> Failed:
     if status == httpx.codes.OK:
-        return _Failed("The model server did not answer with a stream of events")
+        return Failed("The model server did not answer with a stream of events")
     later = status in _LATER
-    return _Failed(f"The model server refused the request with status {status}", again=later, blame=later)
+    return Failed(f"The model server refused the request with status {status}", again=later, blame=later)
 
 
 def _body(request: ModelRequest, model: str) -> dict[str, Any]:
@@ -269,47 +219,3 @@ def _body(request: ModelRequest, model: str) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
     }
     return body | ({"cache_salt": request.cache_salt} if request.cache_salt else {})
-
-
-def _read(data: str, progress: _Progress) -> str:
-    """The text of one event; notes the finish reason and the token counts in `progress`."""
-    event = _parsed(data)
-    if not isinstance(event, dict):
-        raise _Failed("The model server's stream is malformed: an event is not an object")
-    if event.get("error") is not None:
-        raise _Failed("The model server reported an error inside its stream")
-    if isinstance(usage := event.get("usage"), dict):
-        progress.prompt_tokens = _count(usage.get("prompt_tokens"))
-        progress.completion_tokens = _count(usage.get("completion_tokens"))
-    choices = event.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise _Failed("The model server's stream is malformed: an event has no list of choices")
-    return "".join(_choice(choice, progress) for choice in choices[:1])
-
-
-def _parsed(data: str) -> object:
-    """The JSON of an event, also where it has what only the slower reader knows: half a surrogate pair."""
-    try:
-        return msgspec.json.decode(data)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise _Failed("The model server's stream is malformed: an event is not JSON") from None
-
-
-def _choice(choice: dict[str, Any], progress: _Progress) -> str:
-    delta = choice.get("delta") or {}
-    text = delta.get("content") if isinstance(delta, dict) else None
-    if text is not None and not isinstance(text, str):
-        raise _Failed("The model server's stream is malformed: a delta's content is not a text")
-    if (reason := choice.get("finish_reason")) is not None:
-        progress.finish_reason = reason if reason in _FINISHES else "stop"
-    if not text or text.isascii():
-        return text or ""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
