@@ -33,6 +33,7 @@ COMMANDS = (
         "adapter publish",
         "adapter retire",
     ),
+    *("adapter plan", "adapter dataset", "adapter train", "adapter retrieval", "adapter evaluate"),
     *("adapter quarantine", "adapter reopen", "adapter check", "adapter servers", "adapter serve-config"),
     *("audit verify", "audit events", "audit proof", "audit consistency", "audit check-proof"),
 )
