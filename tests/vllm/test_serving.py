@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import httpx
 import pytest
 from tests.vllm.kit import API_KEY, FACTS, QUESTIONS, TOKEN, Vllm, ask, names, said, vllm
 from tests.web.adapter_kit import moved
+from tests.web.chat_kit import streamed
 from tests.web.serving_kit import with_weights
 from tests.web.world import World, world
 
@@ -224,13 +227,14 @@ def test_its_list_of_models_is_nobodys_business(
 def test_a_server_that_was_killed_has_everything_again(
     usher: World, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Down, nothing is routed to it; up again it has nothing, and a look later everything."""
+    """In the middle of an answer, which ends as one that was cut off. Down, nothing is routed to it; up again it has
+    nothing, and a look later everything."""
     one, other = publish(usher, models, "sluice"), publish(usher, models, "valve", "valve")
     log = tmp_path_factory.mktemp("killed") / "log"
     with vllm(models, log) as first, converging(usher, first) as serving:
         usher.run(serving.converge())
         assert serving.served() == {one.name, other.name}
-        first.kill()
+        killed_as_it_speaks(first, tmp_path_factory.mktemp("cut"))
         usher.run(serving.converge())
         assert (serving.served(), serving.up()) == (frozenset(), False)
         with vllm(models, log, port=int(first.url.rpartition(":")[2])) as again:
@@ -239,3 +243,30 @@ def test_a_server_that_was_killed_has_everything_again(
             usher.run(serving.converge())
             assert serving.served() == {one.name, other.name}
             assert answers(again, one.name) == ANSWERS["sluice"]
+
+
+def killed_as_it_speaks(server: Vllm, folder: Path) -> None:
+    """What the client got is recorded as all that there was, and both are told that it is not whole."""
+    model = Held(server.url, "base", API_KEY)
+    model.server = server
+    with world(folder, model=model) as outer:
+        got = outer.run(streamed(outer, on_text=lambda _: server.kill(), max_tokens=1000, temperature=0))
+        assert got.text
+        assert (got.done, (got.error or {}).get("code")) == (False, "model_unavailable")
+        assert outer.events()[-1]["outcome"] == "model_unavailable"
+        outer.run(model.close())
+
+
+class Held(OpenAIModel):
+    """Its server is held after some words, of which the first go out, so that it has more to say however long that
+    takes."""
+
+    server: Vllm
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[Delta]:
+        said = 0
+        async for delta in super().stream(request):
+            said += len(delta.text)
+            if said > 200 and self.server.process.poll() is None:
+                os.killpg(self.server.process.pid, signal.SIGSTOP)
+            yield delta
