@@ -81,6 +81,8 @@ def test_the_page_promises_what_is_tested_here() -> None:
     assert can["Somebody with the data folder, without the ring"][1:] == [
         "destroy the folder",
         "put an older copy of it back",
+        "in the metadata (`usher.sqlite`) what a database administrator can there",  # test_holds_recorded and its like
+        "have a start end an answer again that had ended, which `verify` names",  # test_ledger_references
     ]
     assert can["Root on the host, with the ring"] == ["read everything", "write another log that is good in itself"]
 
