@@ -115,7 +115,8 @@ class Chat:
         return exchange
 
     async def stream(self, exchange: Exchange) -> AsyncGenerator[str | Ended, None]:
-        """The answer's parts, each durable before it is given, then one `Ended`. Closing it records `cancelled`.
+        """The answer's parts, each durable before it is given, then one `Ended`. An empty part is a sign of life while
+        the model is silent. Closing it records `cancelled`.
 
         Raises `LedgerUnavailable`: then nothing more is shown.
         """
@@ -129,7 +130,9 @@ class Chat:
         try:
             await self._barrier(exchange)
             async for delta in parts:
-                if text := answer.feed(delta):
+                if delta is None:
+                    yield ""
+                elif text := answer.feed(delta):
                     await self._record(exchange, text)
                     parts.given()
                     yield text

@@ -12,6 +12,8 @@ from usher.ports import Delta, Window
 WINDOW = 0.05
 """Seconds that deltas may wait for company, so that a fast model does not cost a barrier for each token. The windows of
 all answers end at the same instants, so that one commit makes the parts of all of them durable."""
+SILENCE = 15.0
+"""Seconds without anything after which a sign of life is given."""
 GRAIN = 0.001
 """Seconds that a timer may be early."""
 
@@ -25,7 +27,8 @@ class _End:
 
 
 class Parts:
-    """Iterate it once. `stop` ends the iteration with an error; `aclose` aborts the generation.
+    """Iterate it once. `stop` ends the iteration with an error; `aclose` aborts the generation. None is a sign of life
+    while nothing comes.
 
     What comes is given at once until the first `given`; after that it is gathered until the end of the window in which
     the part before was shown. What the model raises comes after what it gave. Gathering wakes nobody for each delta.
@@ -53,11 +56,14 @@ class Parts:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._pump
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    async def __aiter__(self) -> AsyncIterator[Delta | None]:
         self._pump = asyncio.create_task(self._run())
         while True:
             if not self._come and self._end is None:
-                await self._wait(None)
+                await self._wait(SILENCE, any_will_do=True)
+            if not self._come and self._end is None:
+                yield None
+                continue
             if self._end is None and (pause := self._window.due - time.monotonic()) > GRAIN:
                 await self._wait(pause)
             end, part = self._end, _merged(self._come)
@@ -69,17 +75,16 @@ class Parts:
             if end is not None:
                 return
 
-    async def _wait(self, seconds: float | None) -> None:
-        """For the end, at most so long; without a time also for the next delta."""
+    async def _wait(self, seconds: float, *, any_will_do: bool = False) -> None:
+        """For the end, or for whatever comes next, at most so long."""
         loop = asyncio.get_running_loop()
-        self._waiter, self._any_will_do = loop.create_future(), seconds is None
-        alarm = None if seconds is None else loop.call_later(seconds, self._wake)
+        self._waiter, self._any_will_do = loop.create_future(), any_will_do
+        alarm = loop.call_later(seconds, self._wake)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if alarm is not None:
-                alarm.cancel()
+            alarm.cancel()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -87,7 +87,7 @@ class Flow:
                 async for part in parts:
                     if isinstance(part, Ended):
                         self.end = part
-                    else:
+                    elif part:
                         self._parts.append(part)
                         await self._offer()
         except Exception as error:

@@ -12,7 +12,7 @@ from usher.chat_stream import WINDOW, Interrupted, Parts
 from usher.ports import Delta, ModelUnavailable
 
 
-async def _words(*words: str, pause: float = 0.002, end: Exception | None = None) -> AsyncIterator[Delta]:
+async def words(*words: str, pause: float = 0.002, end: Exception | None = None) -> AsyncIterator[Delta]:
     for word in words:
         yield Delta(word)
         await asyncio.sleep(pause)
@@ -43,7 +43,7 @@ def test_until_something_is_shown_nothing_waits_for_company() -> None:
     """A first word that is held back must not cost the window too."""
 
     async def test() -> None:
-        texts = [part.text async for part in Parts(_words("a", "b", "c"))]
+        texts = [part.text async for part in Parts(words("a", "b", "c")) if part]
         assert texts == ["a", "b", "c"]
 
     _run(test)
@@ -54,7 +54,7 @@ def test_after_something_was_shown_what_comes_is_gathered() -> None:
 
     async def test() -> None:
         await _window_begins()
-        parts, texts, began = Parts(_words("a", "b", "c", "d")), [], time.monotonic()
+        parts, texts, began = Parts(words("a", "b", "c", "d")), [], time.monotonic()
         async for part in parts:
             texts.append(part.text)
             parts.given()
@@ -68,7 +68,7 @@ def test_a_long_answer_gives_a_part_each_window() -> None:
     """Not one at its end."""
 
     async def test() -> None:
-        parts, texts = Parts(_words(*"abcdefgh", pause=WINDOW / 3)), []
+        parts, texts = Parts(words(*"abcdefgh", pause=WINDOW / 3)), []
         async for part in parts:
             texts.append(part.text)
             parts.given()
@@ -86,7 +86,7 @@ def test_windows_end_together() -> None:
 
         async def taken(late: float) -> None:
             await asyncio.sleep(late)
-            parts = Parts(_words(*"abcdefgh", pause=WINDOW / 5))
+            parts = Parts(words(*"abcdefgh", pause=WINDOW / 5))
             async for _ in parts:
                 ends.append(time.monotonic() % WINDOW)
                 parts.given()
@@ -104,7 +104,7 @@ def test_what_the_model_raises_comes_after_what_it_gave(shown: bool) -> None:
     """Nothing that it said is lost."""
 
     async def test() -> None:
-        parts, texts = Parts(_words("a", "b", pause=0.0, end=ModelUnavailable("gone"))), list[str]()
+        parts, texts = Parts(words("a", "b", pause=0.0, end=ModelUnavailable("gone"))), list[str]()
         with pytest.raises(ModelUnavailable):
             await _taken(parts, texts, shown=shown)
         assert "".join(texts) == "ab"
@@ -116,7 +116,7 @@ def test_a_stop_ends_it_also_while_the_model_is_silent() -> None:
     """The first reason is the one that counts."""
 
     async def test() -> None:
-        parts = Parts(_words("a", "b", pause=60.0))
+        parts = Parts(words("a", "b", pause=60.0))
         asyncio.get_running_loop().call_later(0.01, parts.stop)
         asyncio.get_running_loop().call_later(0.01, parts.stop, ValueError())
         with pytest.raises(Interrupted):

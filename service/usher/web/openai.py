@@ -29,7 +29,6 @@ from usher.web.auth import KEY, needs
 from usher.web.cited import cited
 from usher.web.closing_stream import ClosingStream
 from usher.web.openai_errors import ModelNotFound, error_body, error_response, stream_error
-from usher.web.pings import with_pings
 from usher.web.schema import BY_KEY, OPENAI_ERRORS, example, openai_errors
 from usher_policy.vocabulary import Action
 
@@ -141,17 +140,16 @@ async def _streamed(
     exchange: Exchange, frames: AsyncGenerator[str | Ended, None], usage: bool, over: Callable[..., Awaitable[None]]
 ) -> Response[Any]:
     """A stream from the first part on, or from the first sign of life; an error before it is a plain error."""
-    pinged = with_pings(frames)
     try:
-        first = await anext(pinged)
+        first = await anext(frames)
     except BaseException:
-        await over(pinged)
+        await over()
         raise
     if isinstance(first, Ended) and not first.whole:
-        await over(pinged)
+        await over()
         return error_response(first.outcome, exchange.audit_id)
-    flowing = _events(exchange, first, pinged, usage)
-    return ClosingStream(flowing, partial(over, flowing, pinged), media_type="text/event-stream", headers=_NO_STORE)
+    flowing = _events(exchange, first, frames, usage)
+    return ClosingStream(flowing, partial(over, flowing), media_type="text/event-stream", headers=_NO_STORE)
 
 
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -206,14 +204,14 @@ async def _whole(exchange: Exchange, frames: AsyncIterator[str | Ended]) -> Resp
 
 
 async def _events(
-    exchange: Exchange, first: str | Ended | None, frames: AsyncIterator[str | Ended | None], usage: bool
+    exchange: Exchange, first: str | Ended, frames: AsyncIterator[str | Ended], usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """The answer as server-sent events, those together that come together; the last chunk carries `usher`. An error
     ends it without `[DONE]`. Whoever takes it closes `frames`."""
     head, frame = _head(exchange, "chat.completion.chunk"), first
     before = _event({**head, "choices": [_choice({"role": "assistant", "content": ""})]})
     while not isinstance(frame, Ended):
-        yield before + (PING if frame is None else _event({**head, "choices": [_choice({"content": frame})]}))
+        yield before + (_event({**head, "choices": [_choice({"content": frame})]}) if frame else PING)
         before = b""
         try:
             frame = await anext(frames)
