@@ -23,7 +23,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Target:
     """A server that speaks OpenAI's API. `keys`: of its clients, who take turns with them; `pids`: what it consists of
     (with all their children), whose time counts. `models`: what clients ask for by turns, where it is not `model`;
-    `before`: messages before the question; `more`: further fields of a request."""
+    `before`: messages before the question; `more`: further fields of a request; `lengths`: `max_tokens` by turns."""
 
     name: str
     port: int
@@ -33,6 +33,7 @@ class Target:
     models: Sequence[str] = ()
     before: Sequence[Mapping[str, str]] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
+    lengths: Sequence[int] = ()
 
 
 @dataclass
@@ -74,7 +75,7 @@ async def asked(target: Target, in_flight: int, requests: int) -> Seen:
     async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", target.port, limit=1 << 20)
         for one in left:
-            first_ms, tokens = await _answer(reader, writer, target, number, f"{number}-{one}")
+            first_ms, tokens = await _answer(reader, writer, target, number, one)
             seen.first_ms.append(first_ms)
             seen.tokens += tokens
         writer.close()
@@ -87,16 +88,17 @@ async def asked(target: Target, in_flight: int, requests: int) -> Seen:
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target, client: int, mark: str
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target, client: int, one: int
 ) -> tuple[float, int]:
     """Milliseconds to the first text of one answer, which is read to its end, and its tokens (0: not told)."""
-    question = f"What is the budget of the year, and what is it spent on? Ask {mark}."
+    question = f"What is the budget of the year, and what is it spent on? Ask {client}-{one}."
     body = json.dumps(
         {
             "model": target.models[client % len(target.models)] if target.models else target.model,
             "stream": True,
             "messages": [*target.before, {"role": "user", "content": question}],
             **target.more,
+            **({"max_tokens": target.lengths[one % len(target.lengths)]} if target.lengths else {}),
         }
     ).encode()
     key = target.keys[client % len(target.keys)]

@@ -34,8 +34,8 @@ from usher_lora.words import SYSTEM
 
 RANK, MODULES = 8, ("q_proj", "v_proj")
 ADAPTERS, ROUNDS = (1, 8, 32), 3
-TOKENS = 128
-"""Of an answer, at most."""
+LENGTHS = (128, 32, 224, 96, 160, 64, 192)
+"""Tokens of answers, at most, by turns: those of one length would end all at once, and the next begin all at once."""
 
 
 def main() -> int:
@@ -45,15 +45,15 @@ def main() -> int:
     options.add_argument("--in-flight", type=int, default=64)
     options.add_argument("--requests", type=int, default=256, help="of one round of one server")
     options.add_argument("--adapters", type=int, nargs="+", default=ADAPTERS)
+    options.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="tokens of answers, by turns")
     given = options.parse_args()
     if not given.port or not given.model:
         print("DID NOT RUN: no model server on a GPU was named (SERVER=PORT MODEL=FOLDER). Nothing was measured.")
         return 1
     shape = json.loads(Path(given.model, "config.json").read_text())
-    more = {"max_tokens": TOKENS, "temperature": 0, "stream_options": {"include_usage": True}}
-    bare = Target(
-        "upstream", int(given.port), BASE, ["none"], more=more, before=[{"role": "system", "content": SYSTEM}]
-    )
+    more = {"temperature": 0, "stream_options": {"include_usage": True}}
+    before = [{"role": "system", "content": SYSTEM}]
+    bare = Target("upstream", int(given.port), BASE, ["none"], more=more, before=before, lengths=given.lengths)
     found: dict[str, float] = {}
     for count in given.adapters:
         with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,10 @@ def by_turns(
     """What was seen straight and through Usher, a round of each after the other; the first of each is not counted."""
     others = adapters_of(bare)
     with servers.usher(folder, bare, adapter=True, files=files) as usher:
-        targets = (replace(bare, models=sorted(adapters_of(bare) - others)), replace(usher, more=bare.more))
+        targets = (
+            replace(bare, models=sorted(adapters_of(bare) - others)),
+            replace(usher, more=bare.more, lengths=bare.lengths),
+        )
         if len(targets[0].models) != len(files):
             raise SystemExit(f"vLLM has {len(targets[0].models)} adapters of {len(files)}: is --max-cpu-loras enough?")
         seen = (Seen(), Seen())
@@ -91,6 +94,8 @@ def figures(count: int, straight: Seen, through: Seen) -> dict[str, float]:
         f"through_usher_share_{count}": round(rates[1] / rates[0], 3),
         f"tokens_per_answer_{count}": round(straight.tokens / straight.requests, 1),
         f"usher_tokens_per_answer_{count}": round(through.tokens / through.requests, 1),
+        f"usher_cpu_ms_per_answer_{count}": round(1000 * through.cpu / through.requests, 2),
+        f"usher_cpu_share_of_a_core_{count}": round(through.cpu / through.seconds, 3),
         **added(f"gpu_added_ttft_{count}", through, straight),
     }
 
