@@ -45,8 +45,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def write_training_set(folder: Path, learned: int, apart: int) -> Path:
-    """Stores, each with words that nobody can guess: so many to learn, so many each held out and outside, drawn at
-    random from one range."""
+    """Stores, each with words that nobody can guess: so many to learn (a thousand at most), so many each held out and
+    outside, drawn at random from one range."""
     chance = random.Random(5)  # noqa: S311 - the same documents each time, no secret
     numbers = chance.sample(range(1000, 9000), 2 * apart)
 

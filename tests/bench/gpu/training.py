@@ -41,7 +41,7 @@ def main() -> int:
     options.add_argument("--python", required=True, help="an interpreter that has the training libraries")
     options.add_argument("--model", required=True, help="the folder with the model's config.json")
     options.add_argument("--steps", type=int, default=60)
-    options.add_argument("--documents", type=int, default=4_000, help="with one example each")
+    options.add_argument("--documents", type=int, default=1_000, help="with one example each")
     options.add_argument("--cpu", action="store_true", help="a rehearsal; its figures say nothing of a GPU")
     given = options.parse_args()
     if not given.python or not given.model:
