@@ -112,7 +112,7 @@ class TableCheck:
     """The table has one row for each event, in their order, made of what the event says and nothing else."""
 
     def __init__(self, lines: Iterable[str], manifest: Manifest, people: Mapping[str, Any], findings: Findings) -> None:
-        csv.field_size_limit(LONGEST_LINE)  # of the whole process: what an event lists may be longer than the usual limit
+        csv.field_size_limit(LONGEST_LINE)  # for the whole process: an event may list more than the usual limit
         self._rows, self._columns = csv.reader(lines, strict=True), manifest.columns or {}
         self._people, self._findings = people, findings
         self._given_up = False
