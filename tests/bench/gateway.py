@@ -27,7 +27,7 @@ import gateway_leaks
 import gateway_quarantine
 import gateway_servers as servers
 from gateway_load import Seen, Target, added, asked
-from gateway_upstream import PACE
+from gateway_upstream import PACE, TOKENS
 
 IN_FLIGHT = 16
 REQUESTS = {"upstream": 160, "usher": 160, "usher_retrieve": 160, "litellm": 64}
@@ -67,6 +67,7 @@ def streams(folder: Path, environment: Path, rounds: int) -> Figures:
         every = (model, usher, lite)
         many = by_turns(every, IN_FLIGHT, rounds, REQUESTS)
         one = by_turns(every, 1, rounds, dict.fromkeys(REQUESTS, 12))
+        apart = by_turns(every, IN_FLIGHT, rounds, REQUESTS, spread=PACE * TOKENS)
         passages = by_turns((model, retrieve), IN_FLIGHT, 1, REQUESTS)
         servers.set_pace(model, PACE, leading=True)
         leading = by_turns((model, usher), IN_FLIGHT, 1, REQUESTS)
@@ -75,6 +76,8 @@ def streams(folder: Path, environment: Path, rounds: int) -> Figures:
     return {
         **added("added_ttft", many["usher"], many["upstream"]),
         **added("added_ttft_one", one["usher"], one["upstream"]),
+        **added("added_ttft_apart", apart["usher"], apart["upstream"]),
+        **added("litellm_added_ttft_apart", apart["litellm"], apart["upstream"]),
         **added("added_ttft_leading_space", leading["usher"], leading["upstream"]),
         **added("litellm_added_ttft", many["litellm"], many["upstream"]),
         **added("litellm_added_ttft_one", one["litellm"], one["upstream"]),
@@ -92,14 +95,16 @@ def streams(folder: Path, environment: Path, rounds: int) -> Figures:
     }
 
 
-def by_turns(targets: tuple[Target, ...], in_flight: int, rounds: int, requests: dict[str, int]) -> dict[str, Seen]:
-    """What was seen of each, one round of each after the other."""
+def by_turns(
+    targets: tuple[Target, ...], in_flight: int, rounds: int, requests: dict[str, int], spread: float = 0.0
+) -> dict[str, Seen]:
+    """What was seen of each, one round of each after the other; clients begin within `spread` seconds."""
     seen = {target.name: Seen() for target in targets}
     for target in targets:
         asyncio.run(asked(target, in_flight, WARM))
     for _ in range(rounds):
         for target in targets:
-            seen[target.name] += asyncio.run(asked(target, in_flight, requests[target.name]))
+            seen[target.name] += asyncio.run(asked(target, in_flight, requests[target.name], spread))
     return seen
 
 

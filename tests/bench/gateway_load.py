@@ -68,11 +68,13 @@ def added(name: str, through: Seen, bare: Seen) -> dict[str, float]:
     return {f"{name}_p{which}_ms": round(through.percentile(which) - bare.percentile(which), 2) for which in (50, 99)}
 
 
-async def asked(target: Target, in_flight: int, requests: int) -> Seen:
-    """So many requests, so many of them at a time."""
+async def asked(target: Target, in_flight: int, requests: int, spread: float = 0.0) -> Seen:
+    """So many requests, so many of them at a time; the first of each client within so many seconds. Without them all
+    clients ask at once, and again whenever answers of one length end."""
     left, seen = iter(range(requests)), Seen()
 
     async def client(number: int) -> None:
+        await asyncio.sleep(spread * number / in_flight)
         reader, writer = await asyncio.open_connection("127.0.0.1", target.port, limit=1 << 20)
         for one in left:
             first_ms, tokens = await _answer(reader, writer, target, number, one)
