@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from usher.cli_adapter import Own
-from usher.cli_output import Json, dump, progress, say
+from usher.cli_output import Json, dump, progress, say, write_out
 from usher.cli_road import encoded, headers, key_of, refused, road, run
 from usher.errors import UserError
 from usher.settings import read_settings
@@ -37,7 +37,7 @@ def retrieval(
     questions = _held_out(folder)
     answers = run(_answers(questions, key_of(key), bar=not json))
     lines = [jsonlib.dumps({"question": one, "answer": answer}) for one, answer in zip(questions, answers, strict=True)]
-    _write(out, "".join(f"{line}\n" for line in lines))
+    write_out(out, "".join(f"{line}\n" for line in lines))
     if json:
         dump({"file": str(out), "questions": len(questions)})
     else:
@@ -79,15 +79,6 @@ async def _answered(client: httpx.AsyncClient, question: str, key: str) -> str:
         problem = f"sends a held-out question to {kind}"
         raise UserError("routing.yaml", problem, "ask with the key of somebody whom no adapter answers")
     return _CITATION.sub("", told["choices"][0]["message"]["content"]).strip()
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise UserError("--out", f"cannot be written ({error.strerror})", "name a file in a folder of yours") from None
 
 
 def add_to(group: typer.Typer) -> None:

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from usher.cli_output import Json, dump, say, table
+from usher.cli_output import Json, dump, say, table, write_out
 from usher.cli_road import ask_operator, run
-from usher.errors import UserError
 from usher.settings import read_settings
 
 COLUMNS = ("server", "ready", "missing", "leaving", "problem")
@@ -37,7 +36,7 @@ def serve_config(
     found = run(ask_operator(read_settings(), "GET", "/operator/adapter-serving/config", params=params))
     text = as_yaml(found)
     if out is not None:
-        _write(out, text)
+        write_out(out, text)
     if json:
         dump(found)
     elif out is None:
@@ -50,15 +49,6 @@ def as_yaml(config: dict[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(config, sort_keys=False, width=10_000)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise UserError("--out", f"cannot be written ({error.strerror})", "name a file in a folder of yours") from None
 
 
 def add_to(group: typer.Typer) -> None:

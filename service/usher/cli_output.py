@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
+
+from usher.errors import UserError
 
 _STEERING = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
@@ -32,6 +35,16 @@ def warn(text: str) -> None:
 def dump(value: object) -> None:
     """One JSON value on one line: strings are escaped, so nothing in them reaches a terminal raw."""
     print(json.dumps(value, default=_encode))
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write the file of `--out`, whole or not at all. Raises `UserError`."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError("--out", f"cannot be written ({error.strerror})", "name a file in a folder of yours") from None
 
 
 def _encode(value: object) -> object:

@@ -185,7 +185,7 @@ class Upkeep:
             return []
         above = [split_served_name(parent.name) for parent in lineage.parents if parent.kind is ParentKind.ADAPTER]
         learned = [ident, *(digest for _, digest in filter(None, above))]  # and what it was built from, all of it
-        exchanges = set().union(*[await asyncio.to_thread(self._given, one) for one in learned])
+        exchanges = set().union(*[await asyncio.to_thread(self._given, each) for each in learned])
         back = {person for person, exchange in exchanges if await self._acts.leaves.taken_back(person, exchange)}
         return [Stale(Cause.SUBJECT_WITHDREW, person) for person in sorted(back)]
 

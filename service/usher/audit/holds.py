@@ -136,7 +136,7 @@ class Holds:
         """The holds that bind now, those too that were granted and are not placed yet, or that somebody took out of the
         database. Asked inside `gate`, it stays so until that is left."""
         granted = [hold_of(item) for item in await self._proposals.undone(HOLD)]
-        placed = [*await self._store.binding(), *await self._recorded.missing(self._store.binding)]
+        placed = await self._recorded.binding(self._store.binding)
         return await self._as_shown([*placed, *(one for one in granted if one.id not in {each.id for each in placed})])
 
     async def _as_shown(self, holds: Sequence[Hold]) -> list[Hold]:

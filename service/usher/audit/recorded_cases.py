@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Self
 from uuid import UUID
 
 import structlog
 
-from usher.audit.review import EventLog, every_after
+from usher.audit.recorded_events import GrowingLog, RecordedEvents
+from usher.audit.review import Event
 from usher.core.cases import Step
-from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import EventType
 from usher.ledger.sequencer import Ledger
 from usher.ports import Change
 from usher.ports.cases import CaseRecord, CaseStore
 
+Settle = Callable[[], Awaitable[object]]
 _log = structlog.stdlib.get_logger("usher.audit.cases")
-
-
-class CaseLog(EventLog, Protocol):
-    """The log's own reads."""
-
-    def size(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class _Said:
     typed: bool
 
     @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Self:
+    def of(cls, event: Event) -> Self:
         """Raises `KeyError`, `TypeError`."""
         typed = event["commitment"] is not None
         return cls(event["op"], event["by"], tuple(event["exchanges"]), event["review"], typed)
@@ -52,12 +46,11 @@ class RecordedCases:
     """A `CaseStore` over another one: a case whose steps are not those of the record, or that is there no more, is
     damaged. Each event is read once, the first time all of the log. Readings raise `LedgerUnavailable`."""
 
-    def __init__(self, store: CaseStore, log: CaseLog, ledger: Ledger, settle: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, store: CaseStore, log: GrowingLog, ledger: Ledger, settle: Settle) -> None:
         """`settle` finishes what was recorded and is not active yet."""
-        self._store, self._log, self._ledger, self._settle = store, log, ledger, settle
+        self._store, self._ledger, self._settle = store, ledger, settle
         self._said: dict[UUID, dict[int, _Said]] = {}
-        self._seen = 0
-        self._turn = asyncio.Lock()
+        self._events = RecordedEvents(log, EventType.CASE, self._take)
 
     async def open(self, case: UUID, step: Step, title: str) -> Change:
         return await self._store.open(case, step, title)
@@ -68,7 +61,7 @@ class RecordedCases:
     async def read(self, case: UUID) -> CaseRecord | None:
         async def look() -> list[CaseRecord]:
             found = await self._store.read(case)
-            await self._read()
+            await self._events.read()
             if found is None:
                 return [_damaged(case)] if case in self._said else []
             return [self._held(found, titles_only=False)]
@@ -80,7 +73,7 @@ class RecordedCases:
 
         async def look() -> list[CaseRecord]:
             found = await self._store.page(before, limit)
-            await self._read()
+            await self._events.read()
             after = found[-1].id if len(found) == limit else UUID(int=0)
             there = {record.id for record in found}
             gone = [
@@ -111,23 +104,13 @@ class RecordedCases:
         kept = record.erased or typed <= record.texts.keys()
         return record if kept and not record.damaged else _damaged(record.id)
 
-    async def _read(self) -> None:
-        async with self._turn:
-            try:
-                await asyncio.to_thread(self._read_on)
-            except LogFailed as error:
-                raise LedgerUnavailable(str(error)) from error
-
-    def _read_on(self) -> None:
-        size = self._log.size()
-        for event in every_after(self._log, EventType.CASE, self._seen):
-            try:
-                case, version, said = UUID(event["case"]), int(event["version"]), _Said.of(event)
-            except (KeyError, TypeError, ValueError, AttributeError):  # no server writes such a one
-                _log.critical("case_event_is_not_understood", number=event["number"])
-            else:
-                self._said.setdefault(case, {}).setdefault(version, said)
-        self._seen = size
+    def _take(self, event: Event) -> None:
+        try:
+            case, version, said = UUID(event["case"]), int(event["version"]), _Said.of(event)
+        except (KeyError, TypeError, ValueError, AttributeError):  # no server writes such a one
+            _log.critical("case_event_is_not_understood", number=event["number"])
+        else:
+            self._said.setdefault(case, {}).setdefault(version, said)
 
 
 def _damaged(case: UUID) -> CaseRecord:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import structlog
 
-from usher.audit.review import EventLog, every_after
+from usher.audit.recorded_events import GrowingLog, RecordedEvents
+from usher.audit.review import Event
 from usher.authority import Authority
 from usher.core.holds import Hold, On
-from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import EventType
 from usher.ledger.sequencer import Ledger
 from usher_policy.vocabulary import ancestors
 
 Classes = Mapping[int, Collection[str]]
 """What each access class requires."""
+Stored = Callable[[], Awaitable[Sequence[Hold]]]
 _log = structlog.stdlib.get_logger("usher.audit.holds")
-
-
-class HoldLog(EventLog, Protocol):
-    """The log's own reads."""
-
-    def size(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class _Placed:
     until: datetime | None
 
     @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Self:
+    def of(cls, event: Event) -> Self:
         """Raises `KeyError`, `TypeError` or `ValueError` for what is no such event."""
         on, since, until = On(event["on"]), instant(event["since"]), instant(event["until"])
         if since is not None and until is not None and since >= until:
@@ -69,57 +63,48 @@ class RecordedHolds:
     """Held against the ledger before anything is taken away: a hold binds from the event that placed it to the one that
     released it, whatever became of its row. Each event is read once. Raises `LedgerUnavailable`."""
 
-    def __init__(self, log: HoldLog, ledger: Ledger, authority: Authority) -> None:
-        self._log, self._ledger, self._authority = log, ledger, authority
+    def __init__(self, log: GrowingLog, ledger: Ledger, authority: Authority) -> None:
+        self._ledger, self._authority = ledger, authority
         self._placed: dict[str, _Placed] = {}
-        self._seen = 0
-        self._turn = asyncio.Lock()
+        self._events = RecordedEvents(log, EventType.HOLD, self._take)
         self._told: frozenset[str] = frozenset()
 
-    async def missing(self, stored: Callable[[], Awaitable[Sequence[Hold]]]) -> list[Hold]:
-        """The holds that are not `stored` as their events say. They are alarmed."""
-        lost = await self._missing(stored)
+    async def binding(self, stored: Stored) -> list[Hold]:
+        """Those that are `stored`, and those that are not there as their events say. These are alarmed."""
+        there, lost = await self._compared(stored)
         if lost:
             await self._ledger.checkpoint()  # over the release that may still have waited for its place
-            lost = await self._missing(stored)
+            there, lost = await self._compared(stored)
         told = frozenset(one.id for one in lost)
         if told - self._told:
             _log.critical("holds_contradict_the_record", ids=sorted(told))
         self._told = told
         _, snapshot = await self._authority.current()
-        return [hold for one in lost for hold in one.holds(snapshot.catalog.classes)]
+        return [*there, *(hold for one in lost for hold in one.holds(snapshot.catalog.classes))]
 
     async def binds(self, hold: str) -> bool:
         """Whether it was placed, and not released."""
-        await self._read()
+        await self._events.read()
         return hold in self._placed
 
-    async def _missing(self, stored: Callable[[], Awaitable[Sequence[Hold]]]) -> list[_Placed]:
-        there = {hold.id: hold for hold in await stored()}
-        await self._read()
+    async def _compared(self, stored: Stored) -> tuple[Sequence[Hold], list[_Placed]]:
+        """What is stored, and what of the record is not that."""
+        there = await stored()
+        await self._events.read()
         _, snapshot = await self._authority.current()
-        return [one for one in self._placed.values() if not one.is_that(there.get(one.id), snapshot.catalog.classes)]
+        by_id, classes = {hold.id: hold for hold in there}, snapshot.catalog.classes
+        return there, [one for one in self._placed.values() if not one.is_that(by_id.get(one.id), classes)]
 
-    async def _read(self) -> None:
-        async with self._turn:
-            try:
-                await asyncio.to_thread(self._read_on)
-            except LogFailed as error:
-                raise LedgerUnavailable(str(error)) from error
-
-    def _read_on(self) -> None:
-        size = self._log.size()
-        for event in every_after(self._log, EventType.HOLD, self._seen):
-            if event.get("op") == "release":
-                self._placed.pop(str(event.get("hold")), None)
-                continue
-            try:
-                placed = _Placed.of(event)
-            except (KeyError, TypeError, ValueError):  # no server writes such a one: somebody else put it there
-                _log.critical("hold_event_is_not_understood", number=event["number"])
-            else:
-                self._placed[placed.id] = placed
-        self._seen = size
+    def _take(self, event: Event) -> None:
+        if event.get("op") == "release":
+            self._placed.pop(str(event.get("hold")), None)
+            return
+        try:
+            placed = _Placed.of(event)
+        except (KeyError, TypeError, ValueError):  # no server writes such a one: somebody else put it there
+            _log.critical("hold_event_is_not_understood", number=event["number"])
+        else:
+            self._placed[placed.id] = placed
 
 
 def said_of(hold: Hold, classes: Classes) -> dict[str, Any]:

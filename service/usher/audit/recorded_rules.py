@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from typing import Protocol
 
 import structlog
 
-from usher.audit.review import EventLog, every_after
+from usher.audit.recorded_events import GrowingLog, RecordedEvents
+from usher.audit.review import Event
 from usher.core.policy_documents import parse_documents
 from usher.core.retention import Retention
 from usher.errors import UserError
-from usher.ledger.log import LedgerUnavailable, LogFailed
 from usher.ledger.record import EventType
 from usher.ledger.sequencer import Ledger
 from usher.ports import Policies
 
 FILE = "retention.yaml"
 _log = structlog.stdlib.get_logger("usher.audit.retention")
-
-
-class RulesLog(EventLog, Protocol):
-    """The log's own reads."""
-
-    def size(self) -> int: ...
 
 
 class RulesContradict(UserError):
@@ -40,11 +32,10 @@ class RulesContradict(UserError):
 class RecordedRules:
     """By the event of each policy version, which has the digests of its documents. Each event is read once."""
 
-    def __init__(self, log: RulesLog, ledger: Ledger, policies: Policies) -> None:
-        self._log, self._ledger, self._policies = log, ledger, policies
+    def __init__(self, log: GrowingLog, ledger: Ledger, policies: Policies) -> None:
+        self._ledger, self._policies = ledger, policies
         self._digests: dict[int, str | None] = {}
-        self._seen = 0
-        self._turn = asyncio.Lock()
+        self._events = RecordedEvents(log, EventType.POLICY, self._take)
         self._checked: dict[int, Retention] = {}
 
     async def retention(self, version: int) -> Retention:
@@ -62,23 +53,13 @@ class RecordedRules:
         return self._checked[version]
 
     async def _is_recorded(self, version: int, digest: str | None) -> bool:
-        await self._read()
+        await self._events.read()
         if version not in self._digests:
             await self._ledger.checkpoint()  # over its event, which may have waited for its place
-            await self._read()
+            await self._events.read()
         return version in self._digests and self._digests[version] == digest
 
-    async def _read(self) -> None:
-        async with self._turn:
-            try:
-                await asyncio.to_thread(self._read_on)
-            except LogFailed as error:
-                raise LedgerUnavailable(str(error)) from error
-
-    def _read_on(self) -> None:
-        size = self._log.size()
-        for event in every_after(self._log, EventType.POLICY, self._seen):
-            version, documents = event.get("version"), event.get("documents")
-            if isinstance(version, int) and isinstance(documents, dict):
-                self._digests.setdefault(version, documents.get(FILE))
-        self._seen = size
+    def _take(self, event: Event) -> None:
+        version, documents = event.get("version"), event.get("documents")
+        if isinstance(version, int) and isinstance(documents, dict):
+            self._digests.setdefault(version, documents.get(FILE))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from usher.backends.http_line import LineTransport
+from usher.backends.http_line import IDLE, LineTransport
 from usher.ports.adapter_server import Loaded, ServerFailed
 
 LIST_S: Final = 3.0
@@ -43,7 +43,7 @@ class VllmServer:
         self._token = {TOKEN_HEADER: load_token} if load_token else {}
         self._list_s, self._load_s = list_s, load_s
         self._headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-        self._transport = transport or LineTransport(idle=4.0, most_idle=1)
+        self._transport = transport or LineTransport(idle=IDLE, most_idle=1)
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -15,6 +15,8 @@ from typing import cast
 import httptools
 import httpx
 
+IDLE = 4.0
+"""Seconds: idle connections go before servers usually close them (5 s and more)."""
 MAX_HEAD = 65_536
 """Bytes of a response's header fields."""
 MAX_HELD = 1_048_576

@@ -15,7 +15,7 @@ import httpx
 
 from usher.backends.answer_events import Cut, Failed, Progress, text_of
 from usher.backends.breaker import Breaker
-from usher.backends.http_line import Body, LineTransport
+from usher.backends.http_line import IDLE, Body, LineTransport
 from usher.backends.sse import Events
 from usher.backends.token_estimate import estimate_tokens
 from usher.ports import Delta, ModelRequest, ModelUnavailable
@@ -77,8 +77,7 @@ class OpenAIModel:
             "Content-Type": "application/json",
             **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
         }
-        # Idle connections go before servers usually close them (5 s and more).
-        self._transport = LineTransport(idle=4.0, most_idle=64)
+        self._transport = LineTransport(idle=IDLE, most_idle=64)
 
     @property
     def up(self) -> bool:

@@ -42,7 +42,7 @@ _RESERVED = frozenset({"number", "time", "type", "audit_id", "who", "content"})
 
 
 class _Body(msgspec.Struct):
-    """A body of JSON values and nothing else, as deep as those of events are."""
+    """A body of JSON values and nothing else, as deep as those of events are; a struct, for msgspec keeps its types."""
 
     body: dict[str, _Deep]
 
